@@ -1,0 +1,1 @@
+"""Captures of iSCSI connections: read, dissected, followed and judged."""

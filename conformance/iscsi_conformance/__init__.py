@@ -1,0 +1,1 @@
+"""Conformance cases for iSCSI targets and initiators, their runner and their reports."""
