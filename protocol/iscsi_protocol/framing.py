@@ -46,7 +46,11 @@ class Framer:
     """
 
     def __init__(
-        self, *, header_digest: bool = False, data_digest: bool = False, max_data_segment_length: int = NO_LIMIT
+        self,
+        *,
+        header_digest: bool = False,
+        data_digest: bool = False,
+        max_data_segment_length: int = NO_LIMIT,
     ) -> None:
         self.header_digest = header_digest
         self.data_digest = data_digest

@@ -62,7 +62,8 @@ class StreamPair:
 
     def receive(self, direction: Direction, data: Buffer) -> Iterator[RawPdu | Undecodable]:
         """The PDUs that these bytes complete. After a header digest error the length in the header is trusted, since an
-        onlooker has no better guess; the PDU is yielded with its mark and without its data."""
+        onlooker has no better guess; the PDU is yielded with its mark and without its data.
+        """
         framer = self.framers[direction]
         if self._lost[direction]:
             yield Undecodable(bytes(data), "framing was lost before")

@@ -1,5 +1,7 @@
 """Every PDU of RFC 7143 chapter 11, declared once each."""
 
+from __future__ import annotations
+
 from iscsi_protocol.pdu.ahs import (
     Ahs,
     AhsError,

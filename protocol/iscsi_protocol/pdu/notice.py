@@ -1,5 +1,6 @@
 """What the target says unasked or against a request, and how data is asked for again: Asynchronous Message, Reject, SNACK
-(11.9, 11.16, 11.17)."""
+(11.9, 11.16, 11.17).
+"""
 
 from __future__ import annotations
 
