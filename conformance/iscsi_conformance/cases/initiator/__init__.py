@@ -1,0 +1,1 @@
+"""Cases that judge an initiator."""
