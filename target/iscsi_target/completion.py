@@ -1,0 +1,56 @@
+"""What the device server answers: finished commands, work still to be done, and pieces of files among the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class FileSlice(NamedTuple):
+    """`length` bytes of an open file from `offset` on, fit for sendfile. The descriptor is borrowed: who closes the
+    logical unit outlives its completions."""
+
+    fd: int
+    offset: int
+    length: int
+
+    def slice(self, start: int, stop: int) -> FileSlice:
+        """The bytes start to stop (exclusive), clipped to this piece as a buffer's slice is."""
+        stop = min(stop, self.length)
+        start = min(start, stop)
+        return FileSlice(self.fd, self.offset + start, stop - start)
+
+
+Piece: TypeAlias = Buffer | FileSlice
+
+
+class Completion:
+    """A command that is over.
+
+    status: SCSI status. sense: sense data without its 2-byte length, empty unless CHECK CONDITION. data: what goes to
+    the initiator, one piece or several in order. length: bytes of data.
+    """
+
+    __slots__ = ("data", "length", "sense", "status")
+
+    def __init__(
+        self, status: int = 0, data: Piece | tuple[Piece, ...] = b"", length: int = 0, sense: bytes = b""
+    ) -> None:
+        self.status = status
+        self.data = data
+        self.length = length
+        self.sense = sense
+
+    def __repr__(self) -> str:
+        return f"Completion(status={self.status:#04x}, length={self.length}, sense={self.sense.hex()!r})"
+
+
+class Work:
+    """The slow rest of a command. `run` never raises, touches nothing but the back end, and may run in another thread."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Callable[[], Completion]) -> None:
+        self.run = run

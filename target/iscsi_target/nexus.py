@@ -1,0 +1,18 @@
+"""The I_T nexus as the device server sees it (RFC 7143 4.4.2): initiator port and target portal group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nexus:
+    """One session of one initiator port. The initiator port is name and ISID together; `isid` is 6 bytes.
+
+    `tsih` tells a session from its reinstatement: same initiator port, new nexus.
+    """
+
+    initiator_name: str
+    isid: bytes
+    tsih: int
+    target_portal_group_tag: int
