@@ -1,0 +1,3 @@
+"""Negotiation of text keys (RFC 7143 chapters 6, 12 and 13)."""
+
+from __future__ import annotations
