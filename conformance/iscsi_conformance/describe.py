@@ -50,10 +50,8 @@ def telling_fields(pdu: Pdu) -> list[tuple[str, object]]:
         value = getattr(pdu, name)
         if name in _QUIET and value == _QUIET[name]:
             continue
-        if (
-            value in (0, False, NO_TAG)
-            and name not in ("stat_sn", "cmd_sn", "data_sn")
-            or value == bytes(field.at.size)
+        if (value in (0, False, NO_TAG) and name not in ("stat_sn", "cmd_sn", "data_sn")) or value == bytes(
+            field.at.size
         ):
             continue
         shown.append((name, value))
