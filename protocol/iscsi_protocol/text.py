@@ -205,9 +205,7 @@ _TEXT_VALUE = re.compile(r"[A-Za-z0-9.\-+@_/\[\]:]*")
 _DECIMAL = re.compile(r"0|[1-9][0-9]*")
 _DIGITS = re.compile(r"[0-9]+")
 _HEX = re.compile(r"0[xX]([0-9A-Fa-f]+)")
-_BASE64 = re.compile(
-    r"0[bB]((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?)"
-)
+_BASE64 = re.compile(r"0[bB]((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?)")
 # The sets before the padding are the characters whose surplus bits are zero, as RFC 4648 section 3.5 has encoders send.
 
 
@@ -241,7 +239,7 @@ def parse_number(value: str, low: int = 0, high: int = NUMBER_LIMIT - 1) -> int:
     if number >= NUMBER_LIMIT:
         raise NumberError("a number of 2^64 or more", clause, value)
     if not low <= number <= high:
-        raise NumberError(f"a number outside {low} to {high}", "R7143-6.2.2-03", value)
+        raise NumberError(f"a number outside {low} to {high}", "R7143-6.2.2-04", value)
     return number
 
 
@@ -295,9 +293,7 @@ def parse_binary(value: str, max_length: int = SIMPLE_VALUE_LIMIT, length: int |
 
 def _check_binary_length(value: str, size: int, max_length: int, length: int | None) -> None:
     if size > max_length:
-        raise BinaryTooLong(
-            f"{size} bytes where {max_length} are allowed", "R7143-6.1-15", value, size, max_length
-        )
+        raise BinaryTooLong(f"{size} bytes where {max_length} are allowed", "R7143-6.1-15", value, size, max_length)
     if length is not None and size != length:
         raise BinaryError(f"{size} bytes where {length} are asked for", "R7143-6.1-09", value)
 
@@ -305,7 +301,10 @@ def _check_binary_length(value: str, size: int, max_length: int, length: int | N
 def _parse_decimal_binary(value: str, max_length: int, length: int | None) -> bytes:
     if length is None or length > DECIMAL_BINARY_LIMIT:
         raise BinaryError("a decimal constant for a binary string", "R7143-6.1-11", value)
-    number = parse_number(value)
+    try:
+        number = parse_number(value)
+    except NumberError as error:
+        raise BinaryError(error.reason, error.clause, value) from error
     size = (number.bit_length() + 7) // 8
     if size > length:
         raise BinaryError(f"{size} bytes where {length} are asked for", "R7143-6.1-11", value)
