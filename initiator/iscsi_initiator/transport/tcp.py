@@ -1,0 +1,233 @@
+"""TCP below iSCSI: own non-blocking sockets, received into one buffer and sent by sendmsg().
+
+Connect and disconnect times are the guide's TCPConnectTime and TCPDisconnectTime (Appendix F).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections import deque
+from collections.abc import Sequence
+
+from iscsi_initiator.transport.base import ConnectFailed, Receiver
+from iscsi_protocol.history import Endpoint, TransportEvent
+from iscsi_protocol.pdu import Buffer
+
+TCP_CONNECT_TIME = 15.0
+TCP_DISCONNECT_TIME = 15.0
+"""Seconds; the guide's defaults."""
+
+_RECEIVE_BUFFER = 512 * 1024
+_BUFFERS_PER_SEND = 512
+"""Below IOV_MAX, which is 1024 on Linux."""
+
+_LINGER_RESET = struct.pack("ii", 1, 0)
+_TIMED_OUT = frozenset({errno.ETIMEDOUT})
+_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
+
+
+class TcpConnector:
+    """Connects over TCP. connect_time, disconnect_time: seconds. source: local address and port to bind, port 0 for any."""
+
+    def __init__(
+        self,
+        *,
+        connect_time: float = TCP_CONNECT_TIME,
+        disconnect_time: float = TCP_DISCONNECT_TIME,
+        source: Endpoint | None = None,
+    ) -> None:
+        self.connect_time = connect_time
+        self.disconnect_time = disconnect_time
+        self.source = source
+
+    async def connect(self, endpoint: Endpoint, receiver: Receiver) -> TcpTransport:
+        """See `Connector`. Every address of a host name is tried, within connect_time for all of them together.
+
+        Raises ConnectFailed; OSError where the source address cannot be bound.
+        """
+        failure = ConnectFailed(TransportEvent.UNREACHABLE, endpoint, "no address")
+        try:
+            async with asyncio.timeout(self.connect_time):
+                for family, address in await _addresses(endpoint):
+                    try:
+                        connected = await self._connect_one(family, address)
+                    except _Unconnected as error:
+                        failure = ConnectFailed(error.event, endpoint, error.detail)
+                    else:
+                        return TcpTransport(connected, receiver, self.disconnect_time)
+        except TimeoutError:
+            raise ConnectFailed(TransportEvent.TIMED_OUT, endpoint) from None
+        raise failure
+
+    async def _connect_one(self, family: int, address: tuple[object, ...]) -> socket.socket:
+        try:
+            unconnected = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise _Unconnected(error) from error
+        try:
+            unconnected.setblocking(False)
+            unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.source is not None:
+                unconnected.bind((self.source.host, self.source.port))
+            await _sock_connect(unconnected, address)
+        except BaseException:
+            unconnected.close()
+            raise
+        return unconnected
+
+
+class _Unconnected(Exception):
+    """One address could not be reached."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.detail = error.strerror or str(error)
+        if error.errno == errno.ECONNREFUSED:
+            self.event = TransportEvent.REFUSED
+        elif error.errno in _TIMED_OUT:
+            self.event = TransportEvent.TIMED_OUT
+        else:
+            self.event = TransportEvent.UNREACHABLE
+
+
+async def _sock_connect(unconnected: socket.socket, address: tuple[object, ...]) -> None:
+    try:
+        await asyncio.get_running_loop().sock_connect(unconnected, address)
+    except OSError as error:
+        raise _Unconnected(error) from error
+
+
+async def _addresses(endpoint: Endpoint) -> list[tuple[int, tuple[object, ...]]]:
+    """Family and socket address of every address of the endpoint. Raises ConnectFailed for a name that has none."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise ConnectFailed(TransportEvent.UNREACHABLE, endpoint, error.strerror or "unknown host") from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+class TcpTransport:
+    """One TCP connection; see `Transport`."""
+
+    def __init__(self, connected: socket.socket, receiver: Receiver, disconnect_time: float) -> None:
+        self._socket = connected
+        self._receiver: Receiver | None = receiver
+        self._disconnect_time = disconnect_time
+        self._loop = asyncio.get_running_loop()
+        self._buffer = memoryview(bytearray(_RECEIVE_BUFFER))
+        self._outbox: deque[memoryview] = deque()
+        self._writing = False
+        self._closing = False
+        self._reset = False
+        self._lingering: asyncio.TimerHandle | None = None
+        self.local = _endpoint(connected.getsockname())
+        self.remote = _endpoint(connected.getpeername())
+        self._loop.add_reader(connected, self._readable)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes queued that the operating system has not taken yet."""
+        return sum(len(view) for view in self._outbox)
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        """See `Transport`."""
+        if self._closing or self._reset:
+            return
+        for buffer in buffers:
+            if len(buffer):
+                self._outbox.append(memoryview(buffer).cast("B"))
+        if not self._writing:
+            self._flush()
+
+    def close(self) -> None:
+        """See `Transport`. The peer's FIN is waited for, disconnect_time at most."""
+        if self._closing:
+            return
+        self._closing = True
+        self._receiver = None
+        self._lingering = self._loop.call_later(self._disconnect_time, self._release)
+        if self._reset:
+            self._release()
+        elif not self._outbox:
+            self._shut_down()
+
+    def abort(self) -> None:
+        """See `Transport`."""
+        self._closing = True
+        self._receiver = None
+        if self._socket.fileno() >= 0:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        self._release()
+
+    def _shut_down(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._release()
+
+    def _release(self) -> None:
+        """Give the socket back."""
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        self._outbox.clear()
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+
+    def _flush(self) -> None:
+        outbox = self._outbox
+        while outbox:
+            try:
+                sent = self._socket.sendmsg([*outbox] if len(outbox) <= _BUFFERS_PER_SEND else self._first())
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                # What the peer sent before it closed may still lie in the receive queue: the reader finds the end.
+                self._reset = True
+                outbox.clear()
+                break
+            while outbox and sent >= len(outbox[0]):
+                sent -= len(outbox.popleft())
+            if sent:
+                outbox[0] = outbox[0][sent:]
+        if bool(outbox) is not self._writing:
+            self._writing = bool(outbox)
+            if self._writing:
+                self._loop.add_writer(self._socket, self._flush)
+            else:
+                self._loop.remove_writer(self._socket)
+        if self._closing and not outbox:
+            self._shut_down()
+
+    def _first(self) -> list[memoryview]:
+        return [self._outbox[index] for index in range(_BUFFERS_PER_SEND)]
+
+    def _readable(self) -> None:
+        try:
+            length = self._socket.recv_into(self._buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._ended(TransportEvent.TIMED_OUT if error.errno in _TIMED_OUT else TransportEvent.RST)
+            return
+        if not length:
+            self._ended(TransportEvent.RST if self._reset else TransportEvent.FIN)
+        elif self._receiver is not None:
+            self._receiver.data_received(self._buffer[:length])
+
+    def _ended(self, reason: TransportEvent) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._closing = True
+        self._release()
+        if receiver is not None:
+            receiver.connection_lost(reason)
+
+
+def _endpoint(name: tuple[object, ...]) -> Endpoint:
+    host, port = name[:2]
+    return Endpoint(str(host), int(str(port)))
