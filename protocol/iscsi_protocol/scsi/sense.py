@@ -37,7 +37,7 @@ class DescriptorType(IntEnum):
 
 
 # smallest length of a descriptor, its two bytes of head included, for it to be interpreted
-_DESCRIPTOR_LENGTHS = {
+_DESCRIPTOR_LENGTHS: dict[int, int] = {
     DescriptorType.INFORMATION: 12,
     DescriptorType.COMMAND_SPECIFIC: 12,
     DescriptorType.SENSE_KEY_SPECIFIC: 8,
@@ -231,7 +231,7 @@ def _parse_descriptor(data: bytes) -> Sense:
         length = 2 + data[at + 1] if at + 1 < end else 1
         descriptor = data[at : min(at + length, end)]
         at += length
-        wanted = _DESCRIPTOR_LENGTHS.get(DescriptorType(descriptor[0])) if descriptor[0] <= 5 else None
+        wanted = _DESCRIPTOR_LENGTHS.get(descriptor[0])
         if wanted is None or len(descriptor) < wanted or descriptor[0] in found:
             other.append(descriptor)
         else:
