@@ -173,7 +173,7 @@ def parse_port_name(text: str) -> InitiatorPort | TargetPort:
 
 
 def decode_port_name(data: bytes) -> InitiatorPort | TargetPort:
-    """The port of a port name as SCSI parameter data have it, with one terminating NUL (`bytes(port)`). Raises PortNameError."""
+    """The port of a port name in SCSI parameter data, with its NUL (what `bytes(port)` gives). Raises PortNameError."""
     text = data.decode("utf-8", "surrogateescape")
     if text[-1:] != "\0":
         raise PortNameError("a port name without its NUL", "R7143-4.4.2-03", text)
