@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -43,3 +44,13 @@ def test_chap_is_enforced(start_tgtd, peer, secret, accepted):
     code, said = ask(peer("iscsi-inq"), tgtd.url.replace("//", f"//alice%{secret}@"))
 
     assert (code == 0) is accepted, said + tgtd.log
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_missing_peer_is_no_success_in_ci(monkeypatch, peer, ci, outcome):
+    """Where CI=true is set, a peer that is not there fails its test; elsewhere it skips, naming the package."""
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(shutil, "which", lambda name, path: None)
+
+    with pytest.raises(outcome, match="Debian package tgt"):
+        peer("tgtd")
