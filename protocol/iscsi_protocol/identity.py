@@ -7,6 +7,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import IntEnum
 
+from iscsi_protocol.pdu.codes import LoginStatus
 from iscsi_protocol.text import TextError
 
 ISID_LENGTH = 6
@@ -192,9 +193,9 @@ class Nexus:
 
 
 class TsihExhausted(Exception):
-    """Every TSIH is in use: no further session can be named (answer 0x0302, out of resources)."""
+    """Every TSIH is in use: no further session can be named."""
 
-    login_status = 0x0302
+    login_status = LoginStatus.OUT_OF_RESOURCES
 
 
 def next_tsih(last: int, in_use: Container[int]) -> int:

@@ -21,13 +21,12 @@ from iscsi_protocol.chap.errors import (
     ChapKeyMissing,
     ChapNotConfigured,
     ChapNotOffered,
+    Dump,
     HashUnavailable,
     ShortSecret,
 )
 from iscsi_protocol.chap.exchange import (
-    CHAP_KEYS,
     MAX_BINARY_LENGTH,
-    SECURITY_KEYS,
     ChapStateError,
     Encoding,
     Step,
@@ -54,11 +53,9 @@ from iscsi_protocol.chap.target import ChapTarget
 
 __all__ = [
     "ALGORITHMS",
-    "CHAP_KEYS",
     "MAX_BINARY_LENGTH",
     "MD5",
     "MIN_SECRET_LENGTH",
-    "SECURITY_KEYS",
     "SHA1",
     "SHA3_256",
     "SHA256",
@@ -80,6 +77,7 @@ __all__ = [
     "ChapStateError",
     "ChapTarget",
     "Credentials",
+    "Dump",
     "Encoding",
     "HashUnavailable",
     "Hasher",

@@ -1,7 +1,7 @@
 """What can go wrong in the security stage (RFC 7143 sections 9.2, 9.2.1, 12.1.3), as types that carry the answer.
 
 Each class is a row: `event_id` is the event that an initiator logs for it (0 = none), with the extra data that `dumps`
-says; `login_status` is what a target answers, class and detail as in 0x0201 (0 = no target has this error). After any of
+says; `login_status` is what a target answers (SUCCESS = no target has this error). After any of
 them the connection is closed: by the initiator at once (9.2), by the target behind its Login Response.
 """
 
@@ -10,12 +10,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import ClassVar
 
+from iscsi_protocol.negotiation.errors import EVENT_ORDER
+from iscsi_protocol.pdu.codes import LoginStatus
 from iscsi_protocol.text import encode_text
-
-INITIATOR_ERROR = 0x0200
-AUTHENTICATION_FAILURE = 0x0201
-MISSING_PARAMETER = 0x0207
-TARGET_ERROR = 0x0300
 
 
 class Dump(Enum):
@@ -36,7 +33,7 @@ class ChapError(Exception):
     """
 
     event_id: int = 0
-    login_status: ClassVar[int] = 0
+    login_status: ClassVar[LoginStatus] = LoginStatus.SUCCESS
     dumps: ClassVar[Dump] = Dump.NOTHING
 
     def __init__(
@@ -62,6 +59,11 @@ class ChapError(Exception):
         return f"{self.reason}{f': {shown!r}' if shown else ''} ({self.clause})"
 
     @property
+    def rank(self) -> int:
+        """The place in EVENT_ORDER: of several failures in one Login Response the lowest is logged."""
+        return EVENT_ORDER.index(self.event_id)
+
+    @property
     def dump(self) -> bytes:
         """Extra data of the event; empty where there is none, and for WHOLE_PDU."""
         match self.dumps:
@@ -79,7 +81,7 @@ class AuthMethodMissing(ChapError):
     """The security stage without AuthMethod."""
 
     event_id = 41
-    login_status = MISSING_PARAMETER
+    login_status = LoginStatus.MISSING_PARAMETER
 
 
 class ChapNotOffered(ChapError):
@@ -98,7 +100,7 @@ class AuthMethodUnknown(ChapError):
     """A method that was not offered (initiator), or none in the offer that may be used (target)."""
 
     event_id = 13
-    login_status = AUTHENTICATION_FAILURE
+    login_status = LoginStatus.AUTHENTICATION_FAILURE
     dumps = Dump.VALUE
 
 
@@ -106,7 +108,7 @@ class AlgorithmUnknown(ChapError):
     """CHAP_A is no number, or was not offered (initiator); or there is no common algorithm (target)."""
 
     event_id = 14
-    login_status = AUTHENTICATION_FAILURE
+    login_status = LoginStatus.AUTHENTICATION_FAILURE
     dumps = Dump.VALUE
 
 
@@ -114,7 +116,7 @@ class ChallengeMalformed(ChapError):
     """CHAP_C is no binary value."""
 
     event_id = 15
-    login_status = INITIATOR_ERROR
+    login_status = LoginStatus.INITIATOR_ERROR
     dumps = Dump.VALUE
 
 
@@ -122,7 +124,7 @@ class ChallengeTooLong(ChapError):
     """CHAP_C is over 1024 bytes."""
 
     event_id = 33
-    login_status = INITIATOR_ERROR
+    login_status = LoginStatus.INITIATOR_ERROR
     dumps = Dump.LENGTH
 
 
@@ -130,7 +132,7 @@ class ChapKeyInvalid(ChapError):
     """A key that does not belong to the step, comes twice, or has a value that it cannot have."""
 
     event_id = 16
-    login_status = INITIATOR_ERROR
+    login_status = LoginStatus.INITIATOR_ERROR
     dumps = Dump.PAIR
 
 
@@ -138,7 +140,7 @@ class AuthenticationFailed(ChapError):
     """The peer's response is not the right one. At a target it never says whether the name or the secret was wrong."""
 
     event_id = 17
-    login_status = AUTHENTICATION_FAILURE
+    login_status = LoginStatus.AUTHENTICATION_FAILURE
     dumps = Dump.VALUE
 
 
@@ -146,7 +148,7 @@ class ChapKeyMissing(ChapError):
     """A key of the step is not there; `key` names it."""
 
     event_id = 11
-    login_status = MISSING_PARAMETER
+    login_status = LoginStatus.MISSING_PARAMETER
     dumps = Dump.WHOLE_PDU
 
 
@@ -154,7 +156,7 @@ class AuthMethodIllegal(ChapError):
     """AuthMethod twice, or again after the choice was made."""
 
     event_id = 11
-    login_status = INITIATOR_ERROR
+    login_status = LoginStatus.INITIATOR_ERROR
     dumps = Dump.WHOLE_PDU
 
 
@@ -162,7 +164,7 @@ class ChallengeReflected(ChapError):
     """CHAP_C is a challenge that this node itself sent."""
 
     event_id = 11
-    login_status = AUTHENTICATION_FAILURE
+    login_status = LoginStatus.AUTHENTICATION_FAILURE
     dumps = Dump.WHOLE_PDU
 
 
@@ -170,7 +172,7 @@ class HashUnavailable(ChapError):
     """This host performs none of the algorithms that are configured."""
 
     event_id = 37
-    login_status = TARGET_ERROR
+    login_status = LoginStatus.TARGET_ERROR
 
 
 class ShortSecret(ChapError):

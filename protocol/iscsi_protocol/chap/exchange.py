@@ -35,19 +35,6 @@ Pairs = Iterable[tuple[str, str]]
 MAX_BINARY_LENGTH = 1024
 
 CHAP_PREFIX = "CHAP_"
-CHAP_KEYS = frozenset({"CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R"})
-
-SECURITY_KEYS = CHAP_KEYS | {
-    "SessionType",
-    "InitiatorName",
-    "TargetName",
-    "TargetAddress",
-    "InitiatorAlias",
-    "TargetAlias",
-    "TargetPortalGroupTag",
-    "AuthMethod",
-}
-"""The keys of the security stage with CHAP (section 12)."""
 
 
 class ChapStateError(RuntimeError):

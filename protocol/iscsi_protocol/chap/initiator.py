@@ -42,10 +42,12 @@ from iscsi_protocol.chap.hashes import (
     hashlib_hasher,
     response,
 )
+from iscsi_protocol.negotiation.keys import KEYS, Use
 from iscsi_protocol.text import BinaryError, NumberError, parse_binary, parse_number
 
-PRECEDENCE = (41, 38, 40, 13, 14, 15, 33, 16, 17, 11)
-"""One Login Response logs one event: the first of these that applies."""
+_OPERATIONAL_KEYS = frozenset(
+    name for name, rule in KEYS.items() if not rule.any_stage and rule.initiator_use is not Use.SECURITY
+)
 
 _RULES: Mapping[Step, str] = MappingProxyType(
     {
@@ -63,12 +65,12 @@ T = TypeVar("T")
 class ChapInitiator:
     """Authenticates one connection to a target, and the target to it where that is asked for.
 
-    random_bytes: entropy for CHAP_I and CHAP_C. operational_keys: the keys of RFC 7143 that the security stage does not
-    admit (from the key table). credentials: this initiator's; None where CHAP is not configured, which offers None alone.
-    target_secret: asks for mutual authentication, and is what the target has to know; target_name: the CHAP_N that it
-    has to use (None: any). required: with credentials, None is not offered. algorithms: in order of preference; what the
-    host does not perform is left out. challenge_length: 1..1024. encrypted: IPsec protects the connection, so that short
-    secrets may be used. issued: challenges that this node has sent on other connections and that must not come back.
+    random_bytes: entropy for CHAP_I and CHAP_C. credentials: this initiator's; None where CHAP is not configured, which
+    offers None alone. target_secret: asks for mutual authentication, and is what the target has to know; target_name: the
+    CHAP_N that it has to use (None: any). required: with credentials, None is not offered. algorithms: in order of
+    preference; what the host does not perform is left out. challenge_length: 1..1024. encrypted: IPsec protects the
+    connection, so that short secrets may be used. issued: challenges that this node has sent on other connections and that
+    must not come back.
 
     The constructor raises ShortSecret, HashUnavailable, ChapKeyInvalid for a name that CHAP_N does not take, and
     ValueError for a challenge_length out of bounds and for CHAP that is asked for without credentials.
@@ -79,7 +81,6 @@ class ChapInitiator:
         self,
         *,
         random_bytes: RandomBytes,
-        operational_keys: Container[str],
         credentials: Credentials | None = None,
         target_secret: bytes | None = None,
         target_name: str | None = None,
@@ -111,7 +112,6 @@ class ChapInitiator:
             self.offers = ("CHAP", "None")
         self._target_secret = target_secret
         self._random_bytes = random_bytes
-        self._operational_keys = operational_keys
         self._target_name = target_name
         self._encoding = encoding
         self._challenge_length = challenge_length
@@ -145,11 +145,23 @@ class ChapInitiator:
         self.step = Step.METHOD
         return [("AuthMethod", ",".join(self.offers))]
 
+    def method_chosen(self, method: str) -> list[tuple[str, str]]:
+        """Begin behind a choice of AuthMethod that was negotiated outside; the CHAP pairs for the next request.
+
+        Raises ValueError for a method that is not among `offers`, and ChapStateError after `begin`.
+        """
+        if self.step is not Step.START:
+            raise ChapStateError("the exchange has begun")
+        if method not in self.offers:
+            raise ValueError(f"{method!r} was not to be offered")
+        reply, self.step = self._enter(method)
+        return reply
+
     def receive(self, pairs: Pairs) -> list[tuple[str, str]]:
         """All pairs of one Login Response of the security stage; the CHAP pairs for the next request, perhaps none.
 
         Keys that are no business of the stage (aliases, X- keys, unknown ones) are passed over. Raises the ChapError
-        that comes first in PRECEDENCE; the connection is then to be closed. Raises ChapStateError before `begin` and
+        of the lowest rank; the connection is then to be closed. Raises ChapStateError before `begin` and
         after an error.
         """
         answer = {
@@ -165,7 +177,7 @@ class ChapInitiator:
         faults: list[ChapError] = [
             ChapKeyInvalid("an operational key in the security stage", "R7143-12-02", key, value)
             for key, value in listed
-            if key in self._operational_keys
+            if key in _OPERATIONAL_KEYS
         ]
         own, more = select_own(listed, self._admitted(step), _RULES[step])
         faults += more
@@ -188,6 +200,9 @@ class ChapInitiator:
             faults.append(AuthMethodMissing("no AuthMethod in the security stage", "R7143-6.3.2-02", "AuthMethod"))
         elif method not in self.offers:
             faults.append(self._refuse_method(method))
+        return self._enter(method)
+
+    def _enter(self, method: str | None) -> tuple[list[tuple[str, str]], Step]:
         self.method = method
         if method != "CHAP":
             return [], Step.DONE
@@ -269,10 +284,10 @@ def _attempt(read: Callable[[str], T], value: str | None, faults: list[ChapError
 
 
 def _gravest(faults: list[ChapError], pairs: list[tuple[str, str]]) -> ChapError:
-    """The fault that is logged: the first in PRECEDENCE, and of equals the one that stands first in the PDU."""
+    """The fault that is logged: of those with the lowest rank the one that stands first in the PDU."""
 
     def rank(fault: ChapError) -> tuple[int, int]:
         pair = (fault.key, fault.value)
-        return PRECEDENCE.index(fault.event_id), pairs.index(pair) if pair in pairs else len(pairs)
+        return fault.rank, pairs.index(pair) if pair in pairs else len(pairs)
 
     return min(faults, key=rank)

@@ -123,6 +123,17 @@ class ChapTarget:
         """Whether all is said, so that the stage may be left (T=1 may be answered with T=1)."""
         return self.step is Step.DONE
 
+    def method_chosen(self, method: str) -> None:
+        """Begin behind a choice of AuthMethod that was negotiated outside.
+
+        Raises ValueError for a method that is not possible here, and ChapStateError once something was received.
+        """
+        if self.step is not Step.START:
+            raise ChapStateError("the exchange has begun")
+        if not self._permits(method):
+            raise ValueError(f"{method!r} is not possible here")
+        self.step = self._enter(method)
+
     def receive(self, pairs: Pairs) -> list[tuple[str, str]]:
         """All pairs of one Login Request of the security stage; the security pairs for the response, perhaps none.
 
@@ -147,20 +158,22 @@ class ChapTarget:
         reply, self.step = answer(own)
         return reply
 
+    def _permits(self, method: str) -> bool:
+        return (method == "CHAP" and self._chap) or (method == "None" and self._none_allowed)
+
+    def _enter(self, method: str) -> Step:
+        self.method = method
+        return Step.ALGORITHM if method == "CHAP" else Step.DONE
+
     def _choose_method(self, own: Mapping[str, str]) -> tuple[list[tuple[str, str]], Step]:
         offer = own.get("AuthMethod")
         if offer is None:
             if self._none_allowed:
-                self.method = "None"
-                return [], Step.DONE
+                return [], self._enter("None")
             return [("AuthMethod", "CHAP")], Step.PROPOSED
         for method in parse_list(offer):
-            if method == "CHAP" and self._chap:
-                self.method = method
-                return [("AuthMethod", method)], Step.ALGORITHM
-            if method == "None" and self._none_allowed:
-                self.method = method
-                return [("AuthMethod", method)], Step.DONE
+            if self._permits(method):
+                return [("AuthMethod", method)], self._enter(method)
         raise AuthMethodUnknown(
             "no method offered that may be used",
             "R7143-6.3.2-03",
@@ -175,7 +188,7 @@ class ChapTarget:
             raise ChapKeyMissing("a key is missing", "R7143-12.1-01", "AuthMethod")
         if method != "CHAP":
             raise AuthMethodUnknown("a method that was not proposed", "R7143-6.2.1-06", "AuthMethod", method)
-        self.method = method
+        self._enter(method)
         return self._challenge(own)
 
     def _challenge(self, own: Mapping[str, str]) -> tuple[list[tuple[str, str]], Step]:
