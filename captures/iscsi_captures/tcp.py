@@ -131,7 +131,8 @@ class Conversation:
         side = self._sides[direction]
         if side.finished or self._reset:
             return
-        if direction is Direction.TO_TARGET and self._asked is not None and not self._established:
+        attempted = self._given_up or self._asked is not None
+        if direction is Direction.TO_TARGET and attempted and not self._established:
             yield from self.syn(time)
             self.give_up()
             return
@@ -148,6 +149,8 @@ class Conversation:
         if not self._syn_sent:
             yield from self.establish(time)
         self._reset = True
+        if direction is Direction.TO_INITIATOR and not self._established:
+            self._sides[direction].sequence = 0
         yield self._frame(time, direction, TcpFlag.RST | TcpFlag.ACK, window=0)
 
     def _acknowledge(self, time: float, direction: Direction) -> Iterator[Frame]:
@@ -239,6 +242,8 @@ class TcpSynthesis:
     def _release(self) -> Iterator[Frame]:
         held, self._held = self._held, []
         for record in held:
+            if self._succeeded(record.connection):
+                continue
             conversation = self._conversation(record.connection, record)
             if record.event is TransportEvent.RST:
                 yield from conversation.reset(record.time, record.direction)
@@ -252,6 +257,8 @@ class TcpSynthesis:
         if not payload:
             self._comments += [f"connection {record.connection}: {comment}" for comment in comments]
             return
+        if self._succeeded(record.connection):
+            self._forget(record.connection)
         conversation = self._conversation(record.connection)
         yield from conversation.establish(record.time)
         conversation.comments += comments
@@ -307,8 +314,8 @@ class TcpSynthesis:
         port = (initiator.port if initiator else 0) or self._port(number)
         target_port = (target.port if target else 0) or ISCSI_PORT
         while (first, port, second, target_port) in self._ends_in_use:
-            number += 1
             port = self._port(number)
+            number += 1
         comments = []
         stations = (Station(_MACS[0], first, port), Station(_MACS[1], second, target_port))
         for name, given, shown in zip(("initiator", "target"), (initiator, target), stations, strict=True):
@@ -319,6 +326,13 @@ class TcpSynthesis:
     @staticmethod
     def _port(number: int) -> int:
         return _FIRST_EPHEMERAL_PORT + number % (0x10000 - _FIRST_EPHEMERAL_PORT)
+
+    def _succeeded(self, number: int) -> bool:
+        """Whether the connection is over and another one is open between its ends, so that nothing can be added to it."""
+        conversation = self._conversations.get(number)
+        if conversation is None or not conversation.over:
+            return False
+        return self._ends_in_use.get(conversation.ends, conversation) is not conversation
 
     def _forget(self, number: int) -> None:
         """Let a new conversation take this connection's number."""
