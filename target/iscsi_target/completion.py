@@ -10,7 +10,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 class FileSlice(NamedTuple):
     """`length` bytes of an open file from `offset` on, fit for sendfile. The descriptor is borrowed: who closes the
-    logical unit outlives its completions."""
+    logical unit outlives its completions.
+    """
 
     fd: int
     offset: int
