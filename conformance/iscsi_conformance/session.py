@@ -220,7 +220,7 @@ class Session(Wire):
     def ping(self, data: bytes = b"", **fields: Any) -> NopOut:
         """Send a NOP-Out that asks for an answer; immediate unless told otherwise."""
         immediate = bool(fields.get("immediate", True))
-        values = {"immediate": immediate, "data": data, **self.numbered(immediate=immediate)}
+        values: dict[str, Any] = {"immediate": immediate, "data": data, **self.numbered(immediate=immediate)}
         sent = NopOut(**(values | fields))
         self.send(sent)
         return sent

@@ -1,0 +1,188 @@
+"""Running one case to its verdict. Plain functions; the pytest plug-in and the proof both call them."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import signature
+from typing import Protocol
+
+from iscsi_conformance.case import Case, Role
+from iscsi_conformance.catalogue import Level, requirements
+from iscsi_conformance.peer import Environment, Peer
+from iscsi_conformance.recorder import Recorder
+from iscsi_conformance.result import CaseResult, Evidence, FindingRow
+from iscsi_conformance.verdict import Failed, Inconclusive, Outcome, PeerGone, Skipped, Unsupported, Verdict
+from iscsi_protocol.history import Record
+
+LIFE_ATTEMPTS = 7
+
+
+class Judge(Protocol):
+    """The rule book at work on one history."""
+
+    def record(self, record: Record) -> None:
+        """Take the next record."""
+
+    def findings(self, role: str) -> list[FindingRow]:
+        """What this role did wrong, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the operator wants of a run. judge: makes a fresh rule book for each case."""
+
+    destructive: bool
+    judge: Callable[[], Judge]
+
+
+async def run_case(case: Case, environment: Environment, options: Options, recorder: Recorder) -> CaseResult:
+    """Run one case against the product and say what came of it. Never raises for what the product does.
+
+    Raises PeerGone only through the result's verdict INCONCLUSIVE and `gone`; asyncio.CancelledError passes.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    judge = options.judge()
+    recorder.listen(judge.record)
+    peer = Peer(environment, recorder)
+    evidence = Evidence()
+    outcome = await _outcome(case, peer, options, evidence)
+    findings = judge.findings(case.role)
+    evidence.findings = findings
+    outcome = _with_findings(outcome, findings, evidence)
+    ending = peer.ending()
+    if peer.closed_by_peer() and case.role is Role.TARGET and not isinstance(outcome, PeerGone):
+        dead = await _proof_of_life(environment)
+        if dead is not None:
+            evidence.notes.append(dead.reason)
+            outcome = dead
+    peer.close()
+    evidence.dialogue = recorder.dialogue()
+    return _result(case, environment, outcome, evidence, ending, loop.time() - started)
+
+
+async def _outcome(case: Case, peer: Peer, options: Options, evidence: Evidence) -> Outcome | None:
+    """How the case itself ended; None is a pass."""
+    try:
+        if case.destructive and not options.destructive:
+            raise Skipped("the case writes to the logical unit; --destructive allows it")
+        for feature in case.needs:
+            peer.require(feature)
+        async with asyncio.timeout(case.time_limit):
+            await case.function(**await _arguments(case, peer))
+    except Failed as failed:
+        evidence.failed.append(failed.clause)
+        return failed
+    except Unsupported as unsupported:
+        evidence.probe = f"{unsupported.feature}: {unsupported.reason}"
+        return unsupported
+    except Outcome as outcome:
+        return outcome
+    except TimeoutError:
+        return Inconclusive(f"the case did not end within {case.time_limit:g} s")
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the one place where our own defects become the verdict ERROR
+        evidence.notes.append("".join(traceback.format_exception(error)))
+        return _Defect(f"{type(error).__name__}: {error}")
+    return None
+
+
+class _Defect(Outcome):
+    """The case or the suite is broken."""
+
+    verdict = Verdict.ERROR
+
+
+async def _arguments(case: Case, peer: Peer) -> dict[str, object]:
+    """What the case asks for by the names of its parameters: peer, wire (connected), session (logged in), disk (measured)."""
+    makers: Mapping[str, Callable[[], object]] = {
+        "peer": lambda: peer,
+        "wire": peer.connect,
+        "session": peer.login,
+        "disk": peer.disk,
+        "discovery": peer.discovery,
+    }
+    arguments: dict[str, object] = {}
+    for name in signature(case.function).parameters:
+        made = makers[name]()
+        arguments[name] = await made if asyncio.iscoroutine(made) else made
+    return arguments
+
+
+def _with_findings(outcome: Outcome | None, findings: list[FindingRow], evidence: Evidence) -> Outcome | None:
+    """The rule book sits beside every case: a broken MUST fails a case that found nothing itself."""
+    broken = [finding for finding in findings if finding.level == Level.MUST]
+    evidence.failed += [finding.clause for finding in broken if finding.clause not in evidence.failed]
+    if broken and (outcome is None or isinstance(outcome, Inconclusive)):
+        first = broken[0]
+        return Failed(first.clause, f"rule {first.rule}: {first.message}")
+    missed = [finding for finding in findings if finding.level == Level.SHOULD]
+    if outcome is None and missed:
+        evidence.failed += [finding.clause for finding in missed if finding.clause not in evidence.failed]
+        return _Missed(f"rule {missed[0].rule}: {missed[0].message}")
+    return outcome
+
+
+class _Missed(Outcome):
+    """A SHOULD was not met."""
+
+    verdict = Verdict.WARN
+
+
+async def _proof_of_life(environment: Environment) -> Outcome | None:
+    """A product that closed a connection takes a new login within Time2Wait + 5 s; None when it does."""
+    peer = Peer(environment, Recorder())
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 2 + 5
+    last: Outcome = PeerGone("the product does not take connections any more")
+    for attempt in range(LIFE_ATTEMPTS):
+        try:
+            _, login = await peer.try_login(chap=environment.profile.chap)
+        except Outcome as outcome:
+            last = outcome
+        else:
+            peer.close()
+            if login.status is not None:
+                return None
+        if loop.time() >= deadline or attempt == LIFE_ATTEMPTS - 1:
+            break
+        await asyncio.sleep(min(1.0, max(0.0, deadline - loop.time())))
+    peer.close()
+    if isinstance(last, PeerGone):
+        return last
+    return Failed("R7143-7.1.4-01", f"no new login after the connection was closed: {last.reason}")
+
+
+def _result(
+    case: Case, environment: Environment, outcome: Outcome | None, evidence: Evidence, ending: str, seconds: float
+) -> CaseResult:
+    verdict = Verdict.PASS if outcome is None else outcome.verdict
+    if isinstance(outcome, Failed) and _level(case, outcome.clause) is not Level.MUST:
+        verdict = Verdict.WARN
+    return CaseResult(
+        id=case.id,
+        title=case.title,
+        role=case.role,
+        clauses=list(case.requirements),
+        level=case.level,
+        expected_events=list(case.events),
+        verdict=verdict,
+        reason="" if outcome is None else outcome.reason,
+        ending=ending,
+        duration_s=round(seconds, 6),
+        transport=environment.transport,
+        clock=environment.clock,
+        evidence=evidence,
+    )
+
+
+def _level(case: Case, clause: str) -> Level:
+    """How strongly the broken requirement binds; never more than the case itself claims."""
+    row = requirements().get(clause)
+    if case.level is not Level.MUST or row is None:
+        return case.level
+    return row.level

@@ -1,0 +1,242 @@
+"""The product under test as cases reach it: connections, logins, discovery, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from iscsi_conformance.feature import Feature
+from iscsi_conformance.profile import ChapLogin, Profile
+from iscsi_conformance.recorder import Recorder
+from iscsi_conformance.session import Session
+from iscsi_conformance.verdict import Failed, Inconclusive, PeerGone, Unsupported
+from iscsi_conformance.wire import Pairs, Wire
+from iscsi_initiator.raw import PeerClosed, RawConnection, SilentPeer
+from iscsi_initiator.raw_login import Change, RawLogin
+from iscsi_initiator.transport import ConnectFailed, Connector, TappedConnector
+from iscsi_protocol.chap import ChapError, ChapInitiator, Credentials
+from iscsi_protocol.history import Endpoint
+
+TESTER_ISID = bytes.fromhex("800000000001")
+RandomBytes = Callable[[int], bytes]
+
+
+class Operator(Protocol):
+    """What can be asked of the bundled target beside the wire; foreign products have none."""
+
+    def request_logout(self, seconds: int) -> None:
+        """Ask the initiator of the latest session to log out (Asynchronous Message 1)."""
+
+    def announce_connection_drop(self) -> None:
+        """Announce that the latest connection will be dropped (2), and drop it."""
+
+    def announce_session_drop(self) -> None:
+        """Announce that all connections will be dropped (3), and drop them."""
+
+    def request_negotiation(self, seconds: int) -> None:
+        """Ask for a text negotiation (4)."""
+
+    def report_scsi_event(self, sense: bytes) -> None:
+        """Send a SCSI asynchronous event (0) with this sense data for LUN 0."""
+
+    def ping(self) -> None:
+        """Send a NOP-In that asks for an answer."""
+
+    def leaks(self) -> list[str]:
+        """Sessions and connections that the target still knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the probe found of a feature: whether it is there, and what was seen."""
+
+    there: bool
+    evidence: str
+
+
+@dataclass(kw_only=True)
+class Environment:
+    """Where a case runs.
+
+    endpoints: the portals, the first one standard. transport: tcp or memory; clock: real or virtual. offers: filled by
+    the probe. connector: opens connections to the product. operator: see there.
+    """
+
+    profile: Profile
+    connector: Connector
+    endpoints: Sequence[Endpoint]
+    transport: str
+    clock: str
+    random_bytes: RandomBytes
+    operator: Operator | None = None
+    offers: dict[Feature, Offer] = field(default_factory=dict)
+
+    def offer(self, feature: Feature) -> Offer:
+        """What is known of a feature; the profile's word stands above the probe's."""
+        if feature in self.profile.absent:
+            return Offer(False, "the profile says that it is absent")
+        if feature in self.profile.features:
+            return Offer(True, "the profile says that it is there")
+        return self.offers.get(feature, Offer(False, "the probe did not find it"))
+
+
+class Peer:
+    """The product, for one case. Every connection is recorded."""
+
+    def __init__(self, environment: Environment, recorder: Recorder) -> None:
+        self.environment = environment
+        self.profile = environment.profile
+        self.recorder = recorder
+        self.wires: list[Wire] = []
+        self._connector = TappedConnector(environment.connector, tap=recorder.record)
+
+    @property
+    def target_name(self) -> str:
+        """The node under test. Raises Unsupported where the operator named none."""
+        return self.node("target_name", Feature.NORMAL_SESSION)
+
+    def node(self, which: str, feature: Feature) -> str:
+        """A node of the profile by its field. Raises Unsupported where the profile has none."""
+        name = getattr(self.profile, which)
+        if not isinstance(name, str):
+            raise Unsupported(feature, f"the profile names no {which}")
+        return name
+
+    @property
+    def operator(self) -> Operator:
+        """The bundled target's operator. Raises Unsupported for a foreign product."""
+        if self.environment.operator is None:
+            raise Unsupported(Feature.PROVOKED_EVENTS, "a foreign product cannot be told to do this")
+        return self.environment.operator
+
+    def require(self, feature: Feature) -> None:
+        """Raise Unsupported, with the probe's evidence, unless the feature is there."""
+        offer = self.environment.offer(feature)
+        if not offer.there:
+            raise Unsupported(feature, offer.evidence)
+
+    async def connect(self, *, portal: int = 0, target_name: str | None = None) -> Wire:
+        """A TCP connection, nothing said yet. Raises PeerGone when the portal does not take it."""
+        endpoints = self.environment.endpoints
+        if portal >= len(endpoints):
+            raise Unsupported(Feature.SECOND_PORTAL, "the profile names no second portal")
+        try:
+            raw = await RawConnection.open(self._connector, endpoints[portal])
+        except ConnectFailed as error:
+            raise PeerGone(f"no connection: {error}") from None
+        name = target_name or self.profile.target_name or ""
+        wire = Wire(raw, self.profile.response_time, self.profile.initiator_name, name)
+        self.wires.append(wire)
+        return wire
+
+    async def try_login(
+        self,
+        keys: Pairs = (),
+        *,
+        session_type: str = "Normal",
+        chap: ChapLogin | None = None,
+        portal: int = 0,
+        target_name: str | None = None,
+        isid: bytes = TESTER_ISID,
+        tsih: int = 0,
+        cid: int = 0,
+        first_stage: int | None = None,
+        change: Change | None = None,
+    ) -> tuple[Wire, RawLogin]:
+        """Connect and walk the login, wherever it ends. Raises Inconclusive when no answer comes at all."""
+        wire = await self.connect(portal=portal, target_name=target_name)
+        wire.isid = isid
+        try:
+            login = await wire.raw.login(
+                [*wire.names(session_type=session_type), *keys],
+                chap=self._authentication(chap),
+                isid=isid,
+                tsih=tsih,
+                cid=cid,
+                first_stage=first_stage,
+                change=change,
+                timeout=self.profile.response_time,
+            )
+        except (PeerClosed, SilentPeer, ChapError) as error:
+            login = wire.raw.logins[-1]
+            if not login.responses:
+                raise Inconclusive(f"the login was not answered: {error}") from None
+        return wire, login
+
+    async def login(
+        self,
+        keys: Pairs = (),
+        *,
+        lun: int | None = None,
+        clause: str | None = None,
+        session_type: str = "Normal",
+        chap: ChapLogin | None = None,
+        portal: int = 0,
+        target_name: str | None = None,
+        isid: bytes = TESTER_ISID,
+        tsih: int = 0,
+        cid: int = 0,
+        first_stage: int | None = None,
+    ) -> Session:
+        """A session in full feature phase. Where it is not reached: Failed if a clause says it must be, else Inconclusive."""
+        wire, login = await self.try_login(
+            keys,
+            session_type=session_type,
+            chap=chap or (self.profile.chap if target_name is None and self.profile.chap_target is None else None),
+            portal=portal,
+            target_name=target_name,
+            isid=isid,
+            tsih=tsih,
+            cid=cid,
+            first_stage=first_stage,
+        )
+        if not login.full_feature:
+            status = "no answer" if login.status is None else f"status {login.status:04x}"
+            reason = f"the login did not reach full feature phase ({status})"
+            raise Failed(clause, reason) if clause else Inconclusive(reason)
+        session = Session(wire.raw, login, wire, self.profile.lun if lun is None else lun)
+        self.wires[self.wires.index(wire)] = session
+        return session
+
+    async def disk(self, keys: Pairs = (), **options: object) -> Session:
+        """A session whose logical unit was asked for its size, and that has no unit attention pending."""
+        session = await self.login(keys, **options)  # type: ignore[arg-type]  # login checks them
+        await session.measure()
+        return session
+
+    async def discovery(self, keys: Pairs = (), *, clause: str | None = None) -> Session:
+        """A discovery session."""
+        return await self.login(keys, session_type="Discovery", clause=clause)
+
+    def close(self) -> None:
+        """End every connection that is still open."""
+        for wire in self.wires:
+            wire.raw.close()
+
+    def ending(self) -> str:
+        """How the latest connection ended."""
+        if not self.wires:
+            return "never connected"
+        closed = self.wires[-1].raw.closed
+        return "open" if closed is None else closed.value
+
+    def closed_by_peer(self) -> bool:
+        """Whether the product ended one of the connections."""
+        return any(wire.raw.closed is not None and wire.raw.closed.value != "closed by us" for wire in self.wires)
+
+    def _authentication(self, chap: ChapLogin | None) -> ChapInitiator | None:
+        if chap is None:
+            return None
+        return ChapInitiator(
+            random_bytes=self.environment.random_bytes,
+            credentials=Credentials(name=chap.user, secret=chap.secret.encode()),
+            target_secret=chap.target_secret.encode() if chap.target_secret else None,
+            target_name=chap.target_user,
+            required=True,
+        )
+
+
+def answers(table: Mapping[Feature, Offer]) -> list[str]:
+    """The probe's findings, a line each, for reports."""
+    return [f"{name}: {'yes' if offer.there else 'no'} ({offer.evidence})" for name, offer in sorted(table.items())]

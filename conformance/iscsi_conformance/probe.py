@@ -1,0 +1,106 @@
+"""What does the product offer? Asked once before a run, so that UNSUPPORTED always has its evidence."""
+
+from __future__ import annotations
+
+from iscsi_conformance.feature import Feature
+from iscsi_conformance.peer import Environment, Offer, Peer
+from iscsi_conformance.recorder import Recorder
+from iscsi_conformance.session import ALIVE, Session
+from iscsi_conformance.verdict import Outcome, PeerGone
+from iscsi_protocol.scsi import opcodes
+
+ASKED = (
+    ("HeaderDigest", "CRC32C,None"),
+    ("DataDigest", "CRC32C,None"),
+    ("ImmediateData", "Yes"),
+    ("InitialR2T", "No"),
+    ("MaxConnections", "8"),
+    ("ErrorRecoveryLevel", "2"),
+    ("MaxBurstLength", "4096"),
+    ("FirstBurstLength", "4096"),
+)
+
+
+async def probe(environment: Environment) -> None:
+    """Fill the environment's offers. Raises PeerGone when the portal takes no connection; nothing else."""
+    recorder = Recorder()
+    peer = Peer(environment, recorder)
+    offers = environment.offers
+    profile = environment.profile
+    nodes = (
+        (Feature.CHAP, "chap_target", "chap"),
+        (Feature.MUTUAL_CHAP, "mutual_target", "mutual"),
+        (Feature.DENIED_TARGET, "denied_target", None),
+        (Feature.REDIRECTED_TARGET, "redirected_target", None),
+        (Feature.REMOVED_TARGET, "removed_target", None),
+    )
+    for feature, node, login in nodes:
+        known = getattr(profile, node) is not None and (login is None or getattr(profile, login) is not None)
+        offers[feature] = Offer(known, f"the profile {'names' if known else 'does not name'} {node}")
+    several = len(environment.endpoints) > 1
+    offers[Feature.SECOND_PORTAL] = Offer(several, f"{len(environment.endpoints)} portals are known")
+    await _sessions(peer, offers)
+    peer.close()
+
+
+async def _sessions(peer: Peer, offers: dict[Feature, Offer]) -> None:
+    try:
+        await peer.discovery()
+        offers[Feature.DISCOVERY] = Offer(True, "a discovery session was opened")
+    except Outcome as outcome:
+        _raise_if_gone(outcome)
+        offers[Feature.DISCOVERY] = Offer(False, outcome.reason)
+    try:
+        session = await peer.login(ASKED)
+    except Outcome as outcome:
+        _raise_if_gone(outcome)
+        offers[Feature.NORMAL_SESSION] = Offer(False, outcome.reason)
+        return
+    offers[Feature.NORMAL_SESSION] = Offer(True, "a normal session was opened")
+    offers[Feature.OPEN_ACCESS] = Offer(
+        peer.profile.chap is None or peer.profile.chap_target is not None, "login went without CHAP"
+    )
+    _keys(session, offers)
+    await _disk(session, offers)
+
+
+def _raise_if_gone(outcome: Outcome) -> None:
+    if isinstance(outcome, PeerGone):
+        raise outcome
+
+
+def _keys(session: Session, offers: dict[Feature, Offer]) -> None:
+    answers = (
+        (Feature.HEADER_DIGEST, "HeaderDigest", lambda value: value == "CRC32C"),
+        (Feature.DATA_DIGEST, "DataDigest", lambda value: value == "CRC32C"),
+        (Feature.IMMEDIATE_DATA, "ImmediateData", lambda value: value == "Yes"),
+        (Feature.UNSOLICITED_DATA, "InitialR2T", lambda value: value == "No"),
+        (Feature.MULTIPLE_CONNECTIONS, "MaxConnections", lambda value: int(value, 0) > 1),
+        (Feature.ERROR_RECOVERY_LEVEL_1, "ErrorRecoveryLevel", lambda value: value in ("1", "2")),
+        (Feature.ERROR_RECOVERY_LEVEL_2, "ErrorRecoveryLevel", lambda value: value == "2"),
+        (Feature.SMALL_BURST, "MaxBurstLength", lambda value: int(value, 0) <= 4096),
+    )
+    for feature, key, holds in answers:
+        value = session.agreed(key)
+        offers[feature] = Offer(holds(value), f"{key}={value} was agreed on when more was asked for")
+
+
+async def _disk(session: Session, offers: dict[Feature, Offer]) -> None:
+    try:
+        inquiry = await session.execute(opcodes.INQUIRY.build(allocation_length=36), ALIVE, read=36)
+        kind = inquiry.data[0] if inquiry.data else 0x7F
+        await session.measure()
+    except Outcome as outcome:
+        offers[Feature.SCSI_DISK] = Offer(False, outcome.reason)
+        offers[Feature.WRITABLE_LUN] = Offer(False, outcome.reason)
+        return
+    disk = kind == 0 and session.blocks >= 2048
+    offers[Feature.SCSI_DISK] = Offer(
+        disk, f"peripheral {kind:#04x}, {session.blocks} blocks of {session.block_size} bytes"
+    )
+    sense = await session.execute(opcodes.MODE_SENSE_6.build(page_code=0x3F, allocation_length=255), ALIVE, read=255)
+    protected = len(sense.data) > 2 and bool(sense.data[2] & 0x80)
+    offers[Feature.WRITABLE_LUN] = Offer(
+        disk and not protected,
+        "MODE SENSE says that the medium is write protected" if protected else "the medium is writable",
+    )
