@@ -1,0 +1,233 @@
+"""What is asked of a session from above, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from iscsi_protocol.pdu import Buffer
+from iscsi_protocol.pdu.codes import TaskAttribute, TaskFunction
+from iscsi_protocol.scsi.lun import encode_lun
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Failure(Enum):
+    """Why a request came to nothing."""
+
+    TIMED_OUT = "no answer in time"
+    ABORTED = "aborted"
+    RESET = "ended by a reset or another task management function"
+    NO_DEVICE = "the connection was lost and did not come back in time"
+    CONNECTION_LOST = "the connection was lost"
+    PROTOCOL_ERROR = "the target broke the protocol"
+    DATA_MISSING = "data is missing"
+    REJECTED = "the target rejected the request"
+    NOT_CONNECTED = "there is no such session, or it is closed"
+    LOGIN_FAILED = "the login failed"
+
+
+class Request:
+    """One piece of work for a session. `result` or `failure` is set when it is done. timeout: seconds, None = setting."""
+
+    __slots__ = ("due", "failure", "held_until", "result", "session", "timeout", "token")
+
+    def __init__(self, timeout: float | None = None, token: object = None) -> None:
+        self.timeout = timeout
+        self.token = token
+        self.session = 0
+        self.due: float | None = None
+        self.held_until: float | None = None
+        self.result: object = None
+        self.failure: Failure | None = None
+
+
+class ScsiRequest(Request):
+    """A SCSI command. lun: number or 8-byte structure; cdb: any length up to 260 bytes.
+
+    data_out: what to write; it is not copied and must not change until the request is done. data_in: a writable buffer of
+    exactly the bytes to read, or their number. Both make a bidirectional command. management: sent through the management
+    interface (event 47 and WMIRequestTimeout). hold: start again when the session was recovered, instead of failing.
+    """
+
+    __slots__ = ("attribute", "cdb", "data_in", "data_out", "hold", "lun", "management")
+
+    def __init__(
+        self,
+        lun: int | bytes,
+        cdb: bytes,
+        *,
+        data_in: int | bytearray | memoryview = 0,
+        data_out: Buffer = b"",
+        attribute: int = TaskAttribute.SIMPLE,
+        timeout: float | None = None,
+        management: bool = False,
+        hold: bool = True,
+        token: object = None,
+    ) -> None:
+        super().__init__(timeout, token)
+        self.lun = encode_lun(lun) if isinstance(lun, int) else bytes(lun)
+        self.cdb = bytes(cdb)
+        self.data_in = bytearray(data_in) if isinstance(data_in, int) else data_in
+        self.data_out = data_out
+        self.attribute = attribute
+        self.management = management
+        self.hold = hold
+        if len(self.lun) != 8:
+            raise ValueError("a LUN has 8 bytes")
+        if not 1 <= len(self.cdb) <= 260:
+            raise ValueError("a CDB has 1 to 260 bytes")
+
+
+class TaskManagement(Request):
+    """A task management function. referenced: the SCSI request that ABORT TASK and QUERY TASK are about."""
+
+    __slots__ = ("function", "lun", "referenced")
+
+    def __init__(
+        self,
+        function: int,
+        lun: int | bytes = 0,
+        referenced: ScsiRequest | None = None,
+        *,
+        timeout: float | None = None,
+        token: object = None,
+    ) -> None:
+        super().__init__(timeout, token)
+        self.function = function
+        self.lun = encode_lun(lun) if isinstance(lun, int) else bytes(lun)
+        self.referenced = referenced
+        if function == TaskFunction.TASK_REASSIGN:
+            raise ValueError("TASK REASSIGN belongs to error recovery level 2")
+
+
+class Ping(Request):
+    """A NOP-Out with data of our choice, which the target has to echo."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes = b"", *, timeout: float | None = None, token: object = None) -> None:
+        super().__init__(timeout, token)
+        self.data = data
+
+
+class TextNegotiation(Request):
+    """A text exchange in full feature phase: SendTargets, or keys that may be declared anew."""
+
+    __slots__ = ("asked_for", "pairs")
+
+    def __init__(
+        self, pairs: Pairs = (), *, timeout: float | None = None, token: object = None, asked_for: bool = False
+    ) -> None:
+        super().__init__(timeout, token)
+        self.pairs = pairs
+        self.asked_for = asked_for
+
+    @property
+    def send_targets(self) -> bool:
+        """Whether this is a SendTargets request, which has its own event (46)."""
+        return any(key == "SendTargets" for key, _ in self.pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class ScsiResult:
+    """How a SCSI command ended. sense: without the length; received: bytes that the target sent; underflow, overflow:
+    residual of the write, or of the read; read_underflow, read_overflow: of the read of a bidirectional command.
+    """
+
+    status: int
+    response: int = 0
+    sense: bytes = b""
+    received: int = 0
+    underflow: int = 0
+    overflow: int = 0
+    read_underflow: int = 0
+    read_overflow: int = 0
+    response_data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskManagementResult:
+    """The response code of a task management function."""
+
+    response: int
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """What came back of a ping, and whether it is what was sent."""
+
+    data: bytes
+    echoed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextResult:
+    """What the target answered."""
+
+    pairs: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class EventLogged:
+    """A driver event: to be written to the event log. extra: the dump's extra data; text: what was wrong, for people."""
+
+    session: int
+    id: int
+    extra: bytes
+    time: float
+    text: str = ""
+    source: str = "iScsiPrt"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDone:
+    """A request is finished; see its `result` and `failure`."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUp:
+    """A session reached full feature phase. recovered: it was up before. target_portal_group_tag: None where not given."""
+
+    session: int
+    tsih: int
+    recovered: bool
+    target_portal_group_tag: str | None = None
+    target_alias: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """The connection of a session is gone, and is being re-established."""
+
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """A session is over. reason: in words, empty for a regular logout; login_status: of the refusal, else None;
+    unreachable: no TCP connection came up.
+    """
+
+    session: int
+    reason: str = ""
+    login_status: int | None = None
+    event: int | None = None
+    unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncReceived:
+    """An Asynchronous Message that concerns those above: event 0 with its sense data, or a vendor's."""
+
+    session: int
+    event: int
+    lun: bytes
+    data: bytes
+    vcode: int = 0
+
+
+Event = EventLogged | RequestDone | SessionUp | SessionLost | SessionClosed | AsyncReceived

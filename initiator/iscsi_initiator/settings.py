@@ -1,0 +1,206 @@
+"""What an initiator may be told: the driver's timers and limits of the guide's Appendix F, and what one session asks for.
+
+Left out of Appendix F because nothing here uses them: IPSecConfigTimeout, NetworkReadyRetryCount, LinkDownTime (multipath) and
+the timers of other services. ErrorRecoveryLevel is 0 and has no setting: levels 1 and 2 are not there. DefaultTime2Wait and
+DefaultTime2Retain follow RFC 7143 (13.15, 13.16), not the guide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from iscsi_protocol.chap import MD5, Credentials
+from iscsi_protocol.history import Endpoint
+from iscsi_protocol.identity import Isid
+from iscsi_protocol.names import check_name
+
+_ULONG = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row. name: the guide's, or ours where `ours`; field: attribute of Settings; low, high: inclusive."""
+
+    name: str
+    field: str
+    unit: str
+    low: float
+    high: float
+    ours: bool = False
+
+
+_ROWS = (
+    Setting("TCPConnectTime", "tcp_connect_time", "s", 0.001, _ULONG),
+    Setting("TCPDisconnectTime", "tcp_disconnect_time", "s", 0.001, _ULONG),
+    Setting("WMIRequestTimeout", "wmi_request_timeout", "s", 0.001, _ULONG),
+    Setting("DelayBetweenReconnect", "delay_between_reconnect", "s", 0, _ULONG),
+    Setting("MaxConnectionRetries", "max_connection_retries", "count", -1, _ULONG),
+    Setting("MaxRequestHoldTime", "max_request_hold_time", "s", 0, _ULONG),
+    Setting("MaxPendingRequests", "max_pending_requests", "count", 1, 65535),
+    Setting("EnableNOPOut", "enable_nop_out", "boolean", 0, 1),
+    Setting("MaxTransferLength", "max_transfer_length", "bytes", 512, _ULONG),
+    Setting("MaxBurstLength", "max_burst_length", "bytes", 512, 16777215),
+    Setting("FirstBurstLength", "first_burst_length", "bytes", 512, 16777215),
+    Setting("MaxRecvDataSegmentLength", "max_recv_data_segment_length", "bytes", 512, 16777215),
+    Setting("InitialR2T", "initial_r2t", "boolean", 0, 1),
+    Setting("ImmediateData", "immediate_data", "boolean", 0, 1),
+    Setting("PortalRetryCount", "portal_retry_count", "count", 0, _ULONG),
+    Setting("SRBTimeoutDelta", "srb_timeout_delta", "s", 0, _ULONG),
+    Setting("AsyncLogoutPauseTimeout", "async_logout_pause_timeout", "s", 0, _ULONG),
+    Setting("DefaultTime2Wait", "default_time2wait", "s", 0, 3600),
+    Setting("DefaultTime2Retain", "default_time2retain", "s", 0, 3600),
+    Setting("MaxOutstandingR2T", "max_outstanding_r2t", "count", 1, 65535, ours=True),
+    Setting("ScsiRequestTimeout", "scsi_request_timeout", "s", 0.001, _ULONG, ours=True),
+    Setting("NOPOutInterval", "nop_out_interval", "s", 0.001, _ULONG, ours=True),
+    Setting("NOPOutTimeout", "nop_out_timeout", "s", 0.001, _ULONG, ours=True),
+    Setting("TaskManagementTimeout", "task_management_timeout", "s", 0.001, _ULONG, ours=True),
+    Setting("MaxLoginRedirects", "max_login_redirects", "count", 0, 255, ours=True),
+)
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType({row.name: row for row in _ROWS})
+"""Every setting with a number, by name."""
+
+SHORTEST_SRB_TIMEOUT_DELTA = 5
+"""Seconds, below which the guide has the default used instead."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Those of the whole initiator. Raises ValueError for one that is out of bounds.
+
+    wmi_request_timeout covers each login, logout and text exchange as a whole; nop_out_interval is the idle time behind
+    which EnableNOPOut pings (the guide says two minutes); scsi_request_timeout is what a request without its own has.
+    """
+
+    initiator_name: str = "iqn.2026-01.org.iscsi-conformance:initiator"
+    initiator_alias: str = ""
+    tcp_connect_time: float = 15
+    tcp_disconnect_time: float = 15
+    wmi_request_timeout: float = 30
+    delay_between_reconnect: float = 1
+    max_connection_retries: int = -1
+    max_request_hold_time: float = 60
+    max_pending_requests: int = 255
+    enable_nop_out: bool = False
+    max_transfer_length: int = 262144
+    max_burst_length: int = 262144
+    first_burst_length: int = 65536
+    max_recv_data_segment_length: int = 65536
+    initial_r2t: bool = False
+    immediate_data: bool = True
+    portal_retry_count: int = 1
+    srb_timeout_delta: float = 15
+    async_logout_pause_timeout: float = 10
+    default_time2wait: int = 2
+    default_time2retain: int = 20
+    max_outstanding_r2t: int = 1
+    scsi_request_timeout: float = 60
+    nop_out_interval: float = 120
+    nop_out_timeout: float = 30
+    task_management_timeout: float = 30
+    max_login_redirects: int = 8
+    task_reporting: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name(self.initiator_name)
+        for row in _ROWS:
+            value = getattr(self, row.field)
+            if not row.low <= value <= row.high:
+                raise ValueError(f"{row.name} is {row.low:g} to {row.high:g}, not {value}")
+        if self.first_burst_length > self.max_burst_length:
+            raise ValueError("FirstBurstLength is above MaxBurstLength")
+
+    @property
+    def effective_srb_timeout_delta(self) -> float:
+        """Seconds added to the time-out of every SCSI request."""
+        return self.srb_timeout_delta if self.srb_timeout_delta >= SHORTEST_SRB_TIMEOUT_DELTA else 15
+
+    def declared(self) -> dict[str, object]:
+        """Name to value of every setting with a number, as a history records them; booleans as such."""
+        return {row.name: getattr(self, row.field) for row in _ROWS}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChapOptions:
+    """CHAP for one session. credentials: ours; target_secret: what the target has to know, which asks for mutual CHAP;
+    target_name: the name it has to give, None for any; required: do not go without CHAP.
+    """
+
+    credentials: Credentials
+    target_secret: bytes | None = field(default=None, repr=False)
+    target_name: str | None = None
+    required: bool = True
+    algorithms: tuple[int, ...] = (MD5,)
+
+
+NO_DIGEST = ("None",)
+PREFER_DIGEST = ("CRC32C", "None")
+PREFER_NONE = ("None", "CRC32C")
+REQUIRE_DIGEST = ("CRC32C",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionOptions:
+    """What one session is to be. target_name: None for a discovery session.
+
+    header_digest, data_digest: what is offered, in order of preference; CRC32C alone requires it. isid: the same at every
+    login, so that recovery reinstates the session. extra_keys: pairs offered besides, for operational negotiation.
+    """
+
+    portal: Endpoint
+    target_name: str | None = None
+    isid: bytes = bytes(Isid.from_random(0x1AC5, 1))
+    chap: ChapOptions | None = None
+    header_digest: tuple[str, ...] = NO_DIGEST
+    data_digest: tuple[str, ...] = NO_DIGEST
+    extra_keys: tuple[tuple[str, str], ...] = ()
+    recover: bool = True
+
+    def declared(self) -> dict[str, object]:
+        """What the event oracle has to know of the session's settings: requirements and secrets."""
+        chap = self.chap
+        return {
+            "HeaderDigest": ",".join(self.header_digest),
+            "DataDigest": ",".join(self.data_digest),
+            "HeaderDigestRequired": self.header_digest == REQUIRE_DIGEST,
+            "DataDigestRequired": self.data_digest == REQUIRE_DIGEST,
+            "CHAPConfigured": chap is not None,
+            "CHAPRequired": chap is not None and (chap.required or chap.target_secret is not None),
+            "CHAPName": chap.credentials.name if chap else None,
+            "CHAPSecret": chap.credentials.secret if chap else None,
+            "MutualCHAPSecret": chap.target_secret if chap else None,
+            "TargetName": self.target_name,
+        }
+
+
+def negotiation_wishes(settings: Settings, options: SessionOptions) -> dict[str, str]:
+    """Key to text, as the Negotiator takes them, for one login."""
+    wishes = {"InitiatorName": settings.initiator_name}
+    if settings.initiator_alias:
+        wishes["InitiatorAlias"] = settings.initiator_alias
+    wishes["HeaderDigest"] = ",".join(options.header_digest)
+    wishes["DataDigest"] = ",".join(options.data_digest)
+    wishes["MaxRecvDataSegmentLength"] = str(settings.max_recv_data_segment_length)
+    wishes["DefaultTime2Wait"] = str(settings.default_time2wait)
+    wishes["DefaultTime2Retain"] = str(settings.default_time2retain)
+    wishes["ErrorRecoveryLevel"] = "0"
+    if options.target_name is not None:
+        wishes["TargetName"] = options.target_name
+        wishes["MaxConnections"] = "1"
+        wishes["InitialR2T"] = _boolean(settings.initial_r2t)
+        wishes["ImmediateData"] = _boolean(settings.immediate_data)
+        wishes["MaxBurstLength"] = str(settings.max_burst_length)
+        wishes["FirstBurstLength"] = str(settings.first_burst_length)
+        wishes["MaxOutstandingR2T"] = str(settings.max_outstanding_r2t)
+        wishes["DataPDUInOrder"] = "Yes"
+        wishes["DataSequenceInOrder"] = "Yes"
+        if settings.task_reporting:
+            wishes["TaskReporting"] = ",".join(settings.task_reporting)
+    wishes.update(options.extra_keys)
+    return wishes
+
+
+def _boolean(value: bool) -> str:
+    return "Yes" if value else "No"
