@@ -1,0 +1,204 @@
+"""The device server as the engine sees it: all logical units of one target node, for all of its I_T nexuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from iscsi_protocol.scsi.codes import AdditionalSense
+from iscsi_protocol.scsi.lun import LUN_LENGTH, MAX_FLAT_LUN, MAX_PERIPHERAL_LUN, decode_lun, encode_lun
+from iscsi_protocol.scsi.opcodes import INQUIRY, REPORT_LUNS, REQUEST_SENSE
+from iscsi_protocol.scsi.sense import illegal_request
+from iscsi_target.access import visible_luns
+from iscsi_target.completion import Buffer, Completion, Work
+from iscsi_target.config import TargetNode
+from iscsi_target.device.answer import CheckCondition, check, storage_sense
+from iscsi_target.device.inquiry import inquiry_without_unit
+from iscsi_target.device.report import luns_of, sense_data
+from iscsi_target.device.row import Row
+from iscsi_target.device.table import BY_OPCODE, SERVICE_ACTION, WANTED
+from iscsi_target.device.unit import ItlNexus, LogicalUnit
+from iscsi_target.luns import open_lun
+from iscsi_target.luns.backend import Backend, LunError
+from iscsi_target.nexus import Nexus
+
+_NACA = 0x04
+_NO_UNIT = illegal_request(AdditionalSense.LOGICAL_UNIT_NOT_SUPPORTED)
+_NO_COMMAND = illegal_request(AdditionalSense.INVALID_COMMAND_OPERATION_CODE, 0)
+_NO_ACTION = illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB, 1, 4)
+_CUT_OFF = illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB)
+
+
+class Device:
+    """The logical units of a node. `backends` has one for each LUN of the node's configuration."""
+
+    def __init__(self, node: TargetNode, backends: Mapping[int, Backend]) -> None:
+        self.node = node
+        self._units = {lun: LogicalUnit(lun, node.luns[lun], backends[lun], node.name) for lun in sorted(node.luns)}
+        self._by_structure = {spelling: unit for unit in self._units.values() for spelling in _spellings(unit.lun)}
+        self._paths: dict[Nexus, dict[bytes, ItlNexus]] = {}
+
+    def luns(self) -> list[int]:
+        """All LUNs, whoever may see them."""
+        return list(self._units)
+
+    def has_lun(self, lun: bytes, nexus: Nexus) -> bool:
+        """Whether there is a logical unit behind the 8-byte structure for this nexus."""
+        return self._path(nexus, lun) is not None
+
+    def nexus_made(self, nexus: Nexus) -> None:
+        """A session of this initiator port begins. Its name decides which logical units it sees."""
+        visible = visible_luns(self.node, nexus.initiator_name) or frozenset()
+        luns = tuple(sorted(visible))
+        paths: dict[bytes, ItlNexus] = {}
+        for lun in luns:
+            unit = self._units[lun]
+            path = ItlNexus(nexus, unit, luns)
+            if self.node.initial_unit_attention:
+                path.attentions.append(AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED)
+            unit.paths[nexus] = path
+            paths.update(dict.fromkeys(_spellings(lun), path))
+        self._paths[nexus] = paths
+
+    def nexus_lost(self, nexus: Nexus) -> None:
+        """The session is over, however it ended; what it held is let go. A nexus that is not known is no error."""
+        self._paths.pop(nexus, None)
+        for unit in self._units.values():
+            unit.paths.pop(nexus, None)
+            unit.preventing.discard(nexus)
+
+    def reset_lun(self, lun: bytes, by: Nexus | None = None) -> None:
+        """LOGICAL UNIT RESET; all nexuses but `by` find a unit attention. A LUN that is not there is no error."""
+        unit = self._unit(lun)
+        if unit is not None:
+            unit.reset(by, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
+
+    def reset_target(self, by: Nexus | None = None) -> None:
+        """TARGET WARM or COLD RESET: every logical unit is reset."""
+        for unit in self._units.values():
+            unit.reset(by, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
+
+    def close(self) -> None:
+        """Close all back ends. Completions with a FileSlice have to be gone by then."""
+        for unit in self._units.values():
+            unit.backend.close()
+
+    def data_out_length(self, lun: bytes, cdb: Buffer) -> int:
+        """Bytes that the CDB wants from the initiator.
+
+        0 for commands that will be refused without a look at their data: without a logical unit, or longer than one
+        command may be.
+        """
+        wanted = WANTED[cdb[0]] if cdb else None
+        if wanted is None:
+            return 0
+        unit = self._by_structure.get(lun) or self._unit(lun)
+        row = BY_OPCODE[cdb[0]]
+        if unit is None or not isinstance(row, Row) or len(cdb) < row.command.length:
+            return 0
+        if row.thin and not unit.backend.thin:
+            return 0
+        length = wanted(cdb, unit.block_size)
+        return length if length <= unit.max_transfer * unit.block_size else 0
+
+    def execute(self, nexus: Nexus, lun: bytes, cdb: Buffer, data_out: Buffer = b"") -> Completion | Work:
+        """Carry out a command. Never raises, whatever the CDB.
+
+        data_out: what the initiator sent, of the length that `data_out_length` told or less; it is not kept.
+        """
+        try:
+            path = self._paths[nexus][lun]
+            entry = BY_OPCODE[cdb[0]]
+        except LookupError:
+            return self._execute_elsewhere(nexus, lun, cdb, data_out)
+        return self._execute(path, entry, cdb, data_out)
+
+    def _execute(
+        self, path: ItlNexus, entry: Row | dict[int, Row] | None, cdb: Buffer, data_out: Buffer
+    ) -> Completion | Work:
+        unit = path.unit
+        row = entry
+        if row.__class__ is not Row:
+            row = entry.get(cdb[1] & SERVICE_ACTION) if isinstance(entry, dict) and len(cdb) > 1 else None
+        try:
+            if path.attentions and not (isinstance(row, Row) and row.passes_attention):
+                raise CheckCondition(path.take_attention())
+            if not isinstance(row, Row) or (row.thin and not unit.backend.thin):
+                raise CheckCondition(_NO_ACTION if isinstance(entry, dict) else _NO_COMMAND)
+            length = row.command.length
+            if len(cdb) < length:
+                raise CheckCondition(_CUT_OFF)
+            if cdb[length - 1] & _NACA:
+                raise CheckCondition(illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB, length - 1, 2))
+            if row.medium and unit.not_ready is not None:
+                raise CheckCondition(unit.not_ready)
+            if row.writes and unit.write_protection is not None:
+                raise CheckCondition(unit.write_protection)
+            return row.handler(path, cdb, data_out)
+        except CheckCondition as refusal:
+            return check(refusal.sense, descriptor=unit.descriptor_sense)
+        except OSError as error:
+            writing = isinstance(row, Row) and row.writes
+            return check(storage_sense(error, writing=writing), descriptor=unit.descriptor_sense)
+
+    def _unit(self, lun: bytes) -> LogicalUnit | None:
+        number = decode_lun(lun)
+        return None if number is None else self._units.get(number)
+
+    def _path(self, nexus: Nexus, lun: bytes) -> ItlNexus | None:
+        """The logical unit as this nexus sees it, also for a nexus that was not announced and a rare spelling."""
+        if nexus not in self._paths:
+            self.nexus_made(nexus)
+        paths = self._paths[nexus]
+        number = decode_lun(lun) if lun not in paths else None
+        return paths.get(lun if number is None else encode_lun(number))
+
+    def _execute_elsewhere(self, nexus: Nexus, lun: bytes, cdb: Buffer, data_out: Buffer) -> Completion | Work:
+        """What is not the common case: a LUN without a unit, a CDB without bytes, a nexus not yet announced."""
+        path = self._path(nexus, lun)
+        if not cdb:
+            return check(_CUT_OFF)
+        if path is not None:
+            return self._execute(path, BY_OPCODE[cdb[0]], cdb, data_out)
+        try:
+            return self._execute_without_unit(nexus, cdb)
+        except CheckCondition as refusal:
+            return check(refusal.sense)
+
+    def _execute_without_unit(self, nexus: Nexus, cdb: Buffer) -> Completion:
+        """A LUN behind which there is nothing (SAM-5 5.11): three commands are answered. Raises CheckCondition."""
+        for command in (INQUIRY, REPORT_LUNS, REQUEST_SENSE):
+            if cdb[0] == command.opcode:
+                break
+        else:
+            raise CheckCondition(_NO_UNIT)
+        if len(cdb) < command.length:
+            raise CheckCondition(_CUT_OFF)
+        if command is INQUIRY:
+            return inquiry_without_unit(cdb)
+        if command is REQUEST_SENSE:
+            return sense_data(_NO_UNIT, cdb)
+        return luns_of(visible_luns(self.node, nexus.initiator_name) or (), cdb)
+
+
+def _spellings(lun: int) -> list[bytes]:
+    """The 8-byte structures that initiators use for a LUN; others are decoded when they come."""
+    found = [encode_lun(lun)]
+    if lun <= MAX_PERIPHERAL_LUN:
+        found.append(((MAX_FLAT_LUN + 1) | lun).to_bytes(2, "big").ljust(LUN_LENGTH, b"\0"))
+    return found
+
+
+def open_device(node: TargetNode) -> Device:
+    """The device server of a node with its back ends opened. Raises LunError, with none left open, which names the LUN."""
+    backends: dict[int, Backend] = {}
+    try:
+        for lun, config in node.luns.items():
+            try:
+                backends[lun] = open_lun(config)
+            except LunError as error:
+                raise LunError(f"LUN {lun} of {node.name}: {error}") from error
+    except LunError:
+        for backend in backends.values():
+            backend.close()
+        raise
+    return Device(node, backends)

@@ -1,0 +1,161 @@
+"""INQUIRY: standard data and vital product data pages (SPC-4 6.6, 7.8; SBC-3 6.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from iscsi_protocol.scsi.designators import (
+    Association,
+    device_identification,
+    naa_locally_assigned,
+    relative_target_port,
+    scsi_name,
+    t10_vendor_id,
+    target_port_group,
+)
+from iscsi_protocol.scsi.inquiry import (
+    NO_UNIT,
+    PeripheralDeviceType,
+    PeripheralQualifier,
+    StandardInquiry,
+    VersionDescriptor,
+    version_descriptors,
+)
+from iscsi_protocol.scsi.opcodes import INQUIRY
+from iscsi_protocol.scsi.vpd import (
+    BlockDeviceCharacteristics,
+    BlockLimits,
+    ExtendedInquiryData,
+    LogicalBlockProvisioning,
+    ProvisioningType,
+    VpdCode,
+    supported_pages,
+    unit_serial_number,
+)
+from iscsi_target.completion import Buffer, Completion
+from iscsi_target.device.answer import data_in, invalid_field
+from iscsi_target.device.unit import MAX_WRITE_SAME, ItlNexus
+
+MAX_COMPARE_AND_WRITE = 128
+"""Blocks of one COMPARE AND WRITE, one byte's worth at most."""
+
+MAX_UNMAP_DESCRIPTORS = 256
+
+_NO_LIMIT = 0xFFFFFFFF
+_VERSIONS = version_descriptors(
+    VersionDescriptor.SAM_5, VersionDescriptor.ISCSI, VersionDescriptor.SPC_4, VersionDescriptor.SBC_3
+)
+
+
+def inquiry(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
+    """INQUIRY of a unit that is there."""
+    fields = INQUIRY.parse(cdb)
+    page_code = fields["page_code"]
+    if fields["cmddt"]:
+        raise invalid_field(1, 1)
+    if not fields["evpd"]:
+        if page_code:
+            raise invalid_field(2, 7)
+        return data_in(_standard(path), fields["allocation_length"])
+    if page_code == VpdCode.SUPPORTED_PAGES:
+        page = supported_pages(code for code in _PAGES if path.unit.backend.thin or code != _THIN_PAGE).build()
+    elif page_code in _PAGES and (path.unit.backend.thin or page_code != _THIN_PAGE):
+        page = _PAGES[page_code](path)
+    else:
+        raise invalid_field(2, 7)
+    return data_in(page, fields["allocation_length"])
+
+
+def inquiry_without_unit(cdb: Buffer) -> Completion:
+    """INQUIRY of a LUN behind which there is nothing: peripheral qualifier 011b, type 1Fh (SPC-4 6.6.2)."""
+    fields = INQUIRY.parse(cdb)
+    if fields["cmddt"]:
+        raise invalid_field(1, 1)
+    if fields["page_code"]:
+        raise invalid_field(2, 7)
+    if fields["evpd"]:
+        return data_in(supported_pages((), NO_UNIT).build(), fields["allocation_length"])
+    standard = StandardInquiry(
+        peripheral_qualifier=PeripheralQualifier.NOT_CAPABLE, peripheral_device_type=PeripheralDeviceType.UNKNOWN
+    )
+    return data_in(standard.build(), fields["allocation_length"])
+
+
+def _standard(path: ItlNexus) -> bytes:
+    config = path.unit.config
+    return StandardInquiry(
+        removable=config.removable,
+        vendor=config.vendor,
+        product=config.product,
+        revision=config.revision,
+        versions=_VERSIONS,
+    ).build()
+
+
+def _serial_number(path: ItlNexus) -> bytes:
+    return unit_serial_number(path.unit.serial).build()
+
+
+def _device_identification(path: ItlNexus) -> bytes:
+    unit, tag = path.unit, path.nexus.target_portal_group_tag
+    name = unit.target_name
+    designators = [
+        naa_locally_assigned(unit.number),
+        t10_vendor_id(unit.config.vendor, unit.serial),
+        scsi_name(f"{name},t,{tag:#06x}", Association.TARGET_PORT),
+        target_port_group(tag),
+        scsi_name(name, Association.TARGET_DEVICE),
+    ]
+    if tag:
+        designators.insert(3, relative_target_port(tag))
+    return device_identification(designators).build()
+
+
+def _extended(path: ItlNexus) -> bytes:
+    return ExtendedInquiryData(
+        simple=True,
+        volatile_cache=path.unit.backend.slow,
+        maximum_sense_data_length=252,
+    ).build()
+
+
+def _block_limits(path: ItlNexus) -> bytes:
+    unit = path.unit
+    granularity = unit.backend.granularity // unit.block_size
+    thin = unit.backend.thin
+    return BlockLimits(
+        write_same_non_zero=True,
+        maximum_compare_and_write_length=MAX_COMPARE_AND_WRITE,
+        optimal_transfer_length_granularity=granularity,
+        maximum_transfer_length=unit.max_transfer,
+        maximum_unmap_lba_count=_NO_LIMIT if thin else 0,
+        maximum_unmap_block_descriptor_count=MAX_UNMAP_DESCRIPTORS if thin else 0,
+        optimal_unmap_granularity=granularity if thin else 0,
+        unmap_granularity_alignment_valid=thin,
+        maximum_write_same_length=MAX_WRITE_SAME // unit.block_size,
+    ).build()
+
+
+def _characteristics(_path: ItlNexus) -> bytes:
+    return BlockDeviceCharacteristics(force_unit_access_behaviour=True).build()
+
+
+def _provisioning(_path: ItlNexus) -> bytes:
+    return LogicalBlockProvisioning(
+        unmap=True,
+        unmap_by_write_same_16=True,
+        unmap_by_write_same_10=True,
+        read_zeros=1,
+        provisioning_type=ProvisioningType.THIN,
+    ).build()
+
+
+_THIN_PAGE = VpdCode.LOGICAL_BLOCK_PROVISIONING
+_PAGES: Mapping[int, Callable[[ItlNexus], bytes]] = {
+    VpdCode.UNIT_SERIAL_NUMBER: _serial_number,
+    VpdCode.DEVICE_IDENTIFICATION: _device_identification,
+    VpdCode.EXTENDED_INQUIRY_DATA: _extended,
+    VpdCode.BLOCK_LIMITS: _block_limits,
+    VpdCode.BLOCK_DEVICE_CHARACTERISTICS: _characteristics,
+    VpdCode.LOGICAL_BLOCK_PROVISIONING: _provisioning,
+}

@@ -1,0 +1,73 @@
+"""REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 6.34, 6.35)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iscsi_protocol.scsi.command import Command
+from iscsi_protocol.scsi.opcodes import (
+    REPORT_SUPPORTED_OPERATION_CODES,
+    REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS,
+)
+from iscsi_protocol.scsi.supported import (
+    CommandTimeouts,
+    OneCommand,
+    ReportingOptions,
+    Support,
+    SupportedTaskManagement,
+    build_all_commands,
+)
+from iscsi_target.completion import Buffer, Completion
+from iscsi_target.device.answer import data_in, invalid_field
+from iscsi_target.device.row import Handler, Row
+from iscsi_target.device.unit import ItlNexus
+
+_TASK_MANAGEMENT = SupportedTaskManagement(
+    abort_task=True, abort_task_set=True, clear_task_set=True, logical_unit_reset=True, target_reset=True
+)
+
+
+def operation_codes_of(rows: Sequence[Row]) -> Handler:
+    """The handler that reports these rows, as far as a unit knows them."""
+
+    def report(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
+        fields = REPORT_SUPPORTED_OPERATION_CODES.parse(cdb)
+        thin = path.unit.backend.thin
+        commands = [row.command for row in rows if thin or not row.thin]
+        timeouts = CommandTimeouts() if fields["rctd"] else None
+        if fields["reporting_options"] == ReportingOptions.ALL:
+            data = build_all_commands(commands, timeouts)
+        else:
+            data = _one(commands, fields, timeouts).build()
+        return data_in(data, fields["allocation_length"])
+
+    return report
+
+
+def _one(commands: Sequence[Command], fields: dict[str, int], timeouts: CommandTimeouts | None) -> OneCommand:
+    """The command that was asked for. Raises CheckCondition when the question does not fit its operation code."""
+    option = fields["reporting_options"]
+    action = fields["requested_service_action"]
+    found = [each for each in commands if each.opcode == fields["requested_operation_code"]]
+    split = any(each.service_action is not None for each in found)
+    if option == ReportingOptions.ONE_OPERATION_CODE:
+        if split:
+            raise invalid_field(2, 2)
+    elif option == ReportingOptions.ONE_SERVICE_ACTION:
+        if found and not split:
+            raise invalid_field(2, 2)
+        found = [each for each in found if each.service_action == action]
+    elif option == ReportingOptions.ONE_EITHER:
+        found = [each for each in found if (each.service_action or 0) == action]
+    else:
+        raise invalid_field(2, 2)
+    if not found:
+        return OneCommand(support=Support.NOT_SUPPORTED)
+    return OneCommand(support=Support.STANDARD, usage=found[0].usage(), timeouts=timeouts)
+
+
+def task_management_functions(_path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
+    """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: those of RFC 7143 11.5.1 but CLEAR ACA."""
+    fields = REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS.parse(cdb)
+    data = _TASK_MANAGEMENT.build() if fields["repd"] else _TASK_MANAGEMENT.build_short()
+    return data_in(data, fields["allocation_length"])

@@ -1,0 +1,44 @@
+"""START STOP UNIT and PREVENT ALLOW MEDIUM REMOVAL (SBC-3 5.13, 5.25). There are no power conditions."""
+
+from __future__ import annotations
+
+from iscsi_protocol.scsi.codes import AdditionalSense
+from iscsi_protocol.scsi.opcodes import PREVENT_ALLOW_MEDIUM_REMOVAL, START_STOP_UNIT
+from iscsi_target.completion import Buffer, Completion, Work
+from iscsi_target.device.answer import GOOD, invalid_field, refused
+from iscsi_target.device.read_write import flushed
+from iscsi_target.device.unit import ItlNexus
+
+
+def start_stop_unit(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion | Work:
+    """START STOP UNIT: start, stop, and for removable media load and eject. Stopping makes what was written stable."""
+    unit = path.unit
+    fields = START_STOP_UNIT.parse(cdb)
+    if fields["power_condition"]:
+        raise invalid_field(4, 7)
+    start = bool(fields["start"])
+    if fields["loej"]:
+        if not unit.config.removable:
+            raise invalid_field(4, 1)
+        if not start and unit.preventing:
+            raise refused(AdditionalSense.MEDIUM_REMOVAL_PREVENTED)
+        if start and not unit.loaded:
+            unit.tell_others(path.nexus, AdditionalSense.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED)
+        unit.set_medium(loaded=start, started=start)
+    else:
+        unit.set_medium(loaded=unit.loaded, started=start)
+    if start or fields["no_flush"]:
+        return GOOD
+    return unit.slowly(lambda: flushed(unit))
+
+
+def prevent_allow_medium_removal(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
+    """PREVENT ALLOW MEDIUM REMOVAL: kept for each nexus until it allows, ends, or the unit is reset."""
+    prevent = PREVENT_ALLOW_MEDIUM_REMOVAL.parse(cdb)["prevent"]
+    if prevent > 1:
+        raise invalid_field(4, 1)
+    if prevent:
+        path.unit.preventing.add(path.nexus)
+    else:
+        path.unit.preventing.discard(path.nexus)
+    return GOOD

@@ -1,0 +1,110 @@
+"""The dispatch table: every command that the device server knows, one row each.
+
+All others are refused with INVALID COMMAND OPERATION CODE, unknown service actions of a known operation code with INVALID
+FIELD IN CDB. `usage()` of a row's command is what REPORT SUPPORTED OPERATION CODES tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from iscsi_protocol.scsi import opcodes as op
+from iscsi_protocol.scsi.cdb import BLOCK_RANGE
+from iscsi_protocol.scsi.command import Command, Direction, Transfer, Unit
+from iscsi_target.completion import Buffer
+from iscsi_target.device.cache import pre_fetch, synchronize_cache
+from iscsi_target.device.capacity import read_capacity_10, read_capacity_16
+from iscsi_target.device.inquiry import inquiry
+from iscsi_target.device.maintenance import operation_codes_of, task_management_functions
+from iscsi_target.device.medium import prevent_allow_medium_removal, start_stop_unit
+from iscsi_target.device.mode import mode_select_6, mode_select_10, mode_sense_6, mode_sense_10
+from iscsi_target.device.provisioning import get_lba_status, unmap, write_same
+from iscsi_target.device.read_write import read_6, reader, write_6, writer
+from iscsi_target.device.report import report_luns, request_sense, unit_ready
+from iscsi_target.device.row import Row
+from iscsi_target.device.verify import compare_and_write, or_write, verify, write_and_verify
+
+ROWS: list[Row] = [
+    Row(command=op.TEST_UNIT_READY, handler=unit_ready),
+    Row(command=op.REQUEST_SENSE, handler=request_sense, medium=False, passes_attention=True),
+    Row(command=op.INQUIRY, handler=inquiry, medium=False, passes_attention=True),
+    Row(command=op.REPORT_LUNS, handler=report_luns, medium=False, passes_attention=True),
+    Row(command=op.MODE_SENSE_6, handler=mode_sense_6, medium=False),
+    Row(command=op.MODE_SENSE_10, handler=mode_sense_10, medium=False),
+    Row(command=op.MODE_SELECT_6, handler=mode_select_6, medium=False),
+    Row(command=op.MODE_SELECT_10, handler=mode_select_10, medium=False),
+    Row(command=op.START_STOP_UNIT, handler=start_stop_unit, medium=False),
+    Row(command=op.PREVENT_ALLOW_MEDIUM_REMOVAL, handler=prevent_allow_medium_removal, medium=False),
+    Row(command=op.READ_CAPACITY_10, handler=read_capacity_10),
+    Row(command=op.READ_CAPACITY_16, handler=read_capacity_16),
+    Row(command=op.READ_6, handler=read_6),
+    Row(command=op.READ_10, handler=reader(op.READ_10)),
+    Row(command=op.READ_12, handler=reader(op.READ_12)),
+    Row(command=op.READ_16, handler=reader(op.READ_16)),
+    Row(command=op.WRITE_6, handler=write_6, writes=True),
+    Row(command=op.WRITE_10, handler=writer(op.WRITE_10), writes=True),
+    Row(command=op.WRITE_12, handler=writer(op.WRITE_12), writes=True),
+    Row(command=op.WRITE_16, handler=writer(op.WRITE_16), writes=True),
+    Row(command=op.VERIFY_10, handler=verify),
+    Row(command=op.VERIFY_12, handler=verify),
+    Row(command=op.VERIFY_16, handler=verify),
+    Row(command=op.WRITE_AND_VERIFY_10, handler=write_and_verify, writes=True),
+    Row(command=op.WRITE_AND_VERIFY_12, handler=write_and_verify, writes=True),
+    Row(command=op.WRITE_AND_VERIFY_16, handler=write_and_verify, writes=True),
+    Row(command=op.COMPARE_AND_WRITE, handler=compare_and_write, writes=True),
+    Row(command=op.OR_WRITE_16, handler=or_write, writes=True),
+    Row(command=op.WRITE_SAME_10, handler=write_same, writes=True),
+    Row(command=op.WRITE_SAME_16, handler=write_same, writes=True),
+    Row(command=op.UNMAP, handler=unmap, writes=True, thin=True),
+    Row(command=op.GET_LBA_STATUS, handler=get_lba_status, thin=True),
+    Row(command=op.PRE_FETCH_10, handler=pre_fetch),
+    Row(command=op.PRE_FETCH_16, handler=pre_fetch),
+    Row(command=op.SYNCHRONIZE_CACHE_10, handler=synchronize_cache),
+    Row(command=op.SYNCHRONIZE_CACHE_16, handler=synchronize_cache),
+    Row(command=op.REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS, handler=task_management_functions, medium=False),
+]
+ROWS.append(Row(command=op.REPORT_SUPPORTED_OPERATION_CODES, handler=operation_codes_of(ROWS), medium=False))
+
+SERVICE_ACTION = 0x1F
+"""Of byte 1, where an operation code is split by service action."""
+
+Entry: TypeAlias = Row | dict[int, Row] | None
+
+
+def _by_opcode() -> tuple[Entry, ...]:
+    table: list[Entry] = [None] * 256
+    for row in ROWS:
+        opcode, action = row.command.opcode, row.command.service_action
+        if action is None:
+            table[opcode] = row
+            continue
+        actions = table[opcode]
+        if not isinstance(actions, dict):
+            table[opcode] = actions = {}
+        actions[action] = row
+    return tuple(table)
+
+
+BY_OPCODE = _by_opcode()
+"""Operation code to its row, to its rows by service action, or to None."""
+
+Wanted: TypeAlias = Callable[[Buffer, int], int]
+
+
+def _wanted(command: Command) -> Wanted | None:
+    """How many bytes a CDB wants from the initiator: function of CDB and block size; None where it is always none."""
+    transfer, ranges = command.transfer, BLOCK_RANGE[command.opcode]
+    if isinstance(transfer, Transfer):
+        if transfer.direction is not Direction.OUT:
+            return None
+        if transfer.unit is Unit.BLOCKS and transfer.count == "blocks" and ranges and not transfer.when_zero:
+            factor = transfer.factor
+            return lambda cdb, block_size: ranges(cdb, 0)[1] * block_size * factor
+    return lambda cdb, block_size: command.data(cdb, block_size)[1]
+
+
+WANTED: tuple[Wanted | None, ...] = tuple(
+    _wanted(entry.command) if isinstance(entry, Row) else None for entry in BY_OPCODE
+)
+"""By operation code; none of those that are split by service action takes data."""

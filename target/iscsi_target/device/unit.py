@@ -1,0 +1,151 @@
+"""A logical unit: its storage, its mode parameters, and what it owes each I_T nexus (SAM-5 4.6, 5.14)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
+from iscsi_protocol.scsi.mode import (
+    CachingPage,
+    ControlPage,
+    InformationalExceptionsControlPage,
+    ModePage,
+    ReadWriteErrorRecoveryPage,
+)
+from iscsi_protocol.scsi.sense import Sense
+from iscsi_target.completion import Completion, Work
+from iscsi_target.config import LunConfig
+from iscsi_target.device.answer import CheckCondition, check, refused, storage_sense
+from iscsi_target.luns.backend import Backend
+from iscsi_target.nexus import Nexus
+
+MAX_TRANSFER = 64 << 20
+"""Bytes that one command may read or write; Block Limits says so in blocks."""
+
+MAX_WRITE_SAME = 1 << 30
+"""Bytes that one WRITE SAME without deallocation may fill."""
+
+STOPPED = Sense(key=SenseKey.NOT_READY, code=AdditionalSense.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED)
+NO_MEDIUM = Sense(key=SenseKey.NOT_READY, code=AdditionalSense.MEDIUM_NOT_PRESENT)
+
+CHANGEABLE: Mapping[type[ModePage], ModePage] = {
+    ReadWriteErrorRecoveryPage: ReadWriteErrorRecoveryPage(),
+    CachingPage: CachingPage(write_cache_enable=True),
+    ControlPage: ControlPage(descriptor_sense=True, software_write_protect=True),
+    InformationalExceptionsControlPage: InformationalExceptionsControlPage(),
+}
+"""The mode pages there are, in order of page code, with ones where MODE SELECT may change them."""
+
+
+class LogicalUnit:
+    """One logical unit. `serial` and `number` (below 2^60) tell it from all others; `target_name` is its node's."""
+
+    def __init__(self, lun: int, config: LunConfig, backend: Backend, target_name: str) -> None:
+        self.lun = lun
+        self.config = config
+        self.backend = backend
+        self.target_name = target_name
+        identity = hashlib.sha256(f"{target_name}\n{lun}".encode()).digest()
+        self.serial = config.serial or identity[:10].hex().upper()
+        self.number = int.from_bytes(hashlib.sha256(identity + self.serial.encode()).digest()[:8], "big") >> 4
+        self.block_size = backend.block_size
+        self.blocks = backend.blocks
+        self.max_transfer = MAX_TRANSFER // backend.block_size
+        self.paths: dict[Nexus, ItlNexus] = {}
+        self.preventing: set[Nexus] = set()
+        self.loaded = True
+        self.started = True
+        self.pages: dict[type[ModePage], ModePage] = {}
+        self.write_cache = self.descriptor_sense = False
+        self.write_protection: Sense | None = None
+        self.not_ready: Sense | None = None
+        self.set_pages(self.default_pages())
+
+    def default_pages(self) -> dict[type[ModePage], ModePage]:
+        """The mode pages after a reset."""
+        pages = {kind: kind() for kind in CHANGEABLE}
+        pages[CachingPage] = CachingPage(write_cache_enable=self.config.write_cache)
+        return pages
+
+    def set_pages(self, pages: Mapping[type[ModePage], ModePage]) -> None:
+        """Let mode pages take effect; those that are not given stay."""
+        self.pages = {**self.pages, **pages}
+        caching, control = self.pages[CachingPage], self.pages[ControlPage]
+        self.write_cache = isinstance(caching, CachingPage) and caching.write_cache_enable
+        self.descriptor_sense = isinstance(control, ControlPage) and control.descriptor_sense
+        code = None
+        if self.config.read_only or self.backend.read_only:
+            code = AdditionalSense.WRITE_PROTECTED
+        elif isinstance(control, ControlPage) and control.software_write_protect:
+            code = AdditionalSense.LOGICAL_UNIT_SOFTWARE_WRITE_PROTECTED
+        self.write_protection = None if code is None else Sense(key=SenseKey.DATA_PROTECT, code=code)
+
+    def set_medium(self, *, loaded: bool, started: bool) -> None:
+        """Load or eject, start or stop."""
+        self.loaded, self.started = loaded, started
+        self.not_ready = NO_MEDIUM if not loaded else None if started else STOPPED
+
+    def reset(self, by: Nexus | None, code: AdditionalSense) -> None:
+        """Logical unit reset (SAM-5 6.3.3): defaults return, and every nexus but the one that asked is told."""
+        self.set_pages(self.default_pages())
+        self.preventing.clear()
+        self.set_medium(loaded=self.loaded, started=True)
+        for nexus, path in self.paths.items():
+            path.attentions.clear()
+            if nexus != by:
+                path.attentions.append(code)
+
+    def tell_others(self, nexus: Nexus, code: AdditionalSense) -> None:
+        """Establish a unit attention condition for every nexus but this one."""
+        for other, path in self.paths.items():
+            if other != nexus and code not in path.attentions:
+                path.attentions.append(code)
+
+    def check_range(self, lba: int, blocks: int) -> None:
+        """Refuse a range that is not within the unit; an address at the very end is out of it, even without blocks."""
+        if lba + (blocks or 1) > self.blocks:
+            raise refused(AdditionalSense.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)
+
+    def slowly(self, run: Callable[[], Completion], *, writing: bool = True) -> Completion | Work:
+        """What `run` gives, at once when the back end is quick. `run` may raise CheckCondition and OSError."""
+        work = Work(_Guarded(self, run, writing))
+        return work if self.backend.slow else work.run()
+
+
+class _Guarded:
+    """A piece of work whose failures are completions."""
+
+    __slots__ = ("descriptor", "run", "writing")
+
+    def __init__(self, unit: LogicalUnit, run: Callable[[], Completion], writing: bool) -> None:
+        self.descriptor = unit.descriptor_sense
+        self.run = run
+        self.writing = writing
+
+    def __call__(self) -> Completion:
+        try:
+            return self.run()
+        except CheckCondition as refusal:
+            return check(refusal.sense, descriptor=self.descriptor)
+        except OSError as error:
+            return check(storage_sense(error, writing=self.writing), descriptor=self.descriptor)
+
+
+class ItlNexus:
+    """A logical unit as one nexus sees it (SAM-5 4.7.6): with its pending unit attentions, oldest first.
+
+    `luns` are all that this nexus sees.
+    """
+
+    __slots__ = ("attentions", "luns", "nexus", "unit")
+
+    def __init__(self, nexus: Nexus, unit: LogicalUnit, luns: tuple[int, ...]) -> None:
+        self.nexus = nexus
+        self.unit = unit
+        self.luns = luns
+        self.attentions: list[AdditionalSense] = []
+
+    def take_attention(self) -> Sense:
+        """The oldest pending unit attention, which is thereby cleared; there is one."""
+        return Sense(key=SenseKey.UNIT_ATTENTION, code=self.attentions.pop(0))
