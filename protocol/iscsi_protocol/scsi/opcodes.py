@@ -256,7 +256,7 @@ SET_TIMESTAMP = _row(0xA4, "SET TIMESTAMP", 12, _parameters(6, 4), _PARAMETERS, 
 
 # --- copying
 _LIST_1, _LIST_4 = {"list_identifier": At(2)}, {"list_identifier": At(2, 4)}
-_LIST_6 = {"list_identifier": At(6, 4)}
+_TOKEN = {"list_identifier": At(6, 4), "group_number": _bit(14, 0x1F)}
 
 
 def _copy_out(service_action: int, name: str, fields: Mapping[str, At]) -> Command:
@@ -269,8 +269,8 @@ def _copy_in(service_action: int, name: str, fields: Mapping[str, At]) -> Comman
 
 EXTENDED_COPY_LID1 = _copy_out(0x00, "EXTENDED COPY(LID1)", {})
 EXTENDED_COPY_LID4 = _copy_out(0x01, "EXTENDED COPY(LID4)", {})
-POPULATE_TOKEN = _copy_out(0x10, "POPULATE TOKEN", _LIST_6)
-WRITE_USING_TOKEN = _copy_out(0x11, "WRITE USING TOKEN", _LIST_6)
+POPULATE_TOKEN = _copy_out(0x10, "POPULATE TOKEN", _TOKEN)
+WRITE_USING_TOKEN = _copy_out(0x11, "WRITE USING TOKEN", _TOKEN)
 COPY_OPERATION_ABORT = _row(0x83, "COPY OPERATION ABORT", 16, _LIST_4, NO_DATA, service_action=0x1C)
 RECEIVE_COPY_STATUS_LID1 = _copy_in(0x00, "RECEIVE COPY STATUS(LID1)", _LIST_1)
 RECEIVE_COPY_DATA_LID1 = _copy_in(0x01, "RECEIVE COPY DATA(LID1)", _LIST_1)
@@ -346,16 +346,15 @@ SYNCHRONIZE_CACHE_16 = _medium(0x91, "SYNCHRONIZE CACHE", 16, _SYNCHRONIZE)
 UNMAP = _row(0x42, "UNMAP", 10, _parameters(7, 2, anchor=_bit(1, 0x01), group_number=_bit(6, 0x1F)), _PARAMETERS)
 _LONG_10 = {"lba": At(2, 4), "byte_transfer_length": At(7, 2)}
 _LONG_16 = {"lba": At(2, 8), "byte_transfer_length": At(12, 2)}
-_READ_LONG = {"pblock": 0x02, "correct": 0x01}
 _WRITE_LONG = {"cor_dis": _bit(1, 0x80), "wr_uncor": _bit(1, 0x40), "pblock": _bit(1, 0x20)}
 READ_LONG_10 = _row(
-    0x3E, "READ LONG(10)", 10, {**_LONG_10, **{n: At(1, 1, m) for n, m in _READ_LONG.items()}}, _BYTES_IN
+    0x3E, "READ LONG(10)", 10, {**_LONG_10, "pblock": _bit(1, 0x04), "correct": _bit(1, 0x02)}, _BYTES_IN
 )
 READ_LONG_16 = _row(
     0x9E,
     "READ LONG(16)",
     16,
-    {**_LONG_16, **{n: At(14, 1, m) for n, m in _READ_LONG.items()}},
+    {**_LONG_16, "pblock": _bit(14, 0x02), "correct": _bit(14, 0x01)},
     _BYTES_IN,
     service_action=0x11,
 )
