@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from iscsi_protocol.names import check_name
+from iscsi_protocol.negotiation.keys import KEYS, PRIVATE_PREFIX
 from iscsi_target.policy import Policy
 
 _SUFFIXES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -179,8 +181,8 @@ class TargetNode(_Row, frozen=True, kw_only=True):
     """Whether a new I_T nexus finds POWER ON, RESET OR BUS DEVICE RESET OCCURRED pending at every LU."""
 
     def __post_init__(self) -> None:
-        if not self.name.startswith(("iqn.", "eui.", "naa.")):
-            raise ValueError(f"an iSCSI name starts with iqn., eui. or naa., got {self.name!r}")
+        check_name(self.name, upper_hex=True)
+        _check_keys(self.keys)
         for lun in self.luns:
             if not 0 <= lun <= MAX_LUN:
                 raise ValueError(f"a LUN is 0 to {MAX_LUN}, got {lun}")
@@ -244,6 +246,7 @@ class TargetConfig(_Row, frozen=True, kw_only=True):
     policy: Policy = msgspec.field(default_factory=Policy)
 
     def __post_init__(self) -> None:
+        _check_keys(self.keys)
         names = [node.name for node in self.targets]
         for name in names:
             if names.count(name) > 1:
@@ -269,6 +272,12 @@ def _check_secret(name: str, secret: str) -> None:
         raise ValueError(
             f"the CHAP secret of {name!r} is {length} bytes long; {MIN_CHAP_SECRET} to {MAX_CHAP_SECRET} are needed"
         )
+
+
+def _check_keys(keys: Mapping[str, str]) -> None:
+    for name in keys:
+        if name not in KEYS and not name.startswith(PRIVATE_PREFIX):
+            raise ValueError(f"{name!r} is no text key")
 
 
 def host_and_port(address: str) -> tuple[str, int]:
