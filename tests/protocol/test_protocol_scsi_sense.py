@@ -207,6 +207,8 @@ def test_a_pointer_that_does_not_fit_is_refused(pointer: FieldPointer) -> None:
         Sense(key=-1),
         Sense(key=0, code=0x10000),
         Sense(key=0, sense_key_specific=b"\x80"),
+        Sense(key=0, information=1 << 64),
+        Sense(key=0, command_specific=-1),
     ],
 )
 def test_sense_that_does_not_fit_is_refused(sense: Sense) -> None:

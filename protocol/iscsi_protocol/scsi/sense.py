@@ -16,6 +16,7 @@ FIXED_SENSE_LENGTH = 18
 _VALID = 0x80
 _SKSV = 0x80
 _MAX_FIXED = 0xFFFFFFFF
+_MAX_DESCRIPTOR = 0xFFFFFFFFFFFFFFFF
 
 
 class SenseFormat(IntEnum):
@@ -120,6 +121,8 @@ class Sense:
         """
         if not 0 <= self.key <= 0xF or not 0 <= self.code <= 0xFFFF:
             raise ValueError(f"no sense key and code: {self.key:#x}, {self.code:#x}")
+        if any(not 0 <= (each or 0) <= _MAX_DESCRIPTOR for each in (self.information, self.command_specific)):
+            raise ValueError("information of a sense key is 64 bits")
         if len(self.sense_key_specific) not in (0, 3):
             raise ValueError("sense key specific data is 3 bytes")
         if sense_format is SenseFormat.FIXED:
