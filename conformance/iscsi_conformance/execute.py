@@ -57,8 +57,10 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
     if peer.closed_by_peer() and case.role is Role.TARGET and not isinstance(outcome, PeerGone):
         dead = await _proof_of_life(environment)
         if dead is not None:
-            evidence.notes.append(dead.reason)
+            if outcome is not None:
+                evidence.notes.append(f"before that: {outcome.reason}")
             outcome = dead
+    evidence.gone = isinstance(outcome, PeerGone)
     peer.close()
     evidence.dialogue = recorder.dialogue()
     return _result(case, environment, outcome, evidence, ending, loop.time() - started)

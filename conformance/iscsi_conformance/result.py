@@ -25,7 +25,10 @@ class FindingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, kw_only=True):
-    """What proves a verdict. failed: requirement ids that were broken; probe: what the probe saw of a missing feature."""
+    """What proves a verdict. failed: requirement ids that were broken; probe: what the probe saw of a missing feature.
+
+    gone: the product was not there any more when the case was over.
+    """
 
     failed: list[str] = []
     findings: list[FindingRow] = []
@@ -34,6 +37,7 @@ class Evidence(msgspec.Struct, kw_only=True):
     notes: list[str] = []
     probe: str | None = None
     events: list[str] = []
+    gone: bool = False
 
 
 class CaseResult(msgspec.Struct, kw_only=True):

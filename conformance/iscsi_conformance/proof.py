@@ -1,0 +1,81 @@
+"""Which requirements are proven: for these the case passes on the clean bundled peer and fails, citing the requirement, on
+the fault that breaks it.
+
+`proof.json` lists the pairs that the proof run saw; the proof tests hold it against the case table and against themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+import msgspec
+
+from iscsi_conformance.bundled import bundled_profile
+from iscsi_conformance.case import Case, Role
+from iscsi_conformance.environments import EnvironmentSpec, open_environment
+from iscsi_conformance.execute import Options, run_case
+from iscsi_conformance.judge import RuleBookJudge
+from iscsi_conformance.recorder import Recorder
+from iscsi_conformance.result import CaseResult
+from iscsi_conformance.verdict import Verdict
+from iscsi_conformance.virtual import run_virtual
+from iscsi_initiator import faults as initiator_faults
+from iscsi_protocol.fault import NamedFault
+from iscsi_target import faults as target_faults
+
+PROOF_FILE = "data/proof.json"
+
+
+class NotProven(AssertionError):
+    """A case that does not behave as the proof wants; the message says on which fault and how."""
+
+
+def fault_of(role: Role, fault_id: str) -> NamedFault:
+    """The fault that a case of this role names. Raises UnknownFault."""
+    return target_faults.fault(fault_id) if role is Role.TARGET else initiator_faults.fault(fault_id)
+
+
+def run_in_memory(case: Case, fault: NamedFault | None = None) -> CaseResult:
+    """One case against the bundled peer on the virtual clock, with a fault or without."""
+    return run_virtual(_run(case, fault))
+
+
+async def _run(case: Case, fault: NamedFault | None) -> CaseResult:
+    spec = EnvironmentSpec(kind="memory", profile=bundled_profile())
+    async with open_environment(spec, fault=fault) as environment:
+        options = Options(destructive=True, judge=RuleBookJudge)
+        result = await run_case(case, environment, options, Recorder())
+    result.fault = fault.id if fault else None
+    return result
+
+
+def check_clean(case: Case) -> None:
+    """The case passes on the clean bundled peer. Raises NotProven."""
+    result = run_in_memory(case)
+    if result.verdict is not Verdict.PASS:
+        notes = "\n".join(result.evidence.notes)
+        raise NotProven(f"{case.id}: {result.verdict} on the clean bundled peer: {result.reason}\n{notes}")
+
+
+def check_clause(case: Case, clause: str) -> None:
+    """The case fails on the clause's fault, and cites the clause. Raises NotProven."""
+    fault = fault_of(case.role, case.clauses[clause])
+    result = run_in_memory(case, fault)
+    if result.verdict not in (Verdict.FAIL, Verdict.WARN):
+        notes = "\n".join(result.evidence.notes)
+        raise NotProven(f"{case.id}: {result.verdict} with {fault.id}, FAIL was due: {result.reason}\n{notes}")
+    if clause not in result.evidence.failed:
+        cited = ", ".join(result.evidence.failed)
+        raise NotProven(f"{case.id}: fails with {fault.id}, but on {cited} and not on {clause}: {result.reason}")
+
+
+def proven_requirements(cases: Mapping[str, Case]) -> dict[str, tuple[str, ...]]:
+    """Case id to the requirement ids proven for it, as the shipped list has them and the case table still names them."""
+    text = files("iscsi_conformance").joinpath(PROOF_FILE).read_bytes()
+    listed = msgspec.json.decode(text, type=dict[str, list[str]])
+    return {
+        case_id: tuple(clause for clause in clauses if clause in cases[case_id].clauses)
+        for case_id, clauses in listed.items()
+        if case_id in cases
+    }
