@@ -58,6 +58,7 @@ _STEPS: Mapping[Step, tuple[frozenset[str], str]] = MappingProxyType(
 """Which keys a step admits, and what the initiator breaks with another."""
 
 _NOBODY = b"no secret of anybody"
+_NO_SECRETS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class ChapTarget:
@@ -102,7 +103,7 @@ class ChapTarget:
             raise HashUnavailable("no configured CHAP algorithm is performed here", "R7143-12.1.3-09")
         self._random_bytes = random_bytes
         self._chap = find_secret is not None
-        self._find_secret = find_secret or _find_nobody
+        self._find_secret: FindSecret = find_secret or _NO_SECRETS.get
         self._credentials = credentials
         self._none_allowed = none_allowed
         self._own_order = own_order
@@ -267,10 +268,6 @@ class _Challenges:
 
     def __contains__(self, challenge: object) -> bool:
         return challenge == self._this or challenge in self._others
-
-
-def _find_nobody(name: str) -> bytes | None:  # noqa: ARG001 - the shape of FindSecret
-    return None
 
 
 def _require(own: Mapping[str, str], *needed: str, rule: str) -> None:
