@@ -1,4 +1,4 @@
-"""`iscsi-conformance`: the command line. Each command is a short function here; what it does stands in a module of its own."""
+"""`iscsi-conformance`: the command line. Each command is a short function; what it does stands in a module of its own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,137 @@
+"""What the commands print: rich on a terminal, plain in a pipe, JSON on request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from iscsi_conformance.case import Case
+from iscsi_conformance.catalogue import Requirement, requirements
+from iscsi_conformance.progress import STYLES
+from iscsi_conformance.result import Results
+from iscsi_conformance.verdict import Verdict
+from iscsi_protocol.fault import NamedFault
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    print_text(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())
+
+
+def print_text(text: str) -> None:
+    """Print text as it is, whatever brackets it has."""
+    _console().print(text, markup=False, soft_wrap=True)
+
+
+def summary_table(results: Results, *, as_json: bool = False) -> None:
+    """The areas of a run with their verdicts, then what did not pass, then the coverage."""
+    if as_json:
+        print_json(results)
+        return
+    console = _console()
+    table = Table(title=f"{results.dut.get('target_name') or results.profile}: {len(results.cases)} cases")
+    table.add_column("area")
+    shown = [verdict for verdict in Verdict if results.summary.get(verdict.value)]
+    for verdict in shown:
+        table.add_column(verdict.value, justify="right", style=STYLES[verdict])
+    areas = sorted({result.id.split(".", 1)[0] for result in results.cases})
+    for area in areas:
+        rows = [result for result in results.cases if result.id.split(".", 1)[0] == area]
+        counts = [sum(result.verdict is verdict for result in rows) for verdict in shown]
+        table.add_row(area, *[str(count) if count else "" for count in counts])
+    table.add_section()
+    table.add_row("all", *[str(results.summary[verdict.value]) for verdict in shown])
+    console.print(table)
+    for result in results.cases:
+        if result.verdict not in (Verdict.PASS, Verdict.SKIPPED) or result.expected_failure:
+            expected = f" [{result.expected_failure}]" if result.expected_failure else ""
+            print_text(f"{result.verdict.value:<12} {result.id}: {result.reason}{expected}")
+    print_text(f"requirements covered, each by a fault that makes its case fail: {len(results.coverage.requirements)}")
+
+
+def case_table(cases: Iterable[Case], *, as_json: bool = False) -> None:
+    """Cases, a line each."""
+    rows = list(cases)
+    if as_json:
+        print_json([_case_row(case) for case in rows])
+        return
+    table = Table("case", "role", "level", "requirements", "what", box=None, pad_edge=False)
+    for case in rows:
+        table.add_row(case.id, case.role.value, case.level.value, str(len(case.requirements)), case.title)
+    _console().print(table)
+    print_text(f"{len(rows)} cases")
+
+
+def _case_row(case: Case) -> dict[str, object]:
+    return {
+        "id": case.id,
+        "title": case.title,
+        "role": case.role,
+        "level": case.level,
+        "clauses": case.clauses,
+        "touches": case.touches,
+        "needs": case.needs,
+        "destructive": case.destructive,
+        "events": case.events,
+    }
+
+
+def case_page(case: Case, *, as_json: bool = False) -> None:
+    """One case with its requirements and the faults that prove it."""
+    if as_json:
+        print_json(_case_row(case))
+        return
+    print_text(f"{case.id} ({case.role}, {case.level})\n  {case.title}\n")
+    if case.needs:
+        print_text(f"  needs: {', '.join(case.needs)}")
+    if case.destructive:
+        print_text("  writes to the logical unit: runs with --destructive only")
+    for requirement_id in case.requirements:
+        row = requirements()[requirement_id]
+        print_text(f"  {row.id} ({row.level}): {row.statement}")
+        if requirement_id in case.clauses:
+            print_text(f"      proven by the fault {case.clauses[requirement_id]}")
+
+
+def requirement_page(row: Requirement, cases: Iterable[Case], *, as_json: bool = False) -> None:
+    """One requirement and the cases that have to do with it."""
+    own = [case for case in cases if row.id in case.requirements]
+    if as_json:
+        print_json({**msgspec.to_builtins(row), "cases": [case.id for case in own]})
+        return
+    print_text(f"{row.id}: {row.source} section {row.section}, {row.keyword}, binds {row.role}\n  {row.statement}")
+    print_text(f"  seen on the wire: {row.testable}; {row.how}")
+    for case in own:
+        proof = f", proven by the fault {case.clauses[row.id]}" if row.id in case.clauses else ""
+        print_text(f"  {case.id}: {case.title}{proof}")
+    if not own:
+        print_text("  no case covers it")
+
+
+def fault_table(faults: Iterable[NamedFault], cases: Iterable[Case], *, as_json: bool = False) -> None:
+    """Faults, a line each, with the cases that they prove."""
+    proves: dict[str, list[str]] = {}
+    for case in cases:
+        for fault_id in case.clauses.values():
+            proves.setdefault(fault_id, []).append(case.id)
+    rows = sorted(faults, key=lambda fault: (fault.side.value, fault.id))
+    if as_json:
+        print_json(
+            [
+                {"id": fault.id, "side": fault.side.value, "says": fault.says, "proves": proves.get(fault.id, [])}
+                for fault in rows
+            ]
+        )
+        return
+    table = Table("fault", "of", "what it does", "proves", box=None, pad_edge=False)
+    for fault in rows:
+        table.add_row(fault.id, fault.side.value, fault.says, ", ".join(sorted(set(proves.get(fault.id, [])))))
+    _console().print(table)
+    print_text(f"{len(rows)} faults")
