@@ -87,7 +87,7 @@ def parse_value(rule: KeyRule, value: str) -> Value:
     """
     kind = rule.kind
     if kind is Kind.NUMBER:
-        return parse_number(value, rule.low, rule.high)
+        return _parse_bounded(rule, value)
     if kind is Kind.BOOLEAN:
         return parse_boolean(value)
     if kind is Kind.BINARY:
@@ -105,6 +105,13 @@ def parse_value(rule: KeyRule, value: str) -> Value:
         if kind is Kind.ISCSI_NAME and not value and rule.function is not Function.REQUEST:
             raise ValueFormError("an empty name", rule.clause, value)
     return value
+
+
+def _parse_bounded(rule: KeyRule, value: str) -> int:
+    number = parse_number(value)
+    if not rule.low <= number <= rule.high:
+        raise ValueFormError(f"a number outside {rule.low} to {rule.high}", rule.clause, value)
+    return number
 
 
 def _parse_items(rule: KeyRule, value: str) -> tuple[str, ...]:
