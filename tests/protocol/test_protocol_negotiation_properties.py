@@ -240,11 +240,8 @@ OLD = OperationalParameters(
 
 @given(some_settings(), some_settings())
 def test_a_further_connection_negotiates_only_its_own_parameters(one: Settings, other: Settings) -> None:
-    sides = [
-        Negotiator(role, settings, leading=False, current=OLD)
-        for role, settings in ((Role.INITIATOR, one), (Role.TARGET, other))
-    ]
-    outcome = negotiate(*sides)
+    initiator = Negotiator(Role.INITIATOR, one, leading=False, current=OLD)
+    outcome = negotiate(initiator, Negotiator(Role.TARGET, other, leading=False, current=OLD))
     if not possible(one, other):
         assert outcome.failure is not None
         return
