@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from iscsi_protocol.negotiation import (
@@ -562,6 +564,14 @@ def test_first_burst_length_is_irrelevant_only_without_unsolicited_data() -> Non
         assert side.result == OperationalParameters()
 
 
+def test_nothing_depends_on_the_node_architecture() -> None:
+    for text in ("X#NodeArchitecture=Reject", f"X#NodeArchitecture={'a' * 300}", "X#NodeArchitecture="):
+        assert a_target().receive(pairs(text), OPERATIONAL) == []
+    for answer in ("Reject", "Irrelevant", "NotUnderstood"):
+        side = answered("X#NodeArchitecture=a", f"X#NodeArchitecture={answer}")
+        assert side.commit() == OperationalParameters()
+
+
 # The last response of a stage.
 
 
@@ -667,6 +677,18 @@ def test_a_segment_length_is_declared_anew_and_takes_effect_at_once() -> None:
     target.receive(pairs("MaxRecvDataSegmentLength=4096"), FULL_FEATURE)
     target.commit()
     assert (target.result.received_by(Role.INITIATOR), target.result.received_by(Role.TARGET)) == (4096, 2048)
+
+
+def test_what_login_agreed_upon_outlasts_later_negotiations() -> None:
+    side = answered("HeaderDigest=CRC32C MaxConnections=2", "HeaderDigest=CRC32C MaxConnections=2")
+    agreed = side.commit()
+    assert (agreed.header_digest, agreed.max_connections) == (True, 2)
+    side.begin()
+    assert side.missing == ()
+    assert side.commit() == agreed
+    side.begin()
+    side.receive(pairs("MaxRecvDataSegmentLength=1024"), FULL_FEATURE)
+    assert side.commit() == dataclasses.replace(agreed, max_recv_data_segment_length_target=1024)
 
 
 def test_an_abandoned_negotiation_leaves_everything_as_it_was() -> None:
