@@ -23,12 +23,16 @@ class Failure(Enum):
     PROTOCOL_ERROR = "the target broke the protocol"
     DATA_MISSING = "data is missing"
     REJECTED = "the target rejected the request"
+    NO_SUCH_TASK = "the task that it is about is not on its way"
     NOT_CONNECTED = "there is no such session, or it is closed"
     LOGIN_FAILED = "the login failed"
 
 
 class Request:
-    """One piece of work for a session. `result` or `failure` is set when it is done. timeout: seconds, None = setting."""
+    """One piece of work for a session. `result` or `failure` is set when it is done. timeout: seconds, None = setting.
+
+    due: until when it may wait to be sent; held_until: until when it waits for a lost connection.
+    """
 
     __slots__ = ("due", "failure", "held_until", "result", "session", "timeout", "token")
 
@@ -73,6 +77,8 @@ class ScsiRequest(Request):
         self.attribute = attribute
         self.management = management
         self.hold = hold
+        if memoryview(self.data_in).readonly:
+            raise ValueError("a read needs a buffer that can be written")
         if len(self.lun) != 8:
             raise ValueError("a LUN has 8 bytes")
         if not 1 <= len(self.cdb) <= 260:

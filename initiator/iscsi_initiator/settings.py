@@ -1,8 +1,8 @@
 """What an initiator may be told: the driver's timers and limits of the guide's Appendix F, and what one session asks for.
 
-Left out of Appendix F because nothing here uses them: IPSecConfigTimeout, NetworkReadyRetryCount, LinkDownTime (multipath) and
-the timers of other services. ErrorRecoveryLevel is 0 and has no setting: levels 1 and 2 are not there. DefaultTime2Wait and
-DefaultTime2Retain follow RFC 7143 (13.15, 13.16), not the guide.
+Of Appendix F, what nothing here uses is left out: IPSecConfigTimeout, NetworkReadyRetryCount, LinkDownTime (multipath), and
+the timers of other services. ErrorRecoveryLevel is 0 and has no setting, since levels 1 and 2 are not there. DefaultTime2Wait
+and DefaultTime2Retain follow RFC 7143 (13.15, 13.16), not the guide.
 """
 
 from __future__ import annotations

@@ -102,10 +102,12 @@ class Framer:
         if self._filled:
             return self._next_gathered()
         available = len(self._view) - self._position
-        if available >= BHS_LENGTH:
+        if available >= BHS_LENGTH and available >= self._header_length(self._view, self._position):
+            if self.header_digest:
+                self._check_header(self._view, self._position)
             length = self._length(self._view, self._position)
             if available >= length:
-                raw = self._cut(self._view, self._position, length)
+                raw = self._cut(self._view, self._position)
                 self._position += length
                 return raw
             self._wanted = length
@@ -155,20 +157,47 @@ class Framer:
         if not self._fill(BHS_LENGTH):
             return None
         if not self._wanted:
+            if not self._fill(self._header_length(self._partial, 0)):
+                return None
+            if self.header_digest:
+                self._check_header(memoryview(self._partial), 0)
             self._wanted = self._length(self._partial, 0)
         if not self._fill(self._wanted):
             return None
-        raw = self._cut(memoryview(self._partial), 0, self._wanted)
+        raw = self._cut(memoryview(self._partial), 0)
         self._partial, self._filled, self._wanted = bytearray(), 0, 0
         return raw
 
-    def _length(self, buffer: Buffer, start: int) -> int:
-        """Whole length of the PDU whose BHS starts there. Raises OversizedDataSegment."""
+    def _header_length(self, buffer: Buffer, start: int) -> int:
+        """What has to be there before the header is believed: with header digests, the AHS and the digest too."""
+        return BHS_LENGTH + buffer[start + 4] * 4 + _DIGEST if self.header_digest else BHS_LENGTH
+
+    def _check_header(self, view: memoryview, start: int) -> None:
+        """Judge the header digest before the lengths in the header are used. Raises HeaderDigestError."""
+        end = start + self._header_length(view, start)
+        if digest_bytes(view[start : end - _DIGEST]) == view[end - _DIGEST : end]:
+            return
+        self._stuck = self._whole_length(view, start)
+        raw = RawPdu(
+            bytes(view[start : start + BHS_LENGTH]),
+            ahs=bytes(view[start + BHS_LENGTH : end - _DIGEST]),
+            header_digest=bytes(view[end - _DIGEST : end]),
+            header_digest_error=True,
+        )
+        raise HeaderDigestError(raw, "header digest error")
+
+    def _whole_length(self, buffer: Buffer, start: int) -> int:
         word = int.from_bytes(buffer[start + 4 : start + 8], "big")
         segment = word & 0xFFFFFF
         length = BHS_LENGTH + (word >> 24) * 4 + (_DIGEST if self.header_digest else 0)
         if segment:
             length += (segment + 3 & ~3) + (_DIGEST if self.data_digest else 0)
+        return length
+
+    def _length(self, buffer: Buffer, start: int) -> int:
+        """Whole length of the PDU whose BHS starts there. Raises OversizedDataSegment."""
+        length = self._whole_length(buffer, start)
+        segment = int.from_bytes(buffer[start + 5 : start + 8], "big")
         if segment > self.max_data_segment_length:
             self._stuck = length
             raw = RawPdu(bytes(buffer[start : start + BHS_LENGTH]))
@@ -177,8 +206,8 @@ class Framer:
             )
         return length
 
-    def _cut(self, view: memoryview, start: int, length: int) -> RawPdu:
-        """The PDU of that length. Raises HeaderDigestError."""
+    def _cut(self, view: memoryview, start: int) -> RawPdu:
+        """The PDU that starts there, whole, whose header was checked before."""
         bhs = bytes(view[start : start + BHS_LENGTH])
         raw = RawPdu(bhs)
         position = start + BHS_LENGTH
@@ -188,10 +217,6 @@ class Framer:
         if self.header_digest:
             raw.header_digest = view[position : position + _DIGEST]
             position += _DIGEST
-            if digest_bytes(bhs, raw.ahs) != raw.header_digest:
-                raw.header_digest_error = True
-                self._stuck = length
-                raise HeaderDigestError(raw.kept(), "header digest error")
         segment = (bhs[5] << 16) | (bhs[6] << 8) | bhs[7]
         if segment:
             end = position + segment

@@ -1,0 +1,97 @@
+"""From a SCSI request that was not answered in time to session recovery (RFC 7143 7.11): ABORT TASK, then LOGICAL UNIT RESET,
+then TARGET WARM RESET, then the session. One ladder at a time; other tasks that run out of time meanwhile wait for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from iscsi_initiator.requests import Failure, TaskManagement
+from iscsi_initiator.tasks import ScsiTask
+from iscsi_protocol.pdu.codes import TaskFunction, TaskResponse
+
+if TYPE_CHECKING:
+    from iscsi_initiator.session import Session
+
+
+class Rung(Enum):
+    """What was tried last."""
+
+    ABORT_TASK = TaskFunction.ABORT_TASK
+    LUN_RESET = TaskFunction.LOGICAL_UNIT_RESET
+    TARGET_RESET = TaskFunction.TARGET_WARM_RESET
+
+
+_ABORTED = frozenset({TaskResponse.FUNCTION_COMPLETE, TaskResponse.TASK_DOES_NOT_EXIST})
+
+
+class Escalation:
+    """The ladder of one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._waiting: deque[ScsiTask] = deque()
+        self._current: ScsiTask | None = None
+        self._rung = Rung.ABORT_TASK
+        self._request: TaskManagement | None = None
+
+    def owns(self, request: object) -> bool:
+        """Whether a task management request is the ladder's own."""
+        return request is not None and request is self._request
+
+    def reset(self) -> None:
+        """Forget all: the connection is gone."""
+        self._waiting.clear()
+        self._current = self._request = None
+
+    def end(self, task: ScsiTask, ending: Failure, now: float) -> None:
+        """Have a task aborted, whose request is to end in this way."""
+        task.ending = ending
+        self._waiting.append(task)
+        if self._current is None:
+            self._next(now)
+
+    def answered(self, response: int | None, now: float) -> None:
+        """The target's response to what was sent; None when none came in time, or the request was rejected."""
+        session, task, rung = self._session, self._current, self._rung
+        self._request = None
+        if task is None:
+            return
+        if rung is Rung.ABORT_TASK:
+            running = session.work.tasks.get(task.itt) is task
+            if response in _ABORTED or not running:
+                if running:
+                    session.work.finish(task, now, failure=task.ending)
+                self._next(now)
+            else:
+                self._send(Rung.LUN_RESET, now)
+            return
+        if response == TaskResponse.FUNCTION_COMPLETE:
+            session.work.tasks_reset(task.scsi.lun if rung is Rung.LUN_RESET else None, now)
+            self._next(now)
+        elif rung is Rung.LUN_RESET:
+            self._send(Rung.TARGET_RESET, now)
+        else:
+            session.log(63, session.target_name_bytes, now, "a reset did not succeed")
+            session.recover(now, "a reset did not succeed")
+
+    def _next(self, now: float) -> None:
+        self._current = None
+        while self._waiting:
+            task = self._waiting.popleft()
+            if self._session.work.tasks.get(task.itt) is task:
+                self._current = task
+                self._send(Rung.ABORT_TASK, now)
+                return
+
+    def _send(self, rung: Rung, now: float) -> None:
+        task = self._current
+        if task is None:
+            return
+        self._rung = rung
+        referenced = task.scsi if rung is Rung.ABORT_TASK else None
+        lun = task.scsi.lun if rung is not Rung.TARGET_RESET else 0
+        self._request = TaskManagement(rung.value, lun, referenced)
+        self._session.work.send_task_management(self._request, now, referenced=task)

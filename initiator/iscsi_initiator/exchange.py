@@ -1,0 +1,139 @@
+"""Text exchanges in full feature phase (RFC 7143 6.4, 11.10, 11.11, Appendix C): SendTargets, and new parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iscsi_initiator.requests import Failure, TextNegotiation, TextResult
+from iscsi_initiator.tasks import Task
+from iscsi_protocol.negotiation.errors import NegotiationError
+from iscsi_protocol.pdu import NO_LUN, NO_TAG, RawPdu, TextRequest, TextResponse, decode
+from iscsi_protocol.pdu.codes import Stage
+from iscsi_protocol.text import (
+    PairError,
+    TextAssembler,
+    TextTooLong,
+    decode_pairs,
+    encode_pairs,
+    split_text,
+)
+
+if TYPE_CHECKING:
+    from iscsi_initiator.session import Session
+
+
+class TextExchange:
+    """The text exchange of one session; there is one at a time (6.4 has one negotiation under way on a connection)."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._assembler = TextAssembler()
+        self._chunks: list[bytes] = []
+        self._pairs: list[tuple[str, str]] = []
+        self.task: Task | None = None
+
+    def reset(self) -> None:
+        """Forget all: the connection is gone."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self.task = None
+        self._assembler.reset()
+        self._chunks = []
+        self._pairs = []
+
+    def begin(self, task: Task, request: TextNegotiation, now: float) -> None:
+        """Send the first request of an exchange."""
+        self._forget()
+        self.task = task
+        pairs = list(request.pairs)
+        if not request.send_targets:
+            negotiator = self._session.negotiator
+            negotiator.begin()
+            try:
+                pairs = [negotiator.offer(key, value, Stage.FULL_FEATURE) for key, value in pairs]
+            except ValueError:
+                negotiator.abandon()
+                self._fail(Failure.REJECTED, now)
+                return
+        self._ask(pairs, NO_TAG, NO_LUN)
+
+    def answered(self, raw: RawPdu, task: Task, now: float) -> None:
+        """Take a Text Response."""
+        response = decode(raw)
+        if not isinstance(response, TextResponse) or task is not self.task:
+            return
+        if self._chunks:
+            self._send(self._chunks.pop(0), response.ttt, response.lun)
+            return
+        try:
+            text = self._assembler.add(response.data, response.continued)
+            pairs = None if text is None else decode_pairs(text)
+            answers = None if pairs is None else self._take(pairs, final=response.final)
+        except (TextTooLong, PairError, NegotiationError):
+            self._session.negotiator.abandon()
+            self._fail(Failure.PROTOCOL_ERROR, now)
+            return
+        if pairs is not None:
+            self._pairs += pairs
+        if not response.final:
+            self._ask(answers or [], response.ttt, response.lun)
+            return
+        self._finish(task, now)
+
+    def failed(self) -> None:
+        """The exchange ended otherwise: a time-out, a reject."""
+        self._session.negotiator.abandon()
+        self._forget()
+
+    def _take(self, pairs: list[tuple[str, str]], *, final: bool) -> list[tuple[str, str]]:
+        request = self.task.request if self.task else None
+        if isinstance(request, TextNegotiation) and request.send_targets:
+            return []
+        return self._session.negotiator.receive(pairs, Stage.FULL_FEATURE, last=final)
+
+    def _finish(self, task: Task, now: float) -> None:
+        session, pairs = self._session, tuple(self._pairs)
+        request = task.request
+        if isinstance(request, TextNegotiation) and not request.send_targets:
+            try:
+                session.adopt(session.negotiator.commit(Stage.FULL_FEATURE))
+            except NegotiationError:
+                session.negotiator.abandon()
+                self._fail(Failure.PROTOCOL_ERROR, now)
+                return
+        self._forget()
+        session.work.finish(task, now, result=TextResult(pairs))
+
+    def _fail(self, failure: Failure, now: float) -> None:
+        task = self.task
+        self._forget()
+        if task is not None:
+            self._session.work.finish(task, now, failure=failure)
+
+    def _ask(self, pairs: list[tuple[str, str]], ttt: int, lun: bytes) -> None:
+        link = self._session.link
+        self._chunks = split_text(encode_pairs(pairs), link.max_send if link else 512)
+        self._send(self._chunks.pop(0), ttt, lun)
+
+    def _send(self, data: bytes, ttt: int, lun: bytes) -> None:
+        session, task = self._session, self.task
+        if session.link is None or task is None:
+            return
+        if ttt != NO_TAG and not task.immediate:
+            # Each numbered request of the exchange has a CmdSN of its own (11.10.3).
+            task.cmd_sn = session.work.next_cmd_sn()
+        more = bool(self._chunks)
+        session.link.send_pdu(
+            TextRequest(
+                immediate=task.immediate,
+                final=not more,
+                continued=more,
+                lun=lun,
+                itt=task.itt,
+                ttt=ttt,
+                cmd_sn=task.cmd_sn if not task.immediate else session.work.cmd_sn,
+                exp_stat_sn=session.link.exp_stat_sn,
+                data=data,
+            )
+        )

@@ -1,0 +1,99 @@
+"""The initiator's end of one connection: how it cuts what comes and what it has to send (RFC 7143 4.2.1, 11.2).
+
+Numbers of the session are the session's; here are ExpStatSN and what the login agreed on for the connection.
+"""
+
+from __future__ import annotations
+
+from iscsi_protocol.digest import digest_bytes
+from iscsi_protocol.framing import NO_LIMIT, Framer
+from iscsi_protocol.negotiation.keys import Role
+from iscsi_protocol.negotiation.parameters import OperationalParameters
+from iscsi_protocol.pdu import Buffer, Pdu, RawPdu, encode
+
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+MAX_LOGIN_SEGMENT = NO_LIMIT
+
+
+class Link:
+    """One connection. number: the engine's; outbox: buffers to send; drained: how many times the outbox was taken."""
+
+    __slots__ = (
+        "data_digest",
+        "drained",
+        "exp_stat_sn",
+        "framer",
+        "header_digest",
+        "max_send",
+        "number",
+        "outbox",
+        "parameters",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.framer = Framer(max_data_segment_length=MAX_LOGIN_SEGMENT)
+        self.outbox: list[Buffer] = []
+        self.drained = 0
+        self.exp_stat_sn = 0
+        self.header_digest = False
+        self.data_digest = False
+        self.max_send = 8192
+        self.parameters = OperationalParameters()
+
+    def enter_full_feature(self, parameters: OperationalParameters, exp_stat_sn: int, receive_limit: int) -> None:
+        """From the next PDU on: digests and lengths as agreed."""
+        self.exp_stat_sn = exp_stat_sn
+        self.header_digest = self.framer.header_digest = parameters.header_digest
+        self.data_digest = self.framer.data_digest = parameters.data_digest
+        self.adopt(parameters, receive_limit)
+
+    def adopt(self, parameters: OperationalParameters, receive_limit: int) -> None:
+        """Other lengths, agreed on in full feature phase. receive_limit: bytes above which a data segment is refused."""
+        self.parameters = parameters
+        self.max_send = parameters.received_by(Role.TARGET)
+        self.framer.max_data_segment_length = receive_limit
+
+    def mend_header(self) -> None:
+        """Give the PDU whose header digest is wrong a right one, so that the framer goes on with it."""
+        old = self.framer
+        rest = bytearray(old.remainder())
+        end = 48 + rest[4] * 4
+        rest[end : end + 4] = digest_bytes(rest[:end])
+        self.framer = Framer(
+            header_digest=old.header_digest,
+            data_digest=old.data_digest,
+            max_data_segment_length=old.max_data_segment_length,
+        )
+        self.framer.receive(bytes(rest))
+
+    def take(self) -> list[Buffer]:
+        """What there is to send, which is thereby on its way."""
+        buffers, self.outbox = self.outbox, []
+        self.drained += 1
+        return buffers
+
+    def send(self, bhs: bytes, data: Buffer = b"", ahs: bytes = b"") -> None:
+        """Queue a PDU whose header says the truth about its parts. The data is passed on, not copied."""
+        outbox = self.outbox
+        outbox.append(bhs)
+        if ahs:
+            outbox.append(ahs)
+        if self.header_digest:
+            outbox.append(digest_bytes(bhs, ahs))
+        if len(data):
+            outbox.append(data)
+            padding = _PADDING[len(data) & 3]
+            if padding:
+                outbox.append(padding)
+            if self.data_digest:
+                outbox.append(digest_bytes(data, padding))
+
+    def send_pdu(self, pdu: Pdu) -> None:
+        """Queue a message."""
+        raw = encode(pdu)
+        self.send(bytes(raw.bhs), raw.data, bytes(raw.ahs))
+
+    def send_raw(self, raw: RawPdu) -> None:
+        """Queue a raw PDU without digests, as login has it."""
+        self.outbox += raw.buffers()

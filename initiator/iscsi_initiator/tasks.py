@@ -1,0 +1,232 @@
+"""Tasks and their data transfer (RFC 7143 4.2.5, 11.3, 11.7, 11.8): commands out, Data-Out in answer to R2Ts, and Data-In put
+into the requester's buffer.
+
+What the target breaks is raised as a Violation with its event; the session acts on it.
+"""
+
+from __future__ import annotations
+
+from iscsi_initiator.link import Link
+from iscsi_initiator.requests import Failure, Request, ScsiRequest
+from iscsi_protocol.pdu import NO_TAG, DataIn, DataOut, RawPdu, ScsiCommand
+from iscsi_protocol.pdu.ahs import Ahs, bidirectional_read_length, encode_ahs, extended_cdb
+from iscsi_protocol.pdu.codes import Flag, Opcode
+from iscsi_protocol.pdu.layout import packer, unpacker
+from iscsi_protocol.pdu.transfer import R2T
+
+_command = packer(
+    ScsiCommand,
+    *("@0", "@1", "@4", "@5", "@6", "@7", "lun", "itt"),
+    *("expected_data_transfer_length", "cmd_sn", "exp_stat_sn", "cdb"),
+)
+_data_out = packer(
+    DataOut, "@0", "@1", "@5", "@6", "@7", "lun", "itt", "ttt", "exp_stat_sn", "data_sn", "buffer_offset"
+)
+_data_in = unpacker(DataIn, "data_sn", "buffer_offset")
+_r2t = unpacker(R2T, "lun", "ttt", "r2t_sn", "buffer_offset", "desired_data_transfer_length")
+
+
+class Violation(Exception):
+    """The target broke a rule. event, extra: what is logged; text: in words."""
+
+    def __init__(self, event: int, extra: bytes, text: str) -> None:
+        super().__init__(text)
+        self.event = event
+        self.extra = extra
+        self.text = text
+
+
+class DataMissing(Exception):
+    """Data-In that shows that data before it was lost. At recovery level 0 the task ends, and nothing is logged."""
+
+
+class Task:
+    """Something that has an Initiator Task Tag. answer: opcode of the response; allowance, deadline: seconds."""
+
+    __slots__ = ("allowance", "answer", "cmd_sn", "deadline", "immediate", "itt", "opcode", "request", "tries")
+
+    def __init__(self, opcode: int, answer: int, itt: int, cmd_sn: int, request: Request, *, immediate: bool) -> None:
+        self.opcode = opcode
+        self.answer = answer
+        self.itt = itt
+        self.cmd_sn = cmd_sn
+        self.request = request
+        self.immediate = immediate
+        self.deadline: float | None = None
+        self.allowance = 0.0
+        self.tries = 1
+
+
+class ScsiTask(Task):
+    """A SCSI command on its way. ending: what is to become of the request once the task was aborted, None while it runs."""
+
+    __slots__ = (
+        "data_sn",
+        "ending",
+        "first_drained",
+        "in_flight",
+        "next_offset",
+        "next_write",
+        "r2t_sn",
+        "read_into",
+        "received",
+        "scsi",
+        "sequence",
+        "timed_out",
+        "write_from",
+    )
+
+    def __init__(self, itt: int, cmd_sn: int, request: ScsiRequest) -> None:
+        super().__init__(Opcode.SCSI_COMMAND, Opcode.SCSI_RESPONSE, itt, cmd_sn, request, immediate=False)
+        self.scsi = request
+        self.ending: Failure | None = None
+        self.timed_out = False
+        self.read_into = memoryview(request.data_in).cast("B")
+        self.write_from = memoryview(request.data_out).cast("B")
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the data transfer from its start."""
+        self.received = 0
+        self.next_offset = 0
+        self.sequence = 0
+        self.data_sn = 0
+        self.r2t_sn = 0
+        self.next_write = 0
+        self.first_drained = -1
+        self.in_flight = 0
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether it reads and writes; R2Ts and Data-In PDUs then share one count (11.8.2)."""
+        return bool(len(self.read_into) and len(self.write_from))
+
+    def send(self, link: Link) -> None:
+        """The command with immediate data, and the unsolicited Data-Out behind it, as far as agreed (13.10, 13.11)."""
+        request, data, parameters = self.scsi, self.write_from, link.parameters
+        length = len(data)
+        reading = len(self.read_into)
+        immediate = 0
+        unsolicited = 0
+        if length:
+            burst = min(length, parameters.first_burst_length)
+            if parameters.immediate_data:
+                immediate = min(burst, link.max_send)
+            if not parameters.initial_r2t:
+                unsolicited = burst - immediate
+        flags = request.attribute | (0 if unsolicited else Flag.FINAL)
+        if reading:
+            flags |= Flag.READ
+        if length:
+            flags |= Flag.WRITE
+        ahs = b""
+        if len(request.cdb) > 16 or self.bidirectional:
+            ahs = self._ahs()
+        bhs = _command(
+            *(Opcode.SCSI_COMMAND, flags, len(ahs) // 4, immediate >> 16, immediate >> 8 & 0xFF, immediate & 0xFF),
+            *(request.lun, self.itt, length or reading, self.cmd_sn, link.exp_stat_sn, request.cdb[:16]),
+        )
+        link.send(bhs, data[:immediate] if immediate else b"", ahs)
+        self.next_write = immediate
+        if unsolicited:
+            # Data-Out without a valid Target Transfer Tag carries no LUN (11.7.4).
+            self._send_data(link, bytes(8), NO_TAG, immediate, unsolicited)
+            self.next_write += unsolicited
+
+    def _ahs(self) -> bytes:
+        segments: list[Ahs] = []
+        if len(self.scsi.cdb) > 16:
+            segments.append(extended_cdb(self.scsi.cdb))
+        if self.bidirectional:
+            segments.append(bidirectional_read_length(len(self.read_into)))
+        return encode_ahs(segments)
+
+    def _send_data(self, link: Link, lun: bytes, ttt: int, offset: int, length: int) -> None:
+        """One sequence of Data-Out PDUs."""
+        data, limit, itt, exp_stat_sn = self.write_from, link.max_send, self.itt, link.exp_stat_sn
+        end = offset + length
+        data_sn = 0
+        while offset < end:
+            size = min(limit, end - offset)
+            bhs = _data_out(
+                *(Opcode.SCSI_DATA_OUT, Flag.FINAL if offset + size == end else 0),
+                *(size >> 16, size >> 8 & 0xFF, size & 0xFF, lun, itt, ttt, exp_stat_sn, data_sn, offset),
+            )
+            link.send(bhs, data[offset : offset + size])
+            offset += size
+            data_sn += 1
+
+    def take_r2t(self, raw: RawPdu, link: Link, *, lenient: bool) -> None:
+        """Answer an R2T. lenient: also one that should be refused, as far as there is data. Raises Violation (28)."""
+        lun, ttt, r2t_sn, offset, desired = _r2t(raw.bhs, 0)
+        fault = self._r2t_fault(link, ttt, r2t_sn, offset, desired)
+        if fault:
+            if not lenient:
+                raise Violation(28, bytes(raw.bhs), fault)
+            desired = max(0, min(desired, len(self.write_from) - offset))
+        if self.first_drained == link.drained:
+            self.in_flight += 1
+        else:
+            self.first_drained, self.in_flight = link.drained, 1
+        if self.bidirectional:
+            self.data_sn += 1
+        self.r2t_sn += 1
+        self.next_write = max(self.next_write, offset + desired)
+        if not self.timed_out:
+            self._send_data(link, lun, ttt, offset, desired)
+
+    def _r2t_fault(self, link: Link, ttt: int, r2t_sn: int, offset: int, desired: int) -> str:
+        parameters = link.parameters
+        if not len(self.write_from):
+            return "R2T for a task that does not write"
+        if ttt == NO_TAG:
+            return "the reserved Target Transfer Tag"
+        if not desired or desired > parameters.max_burst_length:
+            return f"desired length {desired}, MaxBurstLength is {parameters.max_burst_length}"
+        if offset + desired > len(self.write_from):
+            return f"bytes up to {offset + desired} of {len(self.write_from)} are asked for"
+        if r2t_sn != (self.data_sn if self.bidirectional else self.r2t_sn):
+            return f"R2TSN {r2t_sn}"
+        if offset < self.next_write and parameters.data_sequence_in_order:
+            return f"bytes from {offset} on, which were asked for or sent before"
+        # R2Ts that came before the answer to the one before could leave (11.8): no drain of the outbox lay between.
+        waiting = self.in_flight if self.first_drained == link.drained else 0
+        if waiting >= parameters.max_outstanding_r2t:
+            return f"more than {parameters.max_outstanding_r2t} outstanding R2Ts"
+        return ""
+
+    def take_data(self, raw: RawPdu, link: Link, *, lenient: bool) -> None:
+        """Put a Data-In where it belongs. lenient: pass over what was not asked for. Raises Violation (26), DataMissing."""
+        data_sn, offset = _data_in(raw.bhs, 0)
+        data = raw.data
+        length = len(data)
+        final = raw.bhs[1] & Flag.FINAL
+        if data_sn != self.data_sn:
+            if (data_sn - self.data_sn) & 0xFFFFFFFF < 0x80000000:
+                raise DataMissing
+            if lenient:
+                return
+            raise Violation(26, bytes(raw.bhs), f"Data-In {data_sn} again")
+        end = offset + length
+        self.sequence += length
+        fault = ""
+        if end > len(self.read_into):
+            fault = f"data up to byte {end} of {len(self.read_into)}"
+        elif self.sequence > link.parameters.max_burst_length:
+            fault = "a sequence longer than MaxBurstLength"
+        elif length and offset < self.next_offset and link.parameters.data_pdu_in_order:
+            fault = f"data from byte {offset} on again"
+        self.data_sn += 1
+        if self.bidirectional:
+            self.r2t_sn += 1
+        if fault:
+            if not lenient:
+                raise Violation(26, bytes(raw.bhs), fault)
+            return
+        if length and offset > self.next_offset:
+            raise DataMissing
+        self.read_into[offset:end] = data
+        self.received += length
+        self.next_offset = max(self.next_offset, end)
+        if final:
+            self.sequence = 0
