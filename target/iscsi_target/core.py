@@ -1,0 +1,234 @@
+"""What all parts of the target's engine share: connections, sessions, timers, and the ways in which tasks, connections and
+sessions end (RFC 7143 6.3.5, 7.6, 8.1, Appendix E).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from iscsi_protocol import serial
+from iscsi_protocol.pdu import NO_TAG, RawPdu
+from iscsi_target import events
+from iscsi_target.completion import Completion, Work
+from iscsi_target.config import TargetConfig
+from iscsi_target.connection import Connection, State
+from iscsi_target.node import Node, ScsiDevice
+from iscsi_target.session import Session, SessionTable
+from iscsi_target.task import ScsiTask, TaskState
+from iscsi_target.timers import Timer, Timers
+from iscsi_target.violation import PeerViolation
+
+RandomBytes = Callable[[int], bytes]
+
+CLEARED_BY_PROTOCOL = 0x477F
+"""SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT (11.14.5)."""
+
+EVENTS_KEPT = 4096
+HALF_CLOSE_PATIENCE = 5.0
+"""Seconds for an initiator to close its half behind a Logout Response or Login reject."""
+
+
+class Pending:
+    """Work that a device asked for: the task that waits for it, and what to call."""
+
+    __slots__ = ("session", "task", "work")
+
+    def __init__(self, session: Session, task: ScsiTask, work: Work) -> None:
+        self.session = session
+        self.task = task
+        self.work = work
+
+
+class Core:
+    """The engine's state, and what more than one kind of request needs."""
+
+    def __init__(self, config: TargetConfig, devices: Mapping[str, ScsiDevice], *, random_bytes: RandomBytes) -> None:
+        self.config = config
+        self.policy = config.policy
+        self.limits = config.limits
+        self.random_bytes = random_bytes
+        self.nodes = {node.name: Node(node, devices[node.name]) for node in config.targets}
+        self.connections: dict[int, Connection] = {}
+        self.sessions = SessionTable()
+        self.timers = Timers()
+        self.now = 0.0
+        self.dirty: set[int] = set()
+        self.events: deque[events.Event] = deque(maxlen=EVENTS_KEPT)
+        self.pending: dict[int, Pending] = {}
+        self.unclaimed: list[int] = []
+        self.data_out_bytes = 0
+        self.portal_addresses: dict[int, list[str]] = {}
+        self._last_connection = 0
+        self._last_token = 0
+        self._last_tag = 0
+
+    # Small things
+
+    def tell(self, event: events.Event) -> None:
+        """Queue an event."""
+        self.events.append(event)
+
+    def note(self, connection: Connection, raw: RawPdu, violation: PeerViolation) -> None:
+        """Tell of a violation."""
+        self.tell(
+            events.Violation(
+                connection=connection.number,
+                clause=violation.clause,
+                message=violation.message,
+                answer=violation.answer,
+                opcode=raw.opcode,
+                itt=raw.initiator_task_tag,
+            )
+        )
+
+    def new_connection_number(self) -> int:
+        """Connections are numbered from 1 on."""
+        self._last_connection += 1
+        return self._last_connection
+
+    def new_tag(self) -> int:
+        """A Target Transfer Tag that is not the reserved value (11.8.5) and was not used lately."""
+        self._last_tag = (self._last_tag + 1) % NO_TAG
+        return self._last_tag
+
+    # Tasks
+
+    def claim(self, session: Session, task: ScsiTask, work: Work) -> None:
+        """Have slow work done outside; `work_done` brings the result."""
+        self._last_token += 1
+        task.state = TaskState.EXECUTING
+        self.pending[self._last_token] = Pending(session, task, work)
+        self.unclaimed.append(self._last_token)
+
+    def release(self, session: Session, task: ScsiTask) -> None:
+        """A task is over: its tag, its buffer and its place in the window are free again."""
+        if session.tasks.pop(task.itt, None) is None:
+            return
+        self.data_out_bytes -= task.reserved
+        task.reserved = 0
+        if task.immediate:
+            task.connection.immediate_tasks -= 1
+        else:
+            session.reopen()
+
+    def abort_task(self, session: Session, task: ScsiTask) -> bool:
+        """End a task without a response. False while its device is still at work on it: it ends when that is done."""
+        task.aborted = True
+        if task.state is TaskState.EXECUTING:
+            return False
+        if task.data_outstanding:
+            session.forget(task)
+        self.release(session, task)
+        return True
+
+    def _clear_tasks(self, session: Session, connection: Connection | None) -> set[bytes]:
+        """Terminate the tasks of a connection, or all, without notice; the LUNs that had any (7.6)."""
+        cleared = set()
+        for task in list(session.tasks.values()):
+            if connection is None or task.connection is connection:
+                cleared.add(task.lun)
+                self.abort_task(session, task)
+        for cmd_sn, entry in list(session.waiting.items()):
+            if entry is not None and (connection is None or entry[0] is connection):
+                del session.waiting[cmd_sn]
+        session.functions = [
+            each for each in session.functions if connection is not None and each.connection is not connection
+        ]
+        return cleared
+
+    # Connections
+
+    def end_connection(self, connection: Connection, reason: str, how: str = "fin") -> None:
+        """T7, T8, T13, T18: the connection is over for iSCSI; TCP ends behind what is queued."""
+        if connection.state is not State.FREE:
+            connection.state = State.FREE
+            self.tell(events.ConnectionClosed(connection=connection.number, reason=reason))
+        if connection.closing is None and how == "fin":
+            self.timers.start(Timer.HALF_CLOSED, connection.number, self.now + HALF_CLOSE_PATIENCE)
+        connection.close(how)
+        connection.login = None
+        connection.text = None
+
+    def logout_connection(self, connection: Connection, reason: str, how: str = "fin") -> None:
+        """A connection leaves its session for good: its tasks end, the next commands hear of it (7.6 a, 11.14.5). The last
+        one takes the session with it (6.3.5).
+        """
+        session = connection.session
+        self.end_connection(connection, reason, how)
+        if session is None or session.connections.get(connection.cid) is not connection:
+            return
+        del session.connections[connection.cid]
+        cleared = self._clear_tasks(session, connection)
+        if not session.connections:
+            self.end_session(session, reason)
+        elif not self.policy.silent_clearing:
+            for lun in cleared:
+                session.unit_attentions[lun] = CLEARED_BY_PROTOCOL
+
+    def clear_for_reinstatement(self, session: Session, old: Connection) -> None:
+        """The tasks of a reinstated connection end without notice; the next commands hear of it (6.3.4, 11.14.5)."""
+        cleared = self._clear_tasks(session, old)
+        if not self.policy.silent_clearing:
+            for lun in cleared:
+                session.unit_attentions[lun] = CLEARED_BY_PROTOCOL
+
+    def fail_connection(self, connection: Connection, reason: str, how: str = "rst") -> None:
+        """T15 to T17: TCP is gone, or will be, without a logout. Connection and session state wait for recovery, for
+        Time2Wait and Time2Retain (7.5.1); immediate commands and half-sent data do not (Appendix E.1).
+        """
+        session = connection.session
+        if connection.state in (State.XPT_UP, State.IN_LOGIN) or session is None:
+            self.end_connection(connection, reason, "rst")
+            return
+        if connection.state in (State.FREE, State.CLEANUP_WAIT):
+            return
+        connection.state = State.CLEANUP_WAIT
+        connection.close(how)
+        if how == "fin":
+            self.timers.start(Timer.HALF_CLOSED, connection.number, self.now + HALF_CLOSE_PATIENCE)
+        connection.text = None
+        connection.pings.clear()
+        self.tell(events.ConnectionClosed(connection=connection.number, reason=reason))
+        for task in list(session.tasks.values()):
+            if task.connection is connection and task.immediate:
+                self.abort_task(session, task)
+        session.functions = [each for each in session.functions if each.connection is not connection]
+        if session.discovery or session.parameters.default_time2retain == 0:
+            self.logout_connection(connection, reason, how)
+            return
+        wait = session.parameters.default_time2wait + session.parameters.default_time2retain
+        connection.deadline = self.now + wait
+        self.timers.start(Timer.SESSION_STATE, connection.number, connection.deadline)
+
+    # Sessions
+
+    def end_session(self, session: Session, reason: str, how: str = "fin") -> None:
+        """Closure, time-out or reinstatement: everything of the session is cleared and SCSI hears of the loss (6.3.5.1)."""
+        if not session.live:
+            return
+        session.live = False
+        self._clear_tasks(session, None)
+        for connection in list(session.connections.values()):
+            self.end_connection(connection, reason, how)
+        session.connections.clear()
+        self.sessions.remove(session)
+        if not session.discovery:
+            session.device.nexus_lost(session.nexus)
+        self.tell(
+            events.SessionClosed(
+                tsih=session.tsih,
+                initiator_name=session.key.initiator_name,
+                target_name=session.key.target_name,
+                reason=reason,
+            )
+        )
+
+    def missing_below(self, session: Session, cmd_sn: int) -> bool:
+        """Whether commands with a lower CmdSN have not all come."""
+        return serial.lt(session.exp_cmd_sn, cmd_sn)
+
+    def completion_of(self, token: int, result: Completion) -> tuple[Session, ScsiTask, Completion] | None:
+        """What finished work belongs to; None for a token that is not known."""
+        pending = self.pending.pop(token, None)
+        return None if pending is None else (pending.session, pending.task, result)

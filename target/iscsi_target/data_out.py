@@ -1,0 +1,275 @@
+"""Data from the initiator: R2Ts, unsolicited bursts, and every check on a Data-Out PDU (RFC 7143 11.7, 11.8, 7.8, 7.9).
+
+A task that is to fail still waits for the F bit of every burst that is on its way (11.4.2, 11.17.1).
+"""
+
+from __future__ import annotations
+
+from iscsi_protocol.pdu import NO_TAG, R2T, DataOut, Opcode, RawPdu, RejectReason, packer, unpacker
+from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
+from iscsi_protocol.scsi.sense import Sense
+from iscsi_protocol.scsi.status import Status
+from iscsi_target import events, reject, taskmgmt
+from iscsi_target.completion import Completion, Work
+from iscsi_target.connection import Connection
+from iscsi_target.core import Core
+from iscsi_target.data_in import respond
+from iscsi_target.session import Session
+from iscsi_target.task import Burst, ScsiTask, TaskState
+from iscsi_target.timers import Timer
+from iscsi_target.violation import FailTask, PeerViolation, discarded, rejected
+
+_FINAL = 0x80
+_AMOUNT = FailTask(sense_code=AdditionalSense.WRITE_ERROR_NOT_ENOUGH_UNSOLICITED_DATA)
+_UNEXPECTED = FailTask(sense_code=AdditionalSense.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA)
+_CRC = FailTask(sense_code=AdditionalSense.PROTOCOL_SERVICE_CRC_ERROR)
+
+_fields = unpacker(DataOut, "@1", "lun", "itt", "ttt", "data_sn", "buffer_offset")
+_r2t = packer(
+    R2T,
+    "@0",
+    "@1",
+    "lun",
+    "itt",
+    "ttt",
+    "stat_sn",
+    "exp_cmd_sn",
+    "max_cmd_sn",
+    "r2t_sn",
+    "buffer_offset",
+    "desired_data_transfer_length",
+)
+
+
+def receive(core: Core, connection: Connection, session: Session, raw: RawPdu) -> None:
+    """A Data-Out PDU. Raises PeerViolation."""
+    flags, lun, itt, ttt, data_sn, offset = _fields(raw.bhs, 0)
+    task = session.tasks.get(itt)
+    if task is None or task.aborted:
+        if task is not None or itt in session.forgotten:
+            raise discarded("R7143-10.7-02", "data for a task that has ended")
+        raise _invalid(f"no task {itt:#x} takes data")
+    if task.connection is not connection:
+        raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.5.1-03", "data on another connection than its command")
+    burst = task.unsolicited if ttt == NO_TAG else task.r2ts.get(ttt)
+    if burst is None:
+        if ttt != NO_TAG:
+            raise _invalid(f"no R2T has the tag {ttt:#x}")
+        violation = PeerViolation("R7143-4.2.5.2-01", "unsolicited data that was not announced", _UNEXPECTED)
+        fail(core, connection, raw, task, violation)
+        proceed(core, session, task)
+        return
+    task.touched = core.now
+    try:
+        _take(core, connection, session, raw, task, burst, lun, data_sn, offset)
+    except PeerViolation as violation:
+        # The Reject goes out before the response that the same PDU may bring about (11.17.1).
+        reject.answer(core, connection, raw, violation)
+    if flags & _FINAL:
+        _burst_over(core, connection, raw, task, burst)
+        proceed(core, session, task)
+
+
+def _take(
+    core: Core,
+    connection: Connection,
+    session: Session,
+    raw: RawPdu,
+    task: ScsiTask,
+    burst: Burst,
+    lun: bytes,
+    data_sn: int,
+    offset: int,
+) -> None:
+    data = raw.data
+    length = len(data)
+    if raw.data_digest_error and not core.policy.ignore_data_digest:
+        # Level 0: nothing is asked for again; the task fails once all data has come (7.8 b).
+        burst.data_sn = data_sn + 1
+        burst.received += length
+        violation = PeerViolation("R7143-7.8-04", "data digest error", _CRC)
+        fail(core, connection, raw, task, violation)
+        raise rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-04", "data digest error in Data-Out")
+    if data_sn != burst.data_sn and not core.policy.ignore_data_sn:
+        message = f"DataSN {data_sn} where {burst.data_sn} was due"
+        fail(core, connection, raw, task, PeerViolation("R7143-7.9-02", message, _CRC))
+    burst.data_sn = data_sn + 1
+    if not core.policy.ignore_data_out_tags:
+        _check_place(session, task, burst, lun, offset, length)
+    burst.received += length
+    if task.failure is None and task.state is TaskState.GATHERING:
+        end = min(offset + length, task.needed)
+        if offset < end:
+            task.buffer[offset:end] = data if end - offset == length else data[: end - offset]
+
+
+def _check_place(session: Session, task: ScsiTask, burst: Burst, lun: bytes, offset: int, length: int) -> None:
+    """LUN, offset and length against what was asked for (11.7.4, 11.7.6, 4.2.5.3)."""
+    if burst.ttt != NO_TAG and lun != task.lun:
+        task.failure = task.failure or _failure(_AMOUNT)
+        raise _invalid("the LUN is not that of the R2T")
+    due = burst.offset + burst.received
+    if session.parameters.data_pdu_in_order and offset != due:
+        task.failure = task.failure or _failure(_AMOUNT)
+        raise _invalid(f"buffer offset {offset} where {due} was due")
+    if offset < burst.offset or offset + length > burst.offset + burst.length:
+        task.failure = task.failure or _failure(_AMOUNT)
+        raise _invalid(f"bytes {offset} to {offset + length} are not within the range of the burst")
+    if burst.ttt != NO_TAG and session.parameters.data_sequence_in_order and next(iter(task.r2ts)) != burst.ttt:
+        task.failure = task.failure or _failure(_AMOUNT)
+        raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-11.8-09", "R2Ts answered out of order")
+
+
+def _burst_over(core: Core, connection: Connection, raw: RawPdu, task: ScsiTask, burst: Burst) -> None:
+    """The F bit came: the burst has to be complete (11.4.7.2)."""
+    if burst.ttt == NO_TAG:
+        task.unsolicited = None
+        task.next_offset = burst.offset + burst.received
+    else:
+        task.r2ts.pop(burst.ttt, None)
+    if burst.received != burst.length and task.state is TaskState.GATHERING and not core.policy.ignore_data_amount:
+        clause = "R7143-4.2.5.2-04" if burst.ttt == NO_TAG else "R7143-11.8-03"
+        message = f"{burst.received} bytes where {burst.length} were due"
+        fail(core, connection, raw, task, PeerViolation(clause, message, _AMOUNT))
+
+
+def _invalid(message: str) -> PeerViolation:
+    return rejected(RejectReason.INVALID_PDU_FIELD, "R7143-11.17.1-02", message)
+
+
+def _failure(answer: FailTask) -> Completion:
+    sense = Sense(key=SenseKey.ABORTED_COMMAND, code=answer.sense_code).build()
+    return Completion(Status.CHECK_CONDITION, sense=sense)
+
+
+def fail(core: Core, connection: Connection, raw: RawPdu, task: ScsiTask, violation: PeerViolation) -> None:
+    """Have the task end with the sense data of the violation; the first failure counts."""
+    core.note(connection, raw, violation)
+    if task.failure is None and isinstance(violation.answer, FailTask):
+        task.failure = _failure(violation.answer)
+
+
+def proceed(core: Core, session: Session, task: ScsiTask) -> None:
+    """Ask for more data, execute, or end the task, whichever is next."""
+    if task.state is TaskState.EXECUTING:
+        return
+    if task.failure is None and task.state is TaskState.GATHERING and task.unsolicited is None:
+        _solicit(core, session, task)
+    if task.data_outstanding:
+        return
+    if task.state is TaskState.DRAINING:
+        core.abort_task(session, task)
+        taskmgmt.progress(core, session)
+    elif task.failure is not None:
+        finish(core, session, task, task.failure)
+    elif task.next_offset >= task.needed:
+        _execute(core, session, task)
+
+
+def _solicit(core: Core, session: Session, task: ScsiTask) -> None:
+    """Send R2Ts up to MaxOutstandingR2T, each for at most MaxBurstLength bytes, in rising order (11.8)."""
+    connection = task.connection
+    parameters = session.parameters
+    while (
+        task.next_offset < task.needed
+        and len(task.r2ts) < parameters.max_outstanding_r2t
+        and not core.policy.never_ask_for_data
+    ):
+        length = min(parameters.max_burst_length, task.needed - task.next_offset)
+        ttt = core.new_tag()
+        task.r2ts[ttt] = Burst(ttt, task.next_offset, length)
+        connection.send(
+            _r2t(
+                Opcode.R2T,
+                _FINAL,
+                task.lun,
+                task.itt,
+                ttt,
+                connection.stat_sn,
+                session.exp_cmd_sn,
+                session.max_cmd_sn,
+                task.r2t_sn,
+                task.next_offset,
+                length,
+            )
+        )
+        task.r2t_sn += 1
+        task.next_offset += length
+        task.touched = core.now
+        watch(core, connection)
+
+
+def _execute(core: Core, session: Session, task: ScsiTask) -> None:
+    result = session.device.execute(session.nexus, task.lun, task.cdb, task.buffer)
+    if isinstance(result, Work):
+        core.claim(session, task, result)
+    else:
+        finish(core, session, task, result)
+
+
+def finish(core: Core, session: Session, task: ScsiTask, completion: Completion) -> None:
+    """The task is over, and the initiator hears of it."""
+    core.release(session, task)
+    respond(
+        task.connection,
+        session,
+        task.itt,
+        task.flags,
+        task.expected,
+        task.read_expected,
+        task.wanted,
+        completion,
+    )
+
+
+def work_done(core: Core, session: Session, task: ScsiTask, completion: Completion) -> None:
+    """The device has finished what it was slow with; a task aborted meanwhile just ends."""
+    if task.aborted and not core.policy.execute_aborted_tasks:
+        core.release(session, task)
+        for each in core.sessions:
+            if each.functions:
+                taskmgmt.progress(core, each)
+        return
+    finish(core, session, task, completion)
+
+
+def watch(core: Core, connection: Connection) -> None:
+    """See to it that data which never comes is noticed (10.7, Appendix D.2.3)."""
+    patience = core.config.timers.data_out
+    if patience and not connection.data_watched:
+        connection.data_watched = True
+        core.timers.start(Timer.DATA_OUT, connection.number, core.now + patience)
+
+
+def timed_out(core: Core, connection: Connection) -> None:
+    """Tasks whose data has not moved for too long fail; the others are looked at again later."""
+    connection.data_watched = False
+    session = connection.session
+    if session is None or not connection.up:
+        return
+    patience = core.config.timers.data_out
+    oldest = None
+    for task in list(session.tasks.values()):
+        if task.connection is not connection or not task.data_outstanding:
+            continue
+        if task.touched + patience > core.now:
+            oldest = task.touched if oldest is None else min(oldest, task.touched)
+            continue
+        core.tell(events.TimedOut(connection=connection.number, timer=Timer.DATA_OUT.value))
+        session.forget(task)
+        task.unsolicited = None
+        task.r2ts.clear()
+        task.failure = task.failure or _failure(_CRC)
+        proceed(core, session, task)
+    if oldest is not None:
+        connection.data_watched = True
+        core.timers.start(Timer.DATA_OUT, connection.number, oldest + patience)
+
+
+def lost(core: Core, connection: Connection, session: Session, raw: RawPdu) -> None:
+    """A Data-Out PDU with a wrong data digest that belongs to no task is only rejected (7.8)."""
+    if session.tasks.get(raw.initiator_task_tag) is None:
+        violation = rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-04", "data digest error in Data-Out")
+        reject.answer(core, connection, raw, violation)
+        return
+    receive(core, connection, session, raw)

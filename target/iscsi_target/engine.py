@@ -1,0 +1,357 @@
+"""The target's engine: bytes in, bytes out (RFC 7143). No socket, clock, thread or randomness of its own.
+
+A shell calls the verbs below; connections go by the numbers that `connection_made` gives. Everything that a PDU brings
+about happens before the verb returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from iscsi_protocol.framing import FramingError, HeaderDigestError
+from iscsi_protocol.history import Endpoint
+from iscsi_protocol.pdu import NO_LUN, AsyncEvent, Buffer, Opcode, RawPdu, RejectReason
+from iscsi_target import command, data_out, login, logout, nop, notices, ordering, reject, snack, taskmgmt, text
+from iscsi_target.completion import Completion, Piece
+from iscsi_target.config import TargetConfig
+from iscsi_target.connection import Connection, State
+from iscsi_target.core import Core, Pending, RandomBytes
+from iscsi_target.events import ConnectionMade, Event, TimedOut
+from iscsi_target.node import ScsiDevice
+from iscsi_target.session import Session
+from iscsi_target.timers import Timer
+from iscsi_target.violation import DropConnection, PeerViolation, format_error, rejected
+
+_NUMBERED: dict[int, ordering.Execute] = {
+    Opcode.NOP_OUT: nop.execute,
+    Opcode.SCSI_COMMAND: command.execute,
+    Opcode.TASK_MANAGEMENT_REQUEST: taskmgmt.execute,
+    Opcode.TEXT_REQUEST: text.execute,
+    Opcode.LOGOUT_REQUEST: logout.execute,
+}
+_UNNUMBERED: Mapping[int, ordering.Execute] = MappingProxyType(
+    {Opcode.SCSI_DATA_OUT: data_out.receive, Opcode.SNACK_REQUEST: snack.receive}
+)
+_IN_DISCOVERY = frozenset({Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST})
+"""What a discovery session takes (4.3)."""
+
+_FULL_FEATURE = frozenset({State.LOGGED_IN, State.IN_LOGOUT, State.LOGOUT_REQUESTED})
+
+
+class Work:
+    """Something slow for the shell to do. run: called once, in any thread; its result goes to `work_done`."""
+
+    __slots__ = ("run", "token")
+
+    def __init__(self, token: int, pending: Pending) -> None:
+        self.token = token
+        self.run = pending.work.run
+
+
+class TargetEngine:
+    """A server with the nodes of its configuration.
+
+    devices: device server by node name. random_bytes: entropy for StatSNs and CHAP. Raises ValueError for a configuration
+    that asks for more than is offered.
+    """
+
+    def __init__(self, config: TargetConfig, devices: Mapping[str, ScsiDevice], *, random_bytes: RandomBytes) -> None:
+        self.core = Core(config, devices, random_bytes=random_bytes)
+
+    # Connections
+
+    def set_portals(self, portals: Iterable[tuple[int, str]]) -> None:
+        """The addresses that SendTargets tells: (portal group tag, "host:port"). With none it tells no address, which means
+        the one in use (Appendix C).
+        """
+        self.core.portal_addresses = {}
+        for tag, address in portals:
+            self.core.portal_addresses.setdefault(tag, []).append(address)
+
+    def connection_made(self, local: Endpoint, remote: Endpoint, now: float, *, portal_group_tag: int = 1) -> int:
+        """T3: a connection was accepted at the portal `local`. Its number, counted from 1."""
+        core = self.core
+        core.now = now
+        number = core.new_connection_number()
+        stat_sn = int.from_bytes(core.random_bytes(4), "big")
+        connection = Connection(number, local, remote, portal_group_tag, stat_sn, core.dirty)
+        connection.heard = now
+        core.connections[number] = connection
+        core.tell(ConnectionMade(connection=number, portal=str(local), remote=str(remote)))
+        if len(core.connections) > core.limits.connections:
+            core.end_connection(connection, "too many connections", "rst")
+        elif core.config.timers.login:
+            core.timers.start(Timer.LOGIN, number, now + core.config.timers.login)
+        return number
+
+    def connection_lost(self, connection: int, reason: str, now: float) -> None:
+        """TCP is gone: the peer closed or reset it, or what was queued and the close that was wanted have gone out."""
+        core = self.core
+        core.now = now
+        lost = core.connections.pop(connection, None)
+        core.dirty.discard(connection)
+        if lost is not None:
+            core.fail_connection(lost, reason)
+            core.dirty.discard(connection)
+
+    def receive(self, connection: int, data: Buffer, now: float) -> None:
+        """Bytes of a connection. They belong to the caller again when this returns. With no bytes: go on with what was left
+        for later because too much was queued (`has_backlog`).
+        """
+        core = self.core
+        core.now = now
+        link = core.connections.get(connection)
+        if link is None or not link.up:
+            return
+        link.heard = now
+        framer = link.framer
+        framer.receive(data)
+        limit = core.limits.send_buffer
+        link.backlog = False
+        while link.up:
+            if link.queued > limit:
+                link.backlog = True
+                framer.keep()
+                return
+            try:
+                raw = framer.next_pdu()
+            except FramingError as error:
+                self._broken_stream(link, error)
+                continue
+            if raw is None:
+                return
+            try:
+                if link.state in _FULL_FEATURE:
+                    self._full_feature(link, raw)
+                else:
+                    login.receive(core, link, raw)
+            except PeerViolation as violation:
+                reject.answer(core, link, raw, violation)
+        framer.keep()
+
+    def _full_feature(self, link: Connection, raw: RawPdu) -> None:
+        core = self.core
+        bhs = raw.bhs
+        session = link.in_session
+        opcode = bhs[0] & 0x3F
+        if raw.data_digest_error and not core.policy.ignore_data_digest:
+            if opcode == Opcode.SCSI_DATA_OUT:
+                data_out.lost(core, link, session, raw)
+                return
+            raise rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-03", "data digest error")
+        acknowledged = int.from_bytes(bhs[28:32], "big")
+        if acknowledged != link.acknowledged:
+            self._acknowledge(link, session, acknowledged)
+        if bhs[4] and opcode != Opcode.SCSI_COMMAND:
+            raise format_error("additional header segments where there are none", "R7143-11.2.1.5-01")
+        if session.discovery and opcode not in _IN_DISCOVERY and not core.policy.serve_discovery_fully:
+            raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.3-02", "a discovery session takes no such request")
+        if opcode in _NUMBERED:
+            ordering.receive(core, link, session, raw, _NUMBERED)
+        elif opcode in _UNNUMBERED:
+            _UNNUMBERED[opcode](core, link, session, raw)
+        elif opcode == Opcode.LOGIN_REQUEST:
+            raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.4-05", "a Login Request behind the login")
+        else:
+            raise rejected(RejectReason.COMMAND_NOT_SUPPORTED, "R7143-11.2.1.2-03", f"unknown opcode {opcode:#04x}")
+
+    def _acknowledge(self, link: Connection, session: Session, exp_stat_sn: int) -> None:
+        """The initiator's ExpStatSN moved (4.2.2.2)."""
+        if 0 < (exp_stat_sn - link.acknowledged) & 0xFFFFFFFF <= (link.stat_sn - link.acknowledged) & 0xFFFFFFFF:
+            link.acknowledged = exp_stat_sn
+            if session.functions:
+                taskmgmt.progress(self.core, session)
+
+    def _broken_stream(self, link: Connection, error: FramingError) -> None:
+        """A header digest error or a data segment that is too long: the connection ends (7.8), in login with a status."""
+        core = self.core
+        if isinstance(error, HeaderDigestError):
+            if core.policy.ignore_header_digest:
+                link.framer.skip()
+                return
+            violation = PeerViolation("R7143-7.8-02", str(error), DropConnection())
+        elif link.state in _FULL_FEATURE:
+            violation = format_error(str(error), "R7143-13.12-02")
+            link.framer.skip()
+        else:
+            violation = login.too_long(link, error.raw, str(error))
+            link.framer.skip()
+        reject.answer(core, link, error.raw, violation)
+
+    def data_to_send(self, connection: int) -> list[Piece]:
+        """Everything that is queued for a connection, in order; the caller sends all of it, or ends the connection."""
+        link = self.core.connections.get(connection)
+        if link is None:
+            return []
+        queued, link.outbox = link.outbox, []
+        link.queued = 0
+        return queued
+
+    def dirty_connections(self) -> list[int]:
+        """Connections that have something to send, or are to be closed; each is named once."""
+        dirty = self.core.dirty
+        if not dirty:
+            return []
+        named = list(dirty)
+        dirty.clear()
+        return named
+
+    def wants_close(self, connection: int) -> str | None:
+        """How TCP is to end behind everything queued: "fin" (half-close, and wait for the peer's), "rst", or None."""
+        link = self.core.connections.get(connection)
+        return None if link is None else link.closing
+
+    def has_backlog(self, connection: int) -> bool:
+        """Whether `receive` with no bytes has something to do, once what was queued is sent."""
+        link = self.core.connections.get(connection)
+        return link is not None and link.backlog
+
+    # Slow work
+
+    def work_to_do(self) -> list[Work]:
+        """Work for the shell that it was not given before, as much as the limits let it have at once."""
+        core = self.core
+        if not core.unclaimed:
+            return []
+        room = core.limits.work_items - (len(core.pending) - len(core.unclaimed))
+        tokens, core.unclaimed = core.unclaimed[: max(room, 0)], core.unclaimed[max(room, 0) :]
+        return [Work(token, core.pending[token]) for token in tokens]
+
+    def work_done(self, token: int, result: Completion, now: float) -> None:
+        """The result of some work. A token that is not known is passed over."""
+        core = self.core
+        core.now = now
+        found = core.completion_of(token, result)
+        if found is not None:
+            data_out.work_done(core, *found)
+
+    # Time
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` wants to be called next, at the latest."""
+        return self.core.timers.next_deadline()
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        core = self.core
+        core.now = now
+        for entry in core.timers.due(now):
+            link = core.connections.get(entry.key)
+            match entry.timer:
+                case Timer.SESSION_STATE:
+                    self._state_timeout(entry.key)
+                case _ if link is None:
+                    continue
+                case Timer.LOGIN:
+                    if link.state in (State.XPT_UP, State.IN_LOGIN):
+                        self._time_out(link, entry.timer)
+                case Timer.HALF_CLOSED:
+                    if link.closing is not None:
+                        link.close("rst")
+                case Timer.PING_INTERVAL:
+                    self._ping_if_silent(link)
+                case Timer.PING_ANSWER:
+                    patience = core.config.timers.ping_timeout
+                    if link.up and any(sent + patience <= now for _, sent in link.pings.values()):
+                        self._time_out(link, entry.timer)
+                case Timer.LOGOUT_REQUEST:
+                    if link.state is State.LOGOUT_REQUESTED and link.deadline <= now:
+                        core.tell(TimedOut(connection=link.number, timer=entry.timer.value))
+                        notices.drop_connection(core, link, "no logout in time")
+                case Timer.DATA_OUT:
+                    data_out.timed_out(core, link)
+
+    def _time_out(self, link: Connection, timer: Timer) -> None:
+        self.core.tell(TimedOut(connection=link.number, timer=timer.value))
+        self.core.fail_connection(link, f"{timer.value} timed out")
+
+    def _ping_if_silent(self, link: Connection) -> None:
+        core = self.core
+        interval = core.config.timers.ping_interval
+        if not link.up or link.state not in _FULL_FEATURE:
+            return
+        if link.heard + interval <= core.now and not link.pings:
+            nop.ping(core, link)
+        core.timers.start(Timer.PING_INTERVAL, link.number, max(link.heard, core.now - interval / 2) + interval)
+
+    def _state_timeout(self, number: int) -> None:
+        """M1: nobody came back for the connection; the last one takes its session along (6.3.5)."""
+        core = self.core
+        for session in core.sessions:
+            for link in list(session.connections.values()):
+                if link.number == number and link.state is State.CLEANUP_WAIT and link.deadline <= core.now:
+                    core.tell(TimedOut(connection=number, timer=Timer.SESSION_STATE.value))
+                    core.logout_connection(link, "connection state time-out", "rst")
+
+    # What happens, and what is there
+
+    def poll_event(self) -> Event | None:
+        """The next event, None when there is none. Old ones are lost when nobody asks."""
+        queue = self.core.events
+        return queue.popleft() if queue else None
+
+    @property
+    def connections(self) -> Mapping[int, Connection]:
+        """Connections whose TCP side is up, by number; to be looked at only."""
+        return MappingProxyType(self.core.connections)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All sessions, those waiting for recovery included; to be looked at only."""
+        return list(self.core.sessions)
+
+    # The operator's wishes
+
+    def request_logout(self, connection: int, seconds: int, now: float) -> None:
+        """Async Message 1: the initiator has `seconds` to log out; then the connection is dropped with Async Message 2."""
+        self.core.now = now
+        notices.request_logout(self.core, self._working(connection), seconds)
+
+    def request_negotiation(self, connection: int, seconds: int, now: float) -> None:
+        """Async Message 4: the initiator has `seconds` to send a Text Request."""
+        self.core.now = now
+        notices.request_negotiation(self._working(connection), seconds)
+
+    def drop_connection(self, connection: int, now: float) -> None:
+        """Async Message 2 and the end of the connection."""
+        self.core.now = now
+        notices.drop_connection(self.core, self._working(connection), "dropped by the operator")
+
+    def drop_session(self, tsih: int, now: float) -> None:
+        """Async Message 3 and the end of the session. Raises KeyError for a TSIH that no session has."""
+        self.core.now = now
+        session = self.core.sessions.of_tsih(tsih)
+        if session is None:
+            raise KeyError(tsih)
+        notices.drop_session(self.core, session, "dropped by the operator")
+
+    def send_scsi_async(self, connection: int, lun: bytes, sense: bytes, now: float) -> None:
+        """Async Message 0 with sense data (without its 2-byte length) about a logical unit."""
+        self.core.now = now
+        notices.send(self._working(connection), AsyncEvent.SCSI, lun=lun, sense=sense)
+
+    def send_vendor_async(self, connection: int, event: int, vcode: int, data: bytes, now: float) -> None:
+        """A vendor's Async Message, 248 to 255. Raises ValueError for another event."""
+        if event < AsyncEvent.VENDOR_FIRST:
+            raise ValueError(f"vendor events are 248 to 255, got {event}")
+        self.core.now = now
+        notices.send(self._working(connection), event, vcode=vcode, event_data=data)
+
+    def ping(self, connection: int, now: float, lun: bytes = NO_LUN) -> int:
+        """A NOP-In that wants an answer; its Target Transfer Tag. `Pinged` tells of the answer."""
+        self.core.now = now
+        return nop.ping(self.core, self._working(connection), lun)
+
+    def tell_counters(self, connection: int, now: float) -> None:
+        """A NOP-In that only carries StatSN and the command window."""
+        self.core.now = now
+        link = self._working(connection)
+        nop.tell_counters(link, link.in_session)
+
+    def _working(self, connection: int) -> Connection:
+        """The connection, in full feature phase. Raises KeyError otherwise."""
+        link = self.core.connections.get(connection)
+        if link is None or link.state not in _FULL_FEATURE:
+            raise KeyError(connection)
+        return link

@@ -1,0 +1,146 @@
+"""A target node at work: its configuration, its device server, and the negotiation settings that follow from both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from iscsi_protocol.scsi.codes import AdditionalSense
+from iscsi_protocol.scsi.sense import illegal_request
+from iscsi_protocol.scsi.status import Status
+from iscsi_protocol.text import NumberError, parse_number
+from iscsi_target.completion import Buffer, Completion, Work
+from iscsi_target.config import ConfigError, TargetConfig, TargetNode
+from iscsi_target.nexus import Nexus
+
+DEFAULT_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "HeaderDigest": "CRC32C,None",
+        "DataDigest": "CRC32C,None",
+        "MaxRecvDataSegmentLength": "262144",
+        "MaxBurstLength": "1048576",
+        "FirstBurstLength": "262144",
+        "InitialR2T": "No",
+        "ImmediateData": "Yes",
+        "MaxOutstandingR2T": "8",
+        "DataPDUInOrder": "No",
+        "DataSequenceInOrder": "No",
+        "TaskReporting": "RFC3720,ResponseFence",
+    }
+)
+"""What every node wants unless its configuration says otherwise; keys that are left out stay at the standard's defaults."""
+
+OFFERED = MappingProxyType({"MaxConnections": 1, "ErrorRecoveryLevel": 0})
+"""The most that this engine does; a configuration that asks for more is refused."""
+
+
+class ScsiDevice(Protocol):
+    """What the engine asks of the device server of one node. None of these raise for any bytes of the initiator's.
+
+    `data_out` belongs to the caller and is good only until `execute` returns.
+    """
+
+    def data_out_length(self, lun: bytes, cdb: bytes) -> int:
+        """Bytes that the CDB wants from the initiator, 0 for none."""
+
+    def execute(self, nexus: Nexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion | Work:
+        """Run one command."""
+
+    def reset_lun(self, lun: bytes, by: Nexus | None) -> None:
+        """LOGICAL UNIT RESET."""
+
+    def reset_target(self, by: Nexus | None) -> None:
+        """All logical units at once."""
+
+    def nexus_made(self, nexus: Nexus) -> None:
+        """A session begins."""
+
+    def nexus_lost(self, nexus: Nexus) -> None:
+        """A session ended: I_T nexus loss (RFC 7143 6.3.5.1)."""
+
+    def has_lun(self, lun: bytes, nexus: Nexus) -> bool:
+        """Whether the LUN field names a logical unit that this initiator sees."""
+
+
+class NoDevice:
+    """The device server of a session that has none: no logical unit is there (SAM-5 4.7)."""
+
+    def data_out_length(self, lun: bytes, cdb: bytes) -> int:
+        """Nothing is wanted."""
+        return 0
+
+    def execute(self, nexus: Nexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion | Work:
+        """CHECK CONDITION: LOGICAL UNIT NOT SUPPORTED."""
+        return Completion(Status.CHECK_CONDITION, sense=_NO_UNIT)
+
+    def reset_lun(self, lun: bytes, by: Nexus | None) -> None:
+        """There is nothing to reset."""
+
+    def reset_target(self, by: Nexus | None) -> None:
+        """There is nothing to reset."""
+
+    def nexus_made(self, nexus: Nexus) -> None:
+        """Nobody takes notice."""
+
+    def nexus_lost(self, nexus: Nexus) -> None:
+        """Nobody takes notice."""
+
+    def has_lun(self, lun: bytes, nexus: Nexus) -> bool:
+        """There is none."""
+        return False
+
+
+NO_DEVICE = NoDevice()
+_NO_UNIT = illegal_request(AdditionalSense.LOGICAL_UNIT_NOT_SUPPORTED).build()
+
+
+class Node:
+    """One target node."""
+
+    def __init__(self, config: TargetNode, device: ScsiDevice) -> None:
+        self.config = config
+        self.device = device
+
+    @property
+    def name(self) -> str:
+        """The iSCSI name."""
+        return self.config.name
+
+    def behind(self, portal_group_tag: int) -> bool:
+        """Whether the node is reached through that portal group."""
+        groups = self.config.portal_groups
+        return groups is None or portal_group_tag in groups
+
+    def admits(self, initiator_name: str) -> bool:
+        """Whether the access list lets this initiator log in."""
+        access = self.config.access
+        return access is None or initiator_name in access or "*" in access
+
+
+def settings_for(config: TargetConfig, node: TargetNode | None, portal_group_tag: int) -> dict[str, str]:
+    """The keys that a login negotiates with, for a node or for unnamed discovery (None)."""
+    settings = {**DEFAULT_KEYS, **config.keys}
+    if node is not None:
+        settings |= node.keys
+        if node.alias:
+            settings["TargetAlias"] = node.alias
+    settings["TargetPortalGroupTag"] = str(portal_group_tag)
+    return settings
+
+
+def check_offered(config: TargetConfig) -> None:
+    """Raise ConfigError where the configuration asks for more than this engine does (`OFFERED`)."""
+    tables = [("keys", config.keys), *((f"keys of {node.name}", node.keys) for node in config.targets)]
+    for where, keys in tables:
+        for key, most in OFFERED.items():
+            try:
+                wanted = parse_number(keys.get(key, "0"))
+            except NumberError as error:
+                raise ConfigError(f"{where}: {key}: {error}") from error
+            if wanted > most:
+                raise ConfigError(f"{where}: {key}={wanted} is more than is offered, which is {most}")
+        if "FastAbort" in keys.get("TaskReporting", "").split(","):
+            raise ConfigError(f"{where}: TaskReporting=FastAbort is not offered")
+        if keys.get("iSCSIProtocolLevel", "1") not in ("0", "1"):
+            raise ConfigError(f"{where}: iSCSIProtocolLevel above 1 is not offered")

@@ -1,0 +1,136 @@
+"""Sessions: their command window (RFC 7143 4.2.2.1), their tasks, and the table by which a login finds them (6.3.1).
+
+Everything that belongs to a connection is in a table by CID, everything that belongs to a task names its connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from iscsi_protocol import serial
+from iscsi_protocol.identity import next_tsih
+from iscsi_protocol.negotiation.parameters import OperationalParameters
+from iscsi_protocol.pdu import RawPdu
+from iscsi_target.connection import Connection, State
+from iscsi_target.nexus import Nexus
+from iscsi_target.task import ScsiTask
+
+if TYPE_CHECKING:
+    from iscsi_target.node import Node, ScsiDevice
+    from iscsi_target.taskmgmt import TaskFunctionRequest
+
+FORGOTTEN_TASKS = 1024
+"""How many ended tasks whose data may still come are remembered by their tag, to discard that data (10.7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """What the ISID rule makes unique (4.4.3): both names, ISID and portal group; for unnamed discovery sessions the portal
+    stands in for the target (7.4.2.1).
+    """
+
+    initiator_name: str
+    isid: bytes
+    target_name: str | None
+    portal_group_tag: int
+    portal: str | None
+
+
+Waiting: TypeAlias = dict[int, tuple[Connection, RawPdu] | None]
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One session.
+
+    exp_cmd_sn, max_cmd_sn: the window; max_cmd_sn grows by one for every command that is over, so that what is in
+    progress never exceeds the width. waiting: requests ahead of a missing one, by CmdSN; None: counted as received by an
+    abort (11.6.1). forgotten: tags of ended tasks whose data may still come. unit_attentions: LUN -> ASC/ASCQ to be
+    reported with the next command. live: False once the session is gone.
+    """
+
+    tsih: int
+    key: SessionKey
+    node: Node | None
+    device: ScsiDevice
+    nexus: Nexus
+    discovery: bool
+    parameters: OperationalParameters
+    exp_cmd_sn: int
+    max_cmd_sn: int
+    user: str | None
+    connections: dict[int, Connection] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=dict)
+    tasks: dict[int, ScsiTask] = field(default_factory=dict)
+    functions: list[TaskFunctionRequest] = field(default_factory=list)
+    forgotten: dict[int, None] = field(default_factory=dict)
+    unit_attentions: dict[bytes, int] = field(default_factory=dict)
+    live: bool = True
+    state_deadline: float = 0.0
+
+    def in_window(self, cmd_sn: int) -> bool:
+        """Whether a non-immediate request of that CmdSN may be taken: in the window, and not had already."""
+        return serial.in_range(cmd_sn, self.exp_cmd_sn, self.max_cmd_sn) and cmd_sn not in self.waiting
+
+    def reopen(self, places: int = 1) -> None:
+        """So many requests are over: the window moves on."""
+        self.max_cmd_sn = (self.max_cmd_sn + places) & 0xFFFFFFFF
+
+    def plug(self, cmd_sn: int) -> None:
+        """Count a missing command as received (11.6.1); it must be in the window."""
+        self.waiting[cmd_sn] = None
+
+    def forget(self, task: ScsiTask) -> None:
+        """Remember the tag of a task that ended with data on its way (10.7)."""
+        self.forgotten[task.itt] = None
+        while len(self.forgotten) > FORGOTTEN_TASKS:
+            del self.forgotten[next(iter(self.forgotten))]
+
+    @property
+    def full_feature_connections(self) -> list[Connection]:
+        """Connections that still work."""
+        return [each for each in self.connections.values() if each.state in _WORKING]
+
+
+_WORKING = frozenset({State.LOGGED_IN, State.IN_LOGOUT, State.LOGOUT_REQUESTED})
+
+
+class SessionTable:
+    """All sessions of the server, by TSIH and by what the ISID rule compares."""
+
+    def __init__(self) -> None:
+        self._by_tsih: dict[int, Session] = {}
+        self._by_key: dict[SessionKey, Session] = {}
+        self._last_tsih = 0
+
+    def __len__(self) -> int:
+        return len(self._by_tsih)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_tsih.values()))
+
+    def find(self, key: SessionKey) -> Session | None:
+        """The session of that initiator port with that portal group."""
+        return self._by_key.get(key)
+
+    def of_tsih(self, tsih: int) -> Session | None:
+        """The session with that handle."""
+        return self._by_tsih.get(tsih)
+
+    def new_tsih(self) -> int:
+        """A handle that no session has. Raises TsihExhausted."""
+        self._last_tsih = next_tsih(self._last_tsih, self._by_tsih)
+        return self._last_tsih
+
+    def add(self, session: Session) -> None:
+        """File a session; one with the same key is no longer found by it."""
+        self._by_tsih[session.tsih] = session
+        self._by_key[session.key] = session
+
+    def remove(self, session: Session) -> None:
+        """Take a session out."""
+        del self._by_tsih[session.tsih]
+        if self._by_key.get(session.key) is session:
+            del self._by_key[session.key]

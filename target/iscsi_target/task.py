@@ -1,0 +1,115 @@
+"""A SCSI task that outlives the PDU that began it: data still to come, or a device still at work (RFC 7143 4.2.2.1, 11.8).
+
+Commands that finish at once never get one of these.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from iscsi_target.completion import Completion
+
+if TYPE_CHECKING:
+    from iscsi_target.connection import Connection
+
+
+class TaskState(Enum):
+    """What a task waits for."""
+
+    GATHERING = "data from the initiator"
+    DRAINING = "data from the initiator, to be thrown away"
+    EXECUTING = "the device"
+
+
+class Burst:
+    """One expected Data-Out sequence: the unsolicited one, or the answer to an R2T.
+
+    offset, length: the range asked for, in bytes; received: bytes so far; data_sn: the next DataSN (11.7.5).
+    """
+
+    __slots__ = ("data_sn", "length", "offset", "received", "ttt")
+
+    def __init__(self, ttt: int, offset: int, length: int) -> None:
+        self.ttt = ttt
+        self.offset = offset
+        self.length = length
+        self.received = 0
+        self.data_sn = 0
+
+
+class ScsiTask:
+    """One task.
+
+    connection: the one it is allegiant to (4.2.5.1). expected: Expected Data Transfer Length of the write part;
+    read_expected: of the read part. wanted: bytes that the CDB takes; needed: bytes to be gathered, the lesser of the
+    two. buffer: those bytes. failure: what it will end with, as soon as no more data is on its way. aborted: it ends
+    without a response.
+    """
+
+    __slots__ = (
+        "aborted",
+        "bidirectional",
+        "buffer",
+        "cdb",
+        "cmd_sn",
+        "connection",
+        "expected",
+        "failure",
+        "flags",
+        "immediate",
+        "itt",
+        "lun",
+        "needed",
+        "next_offset",
+        "r2t_sn",
+        "r2ts",
+        "read_expected",
+        "reserved",
+        "state",
+        "touched",
+        "unsolicited",
+        "wanted",
+    )
+
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        itt: int,
+        lun: bytes,
+        cdb: bytes,
+        flags: int,
+        cmd_sn: int,
+        immediate: bool,
+        expected: int,
+        read_expected: int,
+        wanted: int,
+    ) -> None:
+        self.connection = connection
+        self.itt = itt
+        self.lun = lun
+        self.cdb = cdb
+        self.flags = flags
+        self.cmd_sn = cmd_sn
+        self.immediate = immediate
+        self.expected = expected
+        self.read_expected = read_expected
+        self.wanted = wanted
+        self.needed = min(expected, wanted)
+        self.bidirectional = flags & 0x60 == 0x60
+        self.state = TaskState.GATHERING
+        self.buffer = bytearray()
+        self.reserved = 0
+        self.next_offset = 0
+        self.unsolicited: Burst | None = None
+        self.r2ts: dict[int, Burst] = {}
+        self.r2t_sn = 0
+        self.failure: Completion | None = None
+        self.aborted = False
+        self.touched = 0.0
+
+    @property
+    def data_outstanding(self) -> bool:
+        """Whether Data-Out PDUs up to one with the F bit are still to come."""
+        return self.unsolicited is not None or bool(self.r2ts)

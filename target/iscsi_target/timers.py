@@ -1,0 +1,53 @@
+"""Deadlines of the engine: a heap of (when, what, about whom). Time is an argument everywhere."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Timer(Enum):
+    """What may run out."""
+
+    LOGIN = "login"
+    PING_INTERVAL = "ping interval"
+    PING_ANSWER = "ping answer"
+    LOGOUT_REQUEST = "logout request"
+    DATA_OUT = "data-out"
+    HALF_CLOSED = "half-closed"
+    SESSION_STATE = "session state"
+
+
+@dataclass(order=True, slots=True)
+class Entry:
+    """One deadline. key: number of the connection, or TSIH for the session's own timer."""
+
+    when: float
+    order: int
+    timer: Timer = field(compare=False)
+    key: int = field(compare=False)
+
+
+class Timers:
+    """Entries are never taken back: whoever is called looks whether the deadline still means anything."""
+
+    def __init__(self) -> None:
+        self._heap: list[Entry] = []
+        self._order = 0
+
+    def start(self, timer: Timer, key: int, when: float) -> None:
+        """Have the pair returned by `due` from `when` on."""
+        self._order += 1
+        heapq.heappush(self._heap, Entry(when, self._order, timer, key))
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline, or None."""
+        return self._heap[0].when if self._heap else None
+
+    def due(self, now: float) -> list[Entry]:
+        """Everything whose time has come, in order, removed."""
+        found = []
+        while self._heap and self._heap[0].when <= now:
+            found.append(heapq.heappop(self._heap))
+        return found
