@@ -47,7 +47,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     """A SCSI Command whose turn it is. Raises PeerViolation."""
     byte0, flags, lun, itt, expected, cmd_sn, cdb = _fields(raw.bhs, 0)
     immediate = byte0 & 0x40
-    _check(core, connection, session, itt, flags, expected, immediate)
+    _check(connection, session, itt, flags, expected, immediate)
     read_expected = 0
     if raw.ahs:
         cdb, read_expected = _with_ahs(raw, cdb, flags)
@@ -76,9 +76,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     respond(connection, session, itt, flags, expected, read_expected, 0, result)  # type: ignore[arg-type] # narrowed by `type`
 
 
-def _check(
-    core: Core, connection: Connection, session: Session, itt: int, flags: int, expected: int, immediate: int
-) -> None:
+def _check(connection: Connection, session: Session, itt: int, flags: int, expected: int, immediate: int) -> None:
     """Rules that hold for every command (11.3.1, 11.2.1.8)."""
     if itt in session.tasks:
         raise rejected(RejectReason.TASK_IN_PROGRESS, "R7143-11.2.1.8-01", f"task tag {itt:#x} is in use")

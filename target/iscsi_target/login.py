@@ -6,6 +6,8 @@ the security stage, by CHAP. The first complete text also says who wants to go w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from iscsi_protocol.chap import AuthenticationFailed, ChapError, ChapTarget, Credentials
 from iscsi_protocol.negotiation.engine import Negotiator
 from iscsi_protocol.negotiation.errors import NegotiationError
@@ -48,6 +50,15 @@ _response = packer(
 )
 
 
+@dataclass(slots=True)
+class Dialogue:
+    """What there is from the first complete text on: where the login leads, and who talks about it."""
+
+    admission: Admission
+    negotiator: Negotiator
+    chap: ChapTarget
+
+
 class Login:
     """The login phase of one connection.
 
@@ -55,17 +66,14 @@ class Login:
     answer that needs more than one response.
     """
 
-    __slots__ = ("admission", "assembler", "chap", "first", "negotiator", "offered_security", "replies", "stage")
+    __slots__ = ("assembler", "dialogue", "first", "replies", "stage")
 
     def __init__(self, core: Core, first: bytes) -> None:
         self.first = first
         self.stage = Stage(first[1] >> 2 & 3) if first[1] >> 2 & 3 in _STAGES else Stage.FULL_FEATURE
         self.assembler = TextAssembler(core.limits.text_bytes)
         self.replies: list[bytes] = []
-        self.admission: Admission | None = None
-        self.negotiator: Negotiator | None = None
-        self.chap: ChapTarget | None = None
-        self.offered_security = False
+        self.dialogue: Dialogue | None = None
 
 
 def receive(core: Core, connection: Connection, raw: RawPdu) -> None:
@@ -84,10 +92,10 @@ def receive(core: Core, connection: Connection, raw: RawPdu) -> None:
         whole = login.assembler.add(raw.data, bool(flags & _CONTINUE))
     except TextError as error:
         raise refused_login(LoginStatus.INITIATOR_ERROR, error.clause, str(error)) from error
-    if login.replies:
+    if login.replies and login.dialogue is not None:
         if len(raw.data) or flags & _CONTINUE:
             raise _error("R7143-6.2-02", "text where the rest of the answer is to be fetched")
-        _send_next(core, connection, login, flags)
+        _send_next(core, connection, login, login.dialogue, flags)
     elif whole is None:
         _send(connection, login, 0, b"")
     else:
@@ -151,35 +159,35 @@ def _take_text(core: Core, connection: Connection, login: Login, flags: int, who
         pairs = decode_pairs(whole)
     except TextError as error:
         raise _error(error.clause, str(error)) from error
-    if login.admission is None:
-        _begin(core, connection, login, pairs)
-    negotiator = login.negotiator
-    assert negotiator is not None
+    dialogue = login.dialogue
+    if dialogue is None:
+        dialogue = login.dialogue = _begin(core, connection, login, pairs)
+    negotiator = dialogue.negotiator
     transit = bool(flags & _TRANSIT)
     try:
-        reply = _negotiate(core, login, negotiator, pairs)
+        reply = _negotiate(core, login, dialogue, pairs)
         reply += negotiator.offers(login.stage, closing=transit)
-        ready = transit and negotiator.finished(login.stage) and _security_over(core, login)
+        ready = transit and negotiator.finished(login.stage) and _security_over(core, login, dialogue)
         text = encode_pairs(reply)
         parts = split_text(text, LOGIN_DATA_LIMIT)
         if ready and len(parts) == 1:
-            _leave(core, connection, login, negotiator, Stage(flags & 3), parts[0])
+            _leave(core, connection, login, dialogue, Stage(flags & 3), parts[0])
             return
     except NegotiationError as error:
         raise refused_login(error.login_status, error.clause, str(error)) from error
     except ChapError as error:
         raise refused_login(error.login_status, error.clause, str(error), error.pairs) from error
     login.replies = parts
-    _send_next(core, connection, login, flags)
+    _send_next(core, connection, login, dialogue, flags)
 
 
-def _begin(core: Core, connection: Connection, login: Login, pairs: list[Pair]) -> None:
+def _begin(core: Core, connection: Connection, login: Login, pairs: list[Pair]) -> Dialogue:
     """Who wants what (6.3.1): admission, and what this login is negotiated with."""
-    login.admission = admitted = admission.admit(core, connection, login.first, pairs)
+    admitted = admission.admit(core, connection, login.first, pairs)
     node = admitted.node.config if admitted.node is not None else None
     settings = settings_for(core.config, node, connection.portal_group_tag)
     session = admitted.joins
-    login.negotiator = Negotiator(
+    negotiator = Negotiator(
         Role.TARGET,
         settings,
         SessionType.DISCOVERY if admitted.discovery else SessionType.NORMAL,
@@ -187,12 +195,12 @@ def _begin(core: Core, connection: Connection, login: Login, pairs: list[Pair]) 
         current=session.parameters if session is not None else None,
     )
     chap = node.chap if node is not None else core.config.discovery_chap
-    login.chap = _authenticator(core, chap)
     required = chap is not None and chap.required
     if required and login.stage is not Stage.SECURITY and not core.policy.skip_authentication:
         raise refused_login(
             LoginStatus.AUTHENTICATION_FAILURE, "R7143-6.3.1-08", "the security stage was left out, and is required"
         )
+    return Dialogue(admitted, negotiator, _authenticator(core, chap))
 
 
 def _authenticator(core: Core, chap: ChapConfig | None) -> ChapTarget:
@@ -209,63 +217,55 @@ def _authenticator(core: Core, chap: ChapConfig | None) -> ChapTarget:
     )
 
 
-def _negotiate(core: Core, login: Login, negotiator: Negotiator, pairs: list[Pair]) -> list[Pair]:
+def _negotiate(core: Core, login: Login, dialogue: Dialogue, pairs: list[Pair]) -> list[Pair]:
     """The answers to the pairs: the authentication method's by CHAP, all others by the Negotiator."""
     if login.stage is not Stage.SECURITY:
-        return negotiator.receive(pairs, login.stage)
-    chap = login.chap
-    assert chap is not None
+        return dialogue.negotiator.receive(pairs, login.stage)
     security = [pair for pair in pairs if pair[0] == "AuthMethod" or is_authentication_key(pair[0])]
     others = [pair for pair in pairs if pair not in security]
-    reply = negotiator.receive(others, login.stage)
+    reply = dialogue.negotiator.receive(others, login.stage)
     try:
-        return reply + chap.receive(security)
+        return reply + dialogue.chap.receive(security)
     except AuthenticationFailed:
         if not core.policy.accept_any_chap_response:
             raise
-        login.chap = ChapTarget(random_bytes=core.random_bytes, none_allowed=True)
-        return reply + login.chap.receive([])
+        dialogue.chap = ChapTarget(random_bytes=core.random_bytes, none_allowed=True)
+        return reply + dialogue.chap.receive([])
 
 
-def _security_over(core: Core, login: Login) -> bool:
+def _security_over(core: Core, login: Login, dialogue: Dialogue) -> bool:
     """Whether the authentication, where this stage is about it, is finished."""
     if login.stage is not Stage.SECURITY or core.policy.skip_authentication:
         return True
-    assert login.chap is not None
-    return login.chap.finished
+    return dialogue.chap.finished
 
 
-def _leave(core: Core, connection: Connection, login: Login, negotiator: Negotiator, to: Stage, data: bytes) -> None:
+def _leave(core: Core, connection: Connection, login: Login, dialogue: Dialogue, to: Stage, data: bytes) -> None:
     """The stage is over, and for the full feature phase the login is (6.3, T5)."""
-    parameters = negotiator.commit(to)
+    parameters = dialogue.negotiator.commit(to)
     flags = _TRANSIT | login.stage << 2 | to
     if to is not Stage.FULL_FEATURE:
         login.stage = to
         _send(connection, login, flags, data)
         return
-    admitted = login.admission
-    assert admitted is not None
-    assert login.chap is not None
-    session = admission.settle(core, connection, login.first, admitted, parameters, login.chap.initiator_name)
+    admitted, user = dialogue.admission, dialogue.chap.initiator_name
+    session = admission.settle(core, connection, login.first, admitted, parameters, user)
     _send(connection, login, flags, data, tsih=session.tsih)
-    admission.enter_full_feature_phase(core, connection, session, admitted, parameters, negotiator)
+    admission.enter_full_feature_phase(core, connection, session, admitted, parameters, dialogue.negotiator)
 
 
-def _send_next(core: Core, connection: Connection, login: Login, flags: int) -> None:
+def _send_next(core: Core, connection: Connection, login: Login, dialogue: Dialogue, flags: int) -> None:
     """The next part of an answer, with C while there are more; the last one may have been asked to leave the stage."""
     data = login.replies.pop(0)
     if login.replies:
         _send(connection, login, _CONTINUE | login.stage << 2, data)
-        return
-    negotiator = login.negotiator
-    assert negotiator is not None
-    if flags & _TRANSIT and negotiator.finished(login.stage) and _security_over(core, login):
+    elif flags & _TRANSIT and dialogue.negotiator.finished(login.stage) and _security_over(core, login, dialogue):
         try:
-            _leave(core, connection, login, negotiator, Stage(flags & 3), data)
+            _leave(core, connection, login, dialogue, Stage(flags & 3), data)
         except NegotiationError as error:
             raise refused_login(error.login_status, error.clause, str(error)) from error
-        return
-    _send(connection, login, login.stage << 2, data)
+    else:
+        _send(connection, login, login.stage << 2, data)
 
 
 def _send(connection: Connection, login: Login, flags: int, data: bytes, tsih: int | None = None) -> None:
@@ -274,7 +274,7 @@ def _send(connection: Connection, login: Login, flags: int, data: bytes, tsih: i
     session = connection.session
     cmd_sn = fields[8]
     length = len(data)
-    joined = login.admission.joins if login.admission is not None else None
+    joined = None if login.dialogue is None else login.dialogue.admission.joins
     exp_cmd_sn = joined.exp_cmd_sn if joined is not None else cmd_sn
     max_cmd_sn = joined.max_cmd_sn if joined is not None else exp_cmd_sn
     if session is not None:
@@ -282,7 +282,7 @@ def _send(connection: Connection, login: Login, flags: int, data: bytes, tsih: i
     connection.send(
         _response(
             Opcode.LOGIN_RESPONSE,
-            flags if flags & (_TRANSIT | _CONTINUE) else flags or login.stage << 2,
+            flags or login.stage << 2,
             VERSION,
             VERSION,
             length >> 16,

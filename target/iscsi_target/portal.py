@@ -62,7 +62,8 @@ class TargetServer:
     @property
     def driver(self) -> Driver:
         """The pump; there from `start` on."""
-        assert self._driver is not None
+        if self._driver is None:
+            raise RuntimeError("the server was not started")
         return self._driver
 
     async def start(self, portals: Sequence[PortalConfig]) -> list[Endpoint]:
@@ -229,7 +230,8 @@ class TcpLink:
         unsent = self._unsent
         while sent:
             first = unsent[0]
-            assert not isinstance(first, FileSlice)
+            if isinstance(first, FileSlice):
+                raise TypeError("a piece of a file is not sent by sendmsg")
             if sent < len(first):
                 unsent[0] = memoryview(first)[sent:]
                 return

@@ -69,7 +69,7 @@ def send_reject(connection: Connection, raw: RawPdu, reason: RejectReason, data_
 
 
 def drop_session(core: Core, connection: Connection, reason: str) -> None:
-    """A format error: every connection of the session ends at once (7.7), and recovery is the initiator's matter (7.1.4.4)."""
+    """A format error: every connection of the session ends at once (7.7); recovery is the initiator's matter (7.1.4.4)."""
     if core.policy.survive_format_errors:
         return
     session = connection.session

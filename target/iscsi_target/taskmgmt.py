@@ -84,10 +84,10 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     if begin is None:
         _answer(core, session, request, TaskResponse.FUNCTION_NOT_SUPPORTED)
         return
-    if function in _OF_ONE_LUN or function == TaskFunction.ABORT_TASK:
-        if not session.device.has_lun(lun, session.nexus):
-            _answer(core, session, request, TaskResponse.LUN_DOES_NOT_EXIST)
-            return
+    of_lun = function in _OF_ONE_LUN or function == TaskFunction.ABORT_TASK
+    if of_lun and not session.device.has_lun(lun, session.nexus):
+        _answer(core, session, request, TaskResponse.LUN_DOES_NOT_EXIST)
+        return
     begin(core, session, request, referenced, ref_cmd_sn)
 
 
@@ -139,8 +139,8 @@ def _affect_set(
     core: Core,
     session: Session,
     request: TaskFunctionRequest,
-    referenced: int,
-    ref_cmd_sn: int,  # noqa: ARG001
+    _referenced: int,
+    _ref_cmd_sn: int,
 ) -> None:
     """ABORT TASK SET, CLEAR TASK SET, the resets: first the waits, then the deed."""
     if request.function in _OF_TARGET:
@@ -151,9 +151,9 @@ def _affect_set(
             sn = serial.add(sn)
     session.functions.append(request)
     for task in list(session.tasks.values()):
-        if task.state is TaskState.GATHERING and _affects(request, task) and task.data_outstanding:
-            if not core.policy.skip_abort_wait:
-                task.state = TaskState.DRAINING
+        draining = task.data_outstanding and not core.policy.skip_abort_wait
+        if draining and task.state is TaskState.GATHERING and _affects(request, task):
+            task.state = TaskState.DRAINING
     progress(core, session)
 
 
@@ -162,7 +162,7 @@ def _reassign(
     session: Session,
     request: TaskFunctionRequest,
     referenced: int,
-    ref_cmd_sn: int,  # noqa: ARG001
+    _ref_cmd_sn: int,
 ) -> None:
     """TASK REASSIGN below recovery level 2 (7.2.2); not for iSCSI's own tasks at any level (11.5.1)."""
     exchange = request.connection.text

@@ -28,7 +28,7 @@ _MAX_STATUS_DESCRIPTORS = 1024
 
 
 def unmap(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
-    """UNMAP: nothing is given back unless every range can be."""
+    """UNMAP: nothing is given back unless every range can be. No blocks at the very end are no range out of bounds."""
     unit = path.unit
     fields = UNMAP.parse(cdb)
     if fields["anchor"]:
@@ -42,8 +42,8 @@ def unmap(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
         raise CheckCondition(error.sense) from error
     if len(ranges) > MAX_UNMAP_DESCRIPTORS:
         raise invalid_parameter(2)
-    for lba, blocks in ranges:
-        unit.check_range(lba, blocks)
+    if any(lba + blocks > unit.blocks for lba, blocks in ranges):
+        raise refused(AdditionalSense.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)
 
     def give_back() -> Completion:
         for lba, blocks in ranges:

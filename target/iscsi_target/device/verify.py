@@ -11,7 +11,15 @@ from iscsi_protocol.scsi.sense import Sense
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.device.answer import GOOD, CheckCondition, invalid_field
 from iscsi_target.device.inquiry import MAX_COMPARE_AND_WRITE
-from iscsi_target.device.read_write import FUA, PROTECTION, all_data, check_transfer, finish_write, flushed
+from iscsi_target.device.read_write import (
+    FUA,
+    PROTECTION,
+    all_data,
+    check_transfer,
+    finish_write,
+    flushed,
+    whole_blocks,
+)
 from iscsi_target.device.unit import ItlNexus, LogicalUnit
 
 _READ_ONLY, _COMPARE, _COMPARE_ONE = 0, 1, 3
@@ -90,15 +98,16 @@ def write_and_verify(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completio
     if byte_check not in (_READ_ONLY, _COMPARE):
         raise invalid_field(1, 2)
     check_transfer(unit, lba, blocks)
-    data = all_data(data_out, blocks * unit.block_size)
+    data = whole_blocks(unit, data_out, blocks * unit.block_size)
     unit.backend.write(lba * unit.block_size, data)
+    written = len(data) // unit.block_size
     if byte_check == _COMPARE:
         _compare(unit, lba, data)
         return finish_write(unit, fua=True)
 
     def stable_and_readable() -> Completion:
         flushed(unit)
-        return _readable(unit, lba, blocks)
+        return _readable(unit, lba, written)
 
     return unit.slowly(stable_and_readable)
 

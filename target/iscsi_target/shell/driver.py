@@ -211,7 +211,7 @@ class Driver:
                 self._close(line, "rst" if output.reset else "fin")
 
     def _close(self, line: Line, how: str) -> None:
-        if line.closed == "rst" or line.closed == how:
+        if line.closed in ("rst", how):
             return
         first = line.closed is None
         line.closed = how
