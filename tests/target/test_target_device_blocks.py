@@ -268,7 +268,7 @@ def test_fill_is_limited(make_disk):
     assert disk.refusal(op.WRITE_SAME_16, bytes(512), blocks=(1 << 30) // 512 + 1) == INVALID_FIELD
 
 
-@over(WRITES)
+@over([*WRITES, *WRITE_VERIFIES])
 def test_a_write_with_less_data_writes_whole_blocks(disk, command):
     disk.good(command, b"x" * 1300, lba=4, blocks=4)
     assert disk.good(op.READ_10, lba=4, blocks=4) == b"x" * 1024 + bytes(1024)
@@ -276,7 +276,7 @@ def test_a_write_with_less_data_writes_whole_blocks(disk, command):
     assert disk.good(op.READ_10, lba=4, blocks=2) == b"y" * 512 + b"x" * 512
 
 
-@over([*WRITE_VERIFIES, *SAMES, op.OR_WRITE_16, op.COMPARE_AND_WRITE])
+@over([*SAMES, op.OR_WRITE_16, op.COMPARE_AND_WRITE])
 def test_other_commands_need_all_of_their_data(disk, command):
     assert disk.refusal(command, bytes(511), blocks=1) == TOO_SHORT
     assert disk.refusal(op.VERIFY_10, bytes(511), blocks=1, bytchk=1) == TOO_SHORT
@@ -293,6 +293,8 @@ def test_unmap_lists_are_judged_as_a_whole(disk):
     many = build_unmap([(0, 1)] * 257)
     _, code = disk.refusal(op.UNMAP, many, parameter_list_length=len(many))
     assert code == AdditionalSense.INVALID_FIELD_IN_PARAMETER_LIST
+    nothing = build_unmap([(0, 0), (BLOCKS, 0)])
+    disk.good(op.UNMAP, nothing, parameter_list_length=len(nothing))
     disk.good(op.UNMAP, b"", parameter_list_length=0)
     assert disk.good(op.READ_10, blocks=2) == b"x" * 1024
     assert disk.device.data_out_length(bytes(8), op.UNMAP.build(parameter_list_length=24)) == 24
