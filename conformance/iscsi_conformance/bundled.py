@@ -36,7 +36,7 @@ INITIATOR_NAME = f"{_PREFIX}:tester"
 _USER, _SECRET = "tester", "one-way-secret-1"
 _TARGET_USER, _TARGET_SECRET = "bundled", "mutual-secret-22"
 
-DISK_SIZE = Size(64 << 20)
+DISK_SIZE = Size(4 << 20)
 MOVED_TO = "127.0.0.1:3260"
 
 

@@ -39,7 +39,7 @@ class Refused(click.ClickException):
 
     def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.code = code
 
 
 @click.group(context_settings=CONTEXT, epilog=EXAMPLES)

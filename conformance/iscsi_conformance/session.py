@@ -37,7 +37,7 @@ from iscsi_protocol.scsi.lun import encode_lun
 from iscsi_protocol.scsi.sense import Sense, parse_sense
 from iscsi_protocol.text import encode_pairs
 
-ALIVE = "R7143-11.18-01"
+ALIVE = "R7143-11.18.1-03"
 
 
 @dataclass(slots=True)
