@@ -1,0 +1,22 @@
+"""The dialogue as an onlooker follows it: state, and how a PDU moves it. What is wrong with it is for the rules to say."""
+
+from __future__ import annotations
+
+from iscsi_captures.dialogue.negotiation import Negotiation, Pair
+from iscsi_captures.dialogue.sight import Sight
+from iscsi_captures.dialogue.state import Burst, Connection, Limits, Phase, Session, Side, Task
+from iscsi_captures.dialogue.tracker import Dialogue
+
+__all__ = [
+    "Burst",
+    "Connection",
+    "Dialogue",
+    "Limits",
+    "Negotiation",
+    "Pair",
+    "Phase",
+    "Session",
+    "Side",
+    "Sight",
+    "Task",
+]

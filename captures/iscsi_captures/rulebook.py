@@ -1,0 +1,154 @@
+"""The rule book: reads a history once, in bounded memory, and tells what in it breaks RFC 7143.
+
+`RuleBook.record` takes the records as they come and can stand as a tap; `findings` holds what was found. No side is judged
+for what follows from the other's violation: a finding stains its task, connection or session, and rules that lean on the
+other side's good behaviour are silent there. What a history does not show from its start is not judged by guesswork.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from iscsi_captures.dialogue import Connection, Dialogue, Side, Sight
+from iscsi_captures.rules import FAST, TABLE, Rule
+from iscsi_captures.rules.model import ROLE_NAMES, Level, Stain
+from iscsi_protocol.history import PduRecord, Record, SettingsRecord, TransportRecord
+from iscsi_protocol.pdu import RawPdu
+
+FINDINGS_PER_RULE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One violation.
+
+    rule: id of the row. clause: requirement id. level: MUST, SHOULD or ADVICE. role: who broke it, "target" or "initiator".
+    connection: its number in the history. index: number of the record, from 0. time: seconds. message: one sentence.
+    """
+
+    rule: str
+    clause: str
+    level: Level
+    role: str
+    connection: int
+    index: int
+    time: float
+    pdu: RawPdu | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedEvent:
+    """An event that the initiator has to log for what the history shows. finding: the violation behind it, if any."""
+
+    source: str
+    id: int
+    connection: int
+    index: int
+    time: float
+    dump: bytes
+    finding: Finding | None = None
+
+
+class RuleBook:
+    """Judge of one history.
+
+    settings: what the initiator declares about itself, as a `SettingsRecord` would; such records add to it. At most
+    FINDINGS_PER_RULE findings of a rule are kept; `counts` has them all.
+    """
+
+    def __init__(self, settings: Mapping[str, object] | None = None) -> None:
+        self.settings: dict[str, object] = dict(settings or {})
+        self.findings: list[Finding] = []
+        self.events: list[PredictedEvent] = []
+        self.counts: Counter[str] = Counter()
+        self._dialogue = Dialogue()
+        self._connections = self._dialogue.connections
+        self._index = -1
+
+    def record(self, record: Record) -> None:
+        """Take the next record of the history. Never raises, whatever the bytes are."""
+        self._index += 1
+        if type(record) is PduRecord:
+            connection = self._connections.get(record.connection)
+            if connection is None:
+                connection = self._dialogue.begin_in_the_middle(record.connection, record.raw)
+            raw = record.raw
+            normal = FAST[record.direction].get(raw.bhs[0])
+            if normal is not None and normal(connection, raw):
+                return
+            self._judge(connection, record)
+        elif isinstance(record, TransportRecord):
+            self._dialogue.transport(record)
+        elif isinstance(record, SettingsRecord):
+            self.settings.update(record.settings)
+        else:
+            lost = self._connections.get(record.connection)
+            if lost is not None:
+                lost.broken |= Side.INITIATOR | Side.TARGET
+
+    def _judge(self, connection: Connection, record: PduRecord) -> None:
+        """The long way: every row that is filed for this PDU."""
+        dialogue = self._dialogue
+        sight = dialogue.look(connection, record.raw, record.direction, record.time)
+        rows = TABLE.get((sight.side, sight.opcode, sight.phase), ())
+        damaged = record.raw.header_digest_error or record.raw.data_digest_error
+        broken = [
+            (rule, message)
+            for rule in rows
+            if rule.damaged is damaged and not _silent(rule, sight) and (message := rule.check(sight)) is not None
+        ]
+        for rule, message in broken:
+            self._find(rule, sight, message)
+        dialogue.advance(sight)
+        for rule, _ in broken:
+            _stain(rule, sight)
+        if not rows:
+            # An opcode that no rule knows: what it does to the dialogue cannot be told.
+            connection.broken |= sight.side
+
+    def _find(self, rule: Rule, sight: Sight, message: str) -> None:
+        self.counts[rule.id] += 1
+        if self.counts[rule.id] > FINDINGS_PER_RULE:
+            return
+        self.findings.append(
+            Finding(
+                rule=rule.id,
+                clause=rule.clause,
+                level=rule.level,
+                role=ROLE_NAMES[sight.side],
+                connection=sight.connection.number,
+                index=self._index,
+                time=sight.time,
+                pdu=sight.raw.kept(),
+                message=message,
+            )
+        )
+
+
+def _silent(rule: Rule, sight: Sight) -> bool:
+    """Whether the rule cannot judge here: the start is missing, or the other side broke what the rule leans on."""
+    if rule.from_start and not sight.connection.known:
+        return True
+    if not rule.leans:
+        return False
+    broken = sight.connection.broken | sight.session.broken
+    if sight.task is not None:
+        broken |= sight.task.broken
+    return bool(broken & ~sight.side)
+
+
+def _stain(rule: Rule, sight: Sight) -> None:
+    """Mark what the violation reaches."""
+    if rule.stain is Stain.SESSION:
+        sight.session.broken |= sight.side
+    elif rule.stain is Stain.CONNECTION:
+        sight.connection.broken |= sight.side
+    elif rule.stain is Stain.TASK:
+        task = sight.session.tasks.get(sight.itt) or sight.task
+        if task is None:
+            sight.connection.broken |= sight.side
+        else:
+            task.broken |= sight.side

@@ -1,0 +1,34 @@
+"""The rows of the rule book, filed by who sends which opcode in which phase."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from iscsi_captures.dialogue import Phase, Side
+from iscsi_captures.rules import command, data_in, data_out, framing, numbering, r2t, response
+from iscsi_captures.rules.hot import FAST
+from iscsi_captures.rules.model import Rule
+
+RULES: tuple[Rule, ...] = tuple(
+    rule for area in (framing, numbering, command, data_in, data_out, r2t, response) for rule in area.RULES
+)
+
+
+def _file() -> dict[tuple[Side, int, Phase], tuple[Rule, ...]]:
+    table: dict[tuple[Side, int, Phase], list[Rule]] = defaultdict(list)
+    for rule in RULES:
+        for opcode in rule.opcodes:
+            natural = Side.TARGET if opcode >= 0x20 else Side.INITIATOR
+            side = Side(3 & ~natural) if rule.foreign else natural
+            if side & rule.sides:
+                for phase in rule.phases:
+                    table[side, opcode, phase].append(rule)
+    return {key: tuple(rows) for key, rows in table.items()}
+
+
+TABLE: Mapping[tuple[Side, int, Phase], tuple[Rule, ...]] = MappingProxyType(_file())
+"""What is checked for a PDU, by its sender, its opcode and the phase of its connection."""
+
+__all__ = ["FAST", "RULES", "TABLE", "Rule"]
