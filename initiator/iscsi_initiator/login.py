@@ -239,6 +239,7 @@ class LoginExchange:
         stage = self._stage
         if stage == Stage.SECURITY:
             answers += self._authenticate(raw, pairs, faults)
+            negotiated = [pair for pair in negotiated if pair[0] != "AuthMethod"]
         else:
             negotiated = pairs if authentication else negotiated
         final = response.transit and response.nsg == Stage.FULL_FEATURE
