@@ -9,7 +9,6 @@ for each. Dissecting loses nothing: what is built again is what was dissected.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from crc32c import crc32c
@@ -18,26 +17,16 @@ from scapy.layers.inet import TCP
 from scapy.packet import Packet, Padding, Raw, bind_bottom_up, bind_layers
 
 from iscsi_captures import code_names as codes
-from iscsi_captures.login_digests import LoginDigests
+from iscsi_captures.login_digests import NO_DIGESTS, Digests, LoginDigests
 
 AnyField = fields.Field[Any, Any]
 
 ISCSI_PORT = 3260
 BHS = 48
 LONGEST_DATA_SEGMENT = 0xFFFFFF
+MOST_AHS = 0xFF
 MOST_PAIRS = 4000
-"""Pairs of one text data segment that get a layer each; scapy's own limit on lists is 4096."""
-
-
-@dataclass(frozen=True, slots=True)
-class Digests:
-    """Which digests the PDUs of a connection carry (11.2.3, 11.2.4)."""
-
-    header: bool = False
-    data: bool = False
-
-
-NO_DIGESTS = Digests()
+"""Pairs of one text data segment that get a layer each; the rest stays bytes."""
 
 
 def digest(data: bytes) -> bytes:
@@ -207,13 +196,15 @@ class KeyValue(_Part):
 
 def _next_pair(_pdu: Packet, pairs: list[Any], _last: Any, _rest: bytes) -> type[Packet]:
     """Beyond MOST_PAIRS the rest stays bytes."""
-    return KeyValue if len(pairs) < MOST_PAIRS else Raw
+    return KeyValue if len(pairs) < MOST_PAIRS - 1 else Raw
 
 
 def _body(data: AnyField) -> list[AnyField]:
     """What follows the BHS."""
     return [
-        fields.PacketListField("AHS", [], AHS, length_from=lambda packet: 4 * packet.TotalAHSLength),
+        fields.PacketListField(
+            "AHS", [], AHS, max_count=MOST_AHS, length_from=lambda packet: 4 * packet.TotalAHSLength
+        ),
         _DigestField("HeaderDigest", lambda packet: packet.digests.header),
         data,
         _PaddingField("Padding", lambda packet: packet.DataSegmentLength),
@@ -226,7 +217,9 @@ def _data_length(packet: Packet) -> int:
 
 
 BODY = _body(fields.XStrLenField("Data", b"", length_from=_data_length))
-TEXT = _body(fields.PacketListField("Text", [], next_cls_cb=_next_pair, length_from=_data_length))
+TEXT = _body(
+    fields.PacketListField("Text", [], next_cls_cb=_next_pair, max_count=MOST_PAIRS + 1, length_from=_data_length)
+)
 
 ONE = [_bits("One", 1, 1), _bits("Rsvd1", 7)]
 STAGE_BITS = [_bits("CSG", 2, 0, codes.STAGES), _bits("NSG", 2, 0, codes.STAGES)]
@@ -249,6 +242,7 @@ class ISCSI(Packet):
 
     name = "iSCSI"
     __slots__ = ["digests"]
+    match_subclass = True
     digests: Digests
     DATA: ClassVar[str] = "Data"
     fields_desc = _layout(_request(0), _bytes("Specific1", 3), LENGTHS, _bytes("Specific8", 40), BODY)
@@ -585,7 +579,7 @@ class Dissector:
         response = isinstance(pdu, LoginResponse)
         self._login.text(pdu.data(), response=response, continued=bool(pdu.C))
         if response and pdu.T and pdu.NSG == 3 and not pdu.StatusClass:
-            self.digests = Digests(self._login.agreed("HeaderDigest"), self._login.agreed("DataDigest"))
+            self.digests = self._login.agreed()
 
 
 def bind_port(port: int) -> None:

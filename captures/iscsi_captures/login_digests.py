@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-DIGEST_KEYS = ("HeaderDigest", "DataDigest")
+from dataclasses import dataclass
+
 MOST_TEXT = 1 << 16
 """Bytes of one text sequence of which more is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Which digests the PDUs of a connection carry (11.2.3, 11.2.4)."""
+
+    header: bool = False
+    data: bool = False
+
+
+NO_DIGESTS = Digests()
 
 
 class LoginDigests:
@@ -12,7 +24,7 @@ class LoginDigests:
 
     def __init__(self) -> None:
         self._text = {False: b"", True: b""}
-        self._values: dict[str, list[str]] = {key: [] for key in DIGEST_KEYS}
+        self._values: dict[str, list[str]] = {"HeaderDigest": [], "DataDigest": []}
 
     def text(self, data: bytes, *, response: bool, continued: bool) -> None:
         """The data segment of a login PDU of the target (response) or the initiator, and its C bit."""
@@ -24,6 +36,7 @@ class LoginDigests:
                 if key in self._values:
                     self._values[key].append(value)
 
-    def agreed(self, key: str) -> bool:
-        """Whether the second value of that key, which answers the first, is CRC32C."""
-        return self._values[key][1:2] == ["CRC32C"]
+    def agreed(self) -> Digests:
+        """The digests for which the second value, which answers the first, is CRC32C."""
+        header, data = (values[1:2] == ["CRC32C"] for values in self._values.values())
+        return Digests(header, data)
