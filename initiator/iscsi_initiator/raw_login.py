@@ -91,7 +91,7 @@ class RawLogin:
 
 
 def accept_offers(offers: Pairs) -> list[tuple[str, str]]:
-    """Answers to what a target offers of its own accord: consent, the default of a list, or NotUnderstood (6.2)."""
+    """Answers to what a target offers of its own accord: consent, the first known value of a list, or NotUnderstood (6.2)."""
     answers = []
     for key, value in offers:
         row = KEYS.get(key)
@@ -102,8 +102,8 @@ def accept_offers(offers: Pairs) -> list[tuple[str, str]]:
             answers.append((key, row.refusals[0]))
         elif row.negotiated and key != "AuthMethod":
             listed = value.split(",")
-            if row.kind is Kind.LIST and row.default is not None:
-                answers.append((key, row.default if row.default in listed else "Reject"))
+            if row.kind is Kind.LIST and row.values:
+                answers.append((key, next((each for each in listed if each in row.values), "Reject")))
             else:
                 answers.append((key, value))
     return answers
