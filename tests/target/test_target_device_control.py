@@ -273,6 +273,9 @@ def test_removal_is_prevented_until_all_allow(make_disk):
     assert disk.refusal(op.START_STOP_UNIT, loej=1) == prevented
     disk.device.nexus_lost(disk.other)
     disk.good(op.START_STOP_UNIT, loej=1)
+    disk.good(op.PREVENT_ALLOW_MEDIUM_REMOVAL, prevent=1)
+    assert disk.refusal(op.START_STOP_UNIT, loej=1, start=1) == prevented
+    disk.good(op.PREVENT_ALLOW_MEDIUM_REMOVAL, prevent=0)
     disk.good(op.START_STOP_UNIT, loej=1, start=1)
     disk.good(op.PREVENT_ALLOW_MEDIUM_REMOVAL, prevent=1)
     disk.device.reset_lun(bytes(8))

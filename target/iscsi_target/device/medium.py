@@ -11,7 +11,10 @@ from iscsi_target.device.unit import ItlNexus
 
 
 def start_stop_unit(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion | Work:
-    """START STOP UNIT: start, stop, and for removable media load and eject. Stopping makes what was written stable."""
+    """START STOP UNIT: start, stop, and for removable media load and eject. Stopping makes what was written stable.
+
+    While removal is prevented LOEJ is refused both ways, as users of removable units have come to expect.
+    """
     unit = path.unit
     fields = START_STOP_UNIT.parse(cdb)
     if fields["power_condition"]:
@@ -20,7 +23,7 @@ def start_stop_unit(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completio
     if fields["loej"]:
         if not unit.config.removable:
             raise invalid_field(4, 1)
-        if not start and unit.preventing:
+        if unit.preventing:
             raise refused(AdditionalSense.MEDIUM_REMOVAL_PREVENTED)
         if start and not unit.loaded:
             unit.tell_others(path.nexus, AdditionalSense.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED)
