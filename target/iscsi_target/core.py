@@ -103,8 +103,9 @@ class Core:
 
     def release(self, session: Session, task: ScsiTask) -> None:
         """A task is over: its tag, its buffer and its place in the window are free again."""
-        if session.tasks.pop(task.itt, None) is None:
+        if session.tasks.get(task.itt) is not task:
             return
+        del session.tasks[task.itt]
         self.data_out_bytes -= task.reserved
         task.reserved = 0
         if task.immediate:
@@ -128,7 +129,9 @@ class Core:
         for task in list(session.tasks.values()):
             if connection is None or task.connection is connection:
                 cleared.add(task.lun)
-                self.abort_task(session, task)
+                if not self.abort_task(session, task):
+                    # Nobody waits for the device's answer, and the tag may be used again.
+                    self.release(session, task)
         for cmd_sn, entry in list(session.waiting.items()):
             if entry is not None and (connection is None or entry[0] is connection):
                 del session.waiting[cmd_sn]
@@ -141,8 +144,8 @@ class Core:
 
     def end_connection(self, connection: Connection, reason: str, how: str = "fin") -> None:
         """T7, T8, T13, T18: the connection is over for iSCSI; TCP ends behind what is queued."""
-        if connection.state is not State.FREE:
-            connection.state = State.FREE
+        before, connection.state = connection.state, State.FREE
+        if before not in (State.FREE, State.CLEANUP_WAIT):
             self.tell(events.ConnectionClosed(connection=connection.number, reason=reason))
         if connection.closing is None and how == "fin":
             self.timers.start(Timer.HALF_CLOSED, connection.number, self.now + HALF_CLOSE_PATIENCE)

@@ -271,9 +271,10 @@ class TargetEngine:
         interval = core.config.timers.ping_interval
         if not link.up or link.state not in _FULL_FEATURE:
             return
-        if link.heard + interval <= core.now and not link.pings:
+        silent = link.heard + interval <= core.now
+        if silent and not link.pings:
             nop.ping(core, link)
-        core.timers.start(Timer.PING_INTERVAL, link.number, max(link.heard, core.now - interval / 2) + interval)
+        core.timers.start(Timer.PING_INTERVAL, link.number, (core.now if silent else link.heard) + interval)
 
     def _state_timeout(self, number: int) -> None:
         """M1: nobody came back for the connection; the last one takes its session along (6.3.5)."""

@@ -78,11 +78,15 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         exchange.abandon()
         connection.text = None
         raise
+    if pairs is not None:
+        exchange.replies = [part for part in split_text(reply, connection.max_send) if part]
+    more = len(exchange.replies) > 1
+    final = bool(flags & _FINAL) and not more
+    if final:
+        _finish(core, connection, exchange)
     if not byte0 & 0x40:
         session.reopen()
-    if pairs is not None:
-        exchange.replies = [part for part in split_text(reply, connection.max_send) if part] + exchange.replies
-    _respond(core, connection, session, exchange, final=bool(flags & _FINAL))
+    _respond(core, connection, session, exchange, final=final, more=more)
 
 
 def _exchange_of(core: Core, connection: Connection, lun: bytes, itt: int, ttt: int, immediate: int) -> TextExchange:
@@ -141,17 +145,13 @@ def _answer(
     return answers
 
 
-def _respond(core: Core, connection: Connection, session: Session, exchange: TextExchange, *, final: bool) -> None:
+def _respond(
+    core: Core, connection: Connection, session: Session, exchange: TextExchange, *, final: bool, more: bool
+) -> None:
     """The next response: a part of a long answer (C), the end of the exchange (F), or neither."""
     data = exchange.replies.pop(0) if exchange.replies else b""
-    more = bool(exchange.replies)
-    flags = _CONTINUE if more else 0
-    ttt = NO_TAG
-    if final and not more:
-        flags = _FINAL
-        _finish(core, connection, exchange)
-    else:
-        exchange.ttt = ttt = core.new_tag()
+    flags = _FINAL if final else _CONTINUE if more else 0
+    ttt = exchange.ttt = NO_TAG if final else core.new_tag()
     length = len(data)
     connection.send(
         _response(
