@@ -247,6 +247,7 @@ def test_write_same_refuses_what_it_cannot(disk):
 
 def test_write_same_gives_nothing_back_on_a_thick_disk(make_disk):
     disk = make_disk("file")
+    assert disk.device.data_out_length(bytes(8), op.UNMAP.build(parameter_list_length=24)) == 0
     for command in SAMES:
         assert disk.refusal(command, bytes(512), blocks=1, unmap=1) == INVALID_FIELD
     assert disk.refusal(op.GET_LBA_STATUS, allocation_length=64)[0] == SenseKey.ILLEGAL_REQUEST

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from iscsi_protocol.scsi import opcodes as op
@@ -19,6 +21,7 @@ from iscsi_protocol.scsi.vpd import (
     VpdCode,
     parse_vpd,
 )
+from iscsi_target.access import is_admitted
 from iscsi_target.completion import Completion
 from iscsi_target.config import LunConfig, Size
 
@@ -98,6 +101,13 @@ def test_port_and_device_carry_the_names_of_the_standard(disk):
     }
 
 
+def test_a_port_of_group_zero_has_no_relative_identifier(disk):
+    disk.nexus = replace(disk.nexus, target_portal_group_tag=0)
+    kinds = {each.designator_type for each in parse_designators(page(disk, VpdCode.DEVICE_IDENTIFICATION)[4:])}
+    assert DesignatorType.RELATIVE_TARGET_PORT not in kinds
+    assert DesignatorType.TARGET_PORT_GROUP in kinds
+
+
 def test_limits_are_in_blocks(make_disk):
     for size in (512, 4096):
         limits = BlockLimits.parse(page(make_disk(block_size=size), VpdCode.BLOCK_LIMITS))
@@ -136,6 +146,8 @@ def test_luns_are_reported_and_masked(make_disk):
 
 def test_an_initiator_without_access_sees_nothing(make_disk):
     disk = make_disk(node={"access": {ONE: [0]}})
+    assert is_admitted(disk.device.node, ONE)
+    assert not is_admitted(disk.device.node, disk.other.initiator_name)
     assert parse_luns(disk.good(op.REPORT_LUNS, allocation_length=64, nexus=disk.other)) == (0, [])
 
 
