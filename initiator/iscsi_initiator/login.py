@@ -164,10 +164,11 @@ class LoginExchange:
         """What makes a response no possible answer to the request, empty for nothing (11.13)."""
         if response.itt != self._itt:
             return "another Initiator Task Tag"
+        if response.status_class:
+            # A refusal has to fit by its tag alone: targets in use leave the rest of the header zero.
+            return ""
         if response.isid != self._isid:
             return "another ISID"
-        if response.status_class:
-            return ""
         if response.version_active != 0:
             return f"Version-active {response.version_active}"
         if response.csg != self._stage:

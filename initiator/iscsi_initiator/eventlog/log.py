@@ -52,14 +52,18 @@ class LoggedEvent:
 
 
 class EventLogWriter:
-    """Appends events to a file. Raises OSError as the file does."""
+    """Appends events to a file, which is made, with its folder, at the first event. Raises OSError as they do."""
 
     def __init__(self, path: Path) -> None:
-        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self.path = path
+        self._file: IO[str] | None = None
         self._sequence = 0
 
     def write(self, event_id: int, extra: bytes, wall: float) -> LoggedEvent:
         """Log a driver event. wall: seconds since 1970, UTC."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a", encoding="utf-8")
         self._sequence += 1
         record = EventRecord.of(event_id, extra, sequence=self._sequence)
         event = LoggedEvent(datetime.fromtimestamp(wall, UTC), record)
@@ -68,8 +72,10 @@ class EventLogWriter:
         return event
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; a later event opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def parse_line(text: str, line: int = 1) -> LoggedEvent:

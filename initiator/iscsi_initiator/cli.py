@@ -1,0 +1,516 @@
+"""iscsi-initiator: look at targets, and read, write and copy their disks.
+
+Exit codes: 0 done, 1 it failed, 2 usage, 3 nothing answers at the portal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from iscsi_initiator.client import Client, ClientError, ScsiError, SessionFailed
+from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
+from iscsi_initiator.eventlog import EventLogWriter, LogError, parse_line
+from iscsi_initiator.settings import NO_DIGEST, PREFER_DIGEST, PREFER_NONE, REQUIRE_DIGEST, ChapOptions, Settings
+from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
+from iscsi_protocol.chap import Credentials
+from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, StandardInquiry
+from iscsi_protocol.scsi.lun import decode_lun
+
+OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+DIGESTS = {
+    "none": NO_DIGEST,
+    "crc32c": REQUIRE_DIGEST,
+    "crc32c,none": PREFER_DIGEST,
+    "none,crc32c": PREFER_NONE,
+}
+_FOLLOW_INTERVAL = 0.25
+T = TypeVar("T")
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How sessions are made, from the options that all commands share."""
+
+    settings: Settings
+    header_digest: tuple[str, ...]
+    data_digest: tuple[str, ...]
+    secret_file: Path | None
+    mutual_secret_file: Path | None
+    event_log: Path
+
+    def chap(self, url: IscsiUrl) -> ChapOptions | None:
+        """CHAP for a URL with a user; the secret from the file, else asked for."""
+        if url.user is None:
+            if self.secret_file is not None or self.mutual_secret_file is not None:
+                raise click.UsageError("a secret goes with a user: iscsi://USER@host/...")
+            return None
+        secret = _secret(self.secret_file, f"CHAP secret of {url.user}")
+        mutual = None
+        if self.mutual_secret_file is not None:
+            mutual = _secret(self.mutual_secret_file, "secret of the target")
+        return ChapOptions(credentials=Credentials(name=url.user, secret=secret), target_secret=mutual)
+
+    async def open(self, stack: AsyncExitStack, url: IscsiUrl) -> Client:
+        """A session that ends with the stack."""
+        log = EventLogWriter(self.event_log)
+        stack.callback(log.close)
+        client = await Client.connect(
+            url,
+            settings=self.settings,
+            chap=self.chap(url),
+            header_digest=self.header_digest,
+            data_digest=self.data_digest,
+            event_log=log,
+        )
+        return await stack.enter_async_context(client)
+
+
+def default_log() -> Path:
+    """Where events are kept unless told otherwise: $ISCSI_INITIATOR_EVENT_LOG, else in the user's state folder."""
+    named = os.environ.get("ISCSI_INITIATOR_EVENT_LOG")
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(named) if named else Path(state) / "iscsi-conformance" / "initiator-events.jsonl"
+
+
+def _secret(path: Path | None, prompt: str) -> bytes:
+    if path is None:
+        if not sys.stdin.isatty():
+            raise click.UsageError("no terminal to ask for the secret at: give --secret-file")
+        return str(click.prompt(prompt, hide_input=True, err=True)).encode()
+    try:
+        secret = path.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}") from error
+    if not secret:
+        raise click.UsageError(f"{path}: no secret in it")
+    return secret
+
+
+def _shared(command: Command) -> Command:
+    """The options of every command that makes a session."""
+    options = (
+        click.option("--initiator-name", metavar="IQN", help="Name to log in with."),
+        click.option("--header-digest", type=click.Choice(list(DIGESTS)), default="none", show_default=True),
+        click.option("--data-digest", type=click.Choice(list(DIGESTS)), default="none", show_default=True),
+        click.option("--secret-file", type=click.Path(path_type=Path), help="File with the CHAP secret."),
+        click.option(
+            "--mutual-secret-file",
+            type=click.Path(path_type=Path),
+            help="File with the secret that the target has to know.",
+        ),
+        click.option("--timeout", type=click.FloatRange(min=0.1), help="Seconds for connecting and logging in."),
+        click.option(
+            "--event-log",
+            type=click.Path(path_type=Path, dir_okay=False),
+            default=default_log,
+            help="File to append driver events to.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _access(options: dict[str, Any]) -> Access:
+    """Take the shared options out of a command's."""
+    changes: dict[str, Any] = {"max_connection_retries": 3, "portal_retry_count": 0}
+    name, seconds = options.pop("initiator_name"), options.pop("timeout")
+    if name:
+        changes["initiator_name"] = name
+    if seconds:
+        changes["tcp_connect_time"] = changes["wmi_request_timeout"] = seconds
+    try:
+        settings = Settings(**changes)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return Access(
+        settings=settings,
+        header_digest=DIGESTS[options.pop("header_digest")],
+        data_digest=DIGESTS[options.pop("data_digest")],
+        secret_file=options.pop("secret_file"),
+        mutual_secret_file=options.pop("mutual_secret_file"),
+        event_log=options.pop("event_log"),
+    )
+
+
+def _url(text: str, *, lun: bool = True) -> IscsiUrl:
+    try:
+        url = parse_url(text)
+    except UrlError as error:
+        raise click.UsageError(str(error)) from error
+    if lun and (url.target_name is None or url.lun is None):
+        raise click.UsageError(f"{text}: a target's name and a LUN are needed: iscsi://host[:port]/iqn/lun")
+    return url
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Do it; what goes wrong becomes one line and an exit code."""
+    try:
+        return asyncio.run(work)
+    except SessionFailed as error:
+        click.echo(f"iscsi-initiator: {error}", err=True)
+        sys.exit(UNREACHABLE if error.unreachable else FAILED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"iscsi-initiator: {where}{error.strerror or error}", err=True)
+        sys.exit(FAILED)
+    except (ClientError, CopyError, LogError) as error:
+        click.echo(f"iscsi-initiator: {error}", err=True)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        click.echo("iscsi-initiator: interrupted", err=True)
+        sys.exit(FAILED)
+
+
+def _help(summary: str, *examples: str, more: str = "") -> str:
+    """The help of a command: examples first, kept as they are (the backspace says so to click)."""
+    lines = "\n".join(f"  iscsi-initiator {example}" for example in examples)
+    return f"\b\nExamples:\n{lines}\n\n{summary}" + (f"\n\n{more}" if more else "")
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(
+    context_settings=_CONTEXT,
+    short_help="Look at iSCSI targets, and read, write and copy their disks.",
+    help=_help(
+        "Look at iSCSI targets, and read, write and copy their disks.",
+        "ls iscsi://192.0.2.10",
+        "info iscsi://192.0.2.10/iqn.2026-01.org.example:disk/0",
+        "copy iscsi://user@192.0.2.10/iqn.2026-01.org.example:disk/0 disk.img",
+        more="A secret is asked for, or read from --secret-file; it never stands in a URL.",
+    ),
+)
+@click.version_option(package_name="iscsi-conformance")
+def main() -> None:
+    """Look at iSCSI targets, and read, write and copy their disks."""
+
+
+@main.command(
+    "ls",
+    short_help="List the targets of a portal, or the LUNs of a target.",
+    help=_help(
+        "List the targets of a portal, or the LUNs of a target.",
+        "ls iscsi://192.0.2.10",
+        "ls iscsi://192.0.2.10/iqn.2026-01.org.example:disk",
+    ),
+)
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_shared
+def list_targets(url: str, as_json: bool, **options: Any) -> None:
+    """List the targets of a portal, or the LUNs of a target."""
+    access, parsed = _access(options), _url(url, lun=False)
+    if parsed.target_name is None:
+        targets = _run(_targets(access, parsed))
+        if as_json:
+            found = [{"name": name, "addresses": addresses} for name, addresses in targets]
+            click.echo(json.dumps({"portal": str(parsed.portal), "targets": found}, indent=2))
+            return
+        for name, addresses in targets:
+            click.echo("\t".join([name, *addresses]))
+        return
+    luns = _run(_luns(access, parsed))
+    if as_json:
+        click.echo(json.dumps({"target": parsed.target_name, "luns": luns}, indent=2))
+        return
+    for lun in luns:
+        click.echo("\t".join(str(lun[key]) for key in ("lun", "type", "size", "vendor", "product")))
+
+
+async def _targets(access: Access, url: IscsiUrl) -> list[tuple[str, list[str]]]:
+    async with AsyncExitStack() as stack:
+        client = await access.open(stack, url)
+        return await client.send_targets()
+
+
+async def _luns(access: Access, url: IscsiUrl) -> list[dict[str, Any]]:
+    async with AsyncExitStack() as stack:
+        client = await access.open(stack, url)
+        structures = await client.report_luns()
+        found = []
+        for structure in structures:
+            number = decode_lun(structure)
+            if number is not None:
+                client.use_lun(number)
+                found.append(await _describe(client))
+        return found
+
+
+def _type_name(code: int) -> str:
+    try:
+        return PeripheralDeviceType(code).name.lower().replace("_", " ")
+    except ValueError:
+        return f"type {code:#04x}"
+
+
+async def _describe(client: Client) -> dict[str, Any]:
+    data = await client.inquiry()
+    standard = StandardInquiry.parse(data.ljust(StandardInquiry.LENGTH, b"\0"))
+    described: dict[str, Any] = {
+        "lun": client.lun,
+        "type": _type_name(standard.peripheral_device_type),
+        "vendor": standard.vendor.strip(),
+        "product": standard.product.strip(),
+        "revision": standard.revision.strip(),
+        "blocks": None,
+        "block_size": None,
+        "size": None,
+    }
+    if standard.peripheral_device_type == PeripheralDeviceType.DIRECT_ACCESS:
+        try:
+            blocks, size = await client.capacity()
+        except ScsiError as error:
+            described["error"] = str(error)
+        else:
+            described |= {"blocks": blocks, "block_size": size, "size": blocks * size}
+    return described
+
+
+@main.command(
+    short_help="Say what a LUN is, and what its target agreed to.",
+    help=_help(
+        "Say what a LUN is, and what its target agreed to.",
+        "info iscsi://192.0.2.10/iqn.2026-01.org.example:disk/0",
+    ),
+)
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_shared
+def info(url: str, as_json: bool, **options: Any) -> None:
+    """Say what a LUN is, and what its target agreed to."""
+    access, parsed = _access(options), _url(url)
+    described = _run(_info(access, parsed))
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+        return
+    width = max(map(len, described))
+    for key, value in described.items():
+        click.echo(f"{key.replace('_', ' '):{width}}  {'-' if value is None else value}")
+
+
+async def _info(access: Access, url: IscsiUrl) -> dict[str, Any]:
+    async with AsyncExitStack() as stack:
+        client = await access.open(stack, url)
+        described: dict[str, Any] = {"target": url.target_name, "portal": str(url.portal), "tsih": client.tsih}
+        described |= await _describe(client)
+        agreed = client.parameters
+        for name in (
+            *("header_digest", "data_digest", "initial_r2t", "immediate_data", "first_burst_length"),
+            *("max_burst_length", "max_outstanding_r2t", "error_recovery_level"),
+            *("max_recv_data_segment_length_initiator", "max_recv_data_segment_length_target"),
+        ):
+            described[name] = getattr(agreed, name)
+        return described
+
+
+def _amounts(command: Command) -> Command:
+    options = (
+        click.option("--offset", type=click.IntRange(min=0), default=0, help="Bytes into the LUN."),
+        click.option("--length", type=click.IntRange(min=0), help="Bytes to move; all that there is otherwise."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command(
+    short_help="Read from a LUN into a FILE.",
+    help=_help(
+        "Read from a LUN into a FILE.",
+        "read iscsi://192.0.2.10/iqn.2026-01.org.example:disk/0 begin.img --length 1048576",
+    ),
+)
+@click.argument("url")
+@click.argument("file", type=click.Path(path_type=Path))
+@_amounts
+@_shared
+def read(url: str, file: Path, offset: int, length: int | None, **options: Any) -> None:
+    """Read from a LUN into a FILE."""
+    access = _access(options)
+    _url(url)
+    _run(_copy(access, url, str(file), source_offset=offset, length=length))
+
+
+@main.command(
+    short_help="Write a FILE to a LUN.",
+    help=_help(
+        "Write a FILE to a LUN.",
+        "write disk.img iscsi://192.0.2.10/iqn.2026-01.org.example:disk/0",
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("url")
+@_amounts
+@_shared
+def write(file: Path, url: str, offset: int, length: int | None, **options: Any) -> None:
+    """Write a FILE to a LUN."""
+    access = _access(options)
+    _url(url)
+    _run(_copy(access, str(file), url, target_offset=offset, length=length))
+
+
+@main.command(
+    "copy",
+    short_help="Copy SOURCE to TARGET; each is an iscsi:// URL or a file.",
+    help=_help(
+        "Copy SOURCE to TARGET; each is an iscsi:// URL or a file.",
+        "copy iscsi://192.0.2.10/iqn.2026-01.org.example:disk/0 disk.img",
+        "copy iscsi://192.0.2.10/iqn.2026-01.org.example:old/0 iscsi://192.0.2.11/iqn.2026-01.org.example:new/0",
+    ),
+)
+@click.argument("source")
+@click.argument("target")
+@click.option("--source-offset", type=click.IntRange(min=0), default=0, help="Bytes into the source.")
+@click.option("--target-offset", type=click.IntRange(min=0), default=0, help="Bytes into the target.")
+@click.option("--length", type=click.IntRange(min=0), help="Bytes to move; all that there is otherwise.")
+@_shared
+def copy_command(
+    source: str, target: str, source_offset: int, target_offset: int, length: int | None, **options: Any
+) -> None:
+    """Copy SOURCE to TARGET; each is an iscsi:// URL or a file."""
+    access = _access(options)
+    for side in (source, target):
+        if is_url(side):
+            _url(side)
+    _run(_copy(access, source, target, source_offset=source_offset, target_offset=target_offset, length=length))
+
+
+async def _copy(
+    access: Access,
+    source: str,
+    target: str,
+    *,
+    source_offset: int = 0,
+    target_offset: int = 0,
+    length: int | None = None,
+) -> None:
+    async with AsyncExitStack() as stack:
+        from_side = await _side(access, stack, source, writing=False)
+        to_side = await _side(access, stack, target, writing=True)
+        total = length if length is not None else (from_side.size or 0) - source_offset
+        with _progress(f"{source} → {target}", total) as advance:
+            await copy(
+                from_side,
+                to_side,
+                source_offset=source_offset,
+                target_offset=target_offset,
+                length=length,
+                progress=advance,
+                start=asyncio.ensure_future,
+            )
+
+
+async def _side(access: Access, stack: AsyncExitStack, place: str, *, writing: bool) -> Side:
+    if is_url(place):
+        return await DiskSide.of(await access.open(stack, _url(place)))
+    file = FileSide(Path(place), writing=writing)
+    stack.callback(file.close)
+    return file
+
+
+class _progress:  # noqa: N801 - used like a function
+    """A progress bar on a terminal, one line at the end in a pipe."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title = title
+        self._moved = 0
+        self._console = Console(stderr=True, no_color="NO_COLOR" in os.environ)
+        self._bar = None
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._console)
+            self._task = self._bar.add_task(title, total=total)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Callable[[int], None]:
+        if self._bar is not None:
+            self._bar.start()
+        return self._advance
+
+    def _advance(self, length: int) -> None:
+        self._moved += length
+        if self._bar is not None:
+            self._bar.advance(self._task, length)
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif kind is None:
+            seconds = time.monotonic() - self._began
+            click.echo(f"{self._title}: {self._moved} bytes in {seconds:.2f} s", err=True)
+
+
+@main.command(
+    short_help="Show logged events with their data.",
+    help=_help(
+        "Show logged events with their data.",
+        "events",
+        "events --follow --id 20 --id 34",
+    ),
+)
+@click.option(
+    "--log",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=default_log,
+    help="The log; as --event-log of the other commands.",
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on as events come.")
+@click.option("--id", "ids", type=int, multiple=True, help="Only this event; may be given more than once.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> None:
+    """Show logged events with their data."""
+    _run(_events(path, follow, ids, as_json))
+
+
+async def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> None:
+    with path.open(encoding="utf-8") as log:
+        number = 0
+        partial = ""
+        while True:
+            text = partial + log.readline()
+            if not text.endswith("\n"):
+                partial = text
+                if not follow:
+                    if partial.strip():
+                        raise LogError(number + 1, "the line is not finished")
+                    return
+                await asyncio.sleep(_FOLLOW_INTERVAL)
+                continue
+            partial = ""
+            number += 1
+            if text.strip():
+                entry = parse_line(text, number).as_json()
+                if not ids or entry["id"] in ids:
+                    click.echo(json.dumps(entry) if as_json else _line(entry))
+
+
+def _line(entry: dict[str, object]) -> str:
+    data = f" [{entry['data']}]" if entry["data"] else ""
+    return f"{entry['time']} {entry['source']} {entry['id']} {entry['severity']}: {entry['message']}{data}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,386 @@
+"""The initiator for programs: one session to a target over asyncio, with as many requests at once as one likes.
+
+async with await Client.connect("iscsi://127.0.0.1/iqn.2026-01.org.example:disk/1") as client:
+    data = await client.read(0, 8)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from iscsi_initiator.client.driver import Driver
+from iscsi_initiator.client.errors import ClientError, RequestFailed, ScsiError, SessionFailed
+from iscsi_initiator.engine import InitiatorEngine
+from iscsi_initiator.eventlog import EventLogWriter
+from iscsi_initiator.policy import CONFORMING, Policy
+from iscsi_initiator.requests import (
+    Event,
+    EventLogged,
+    Ping,
+    PingResult,
+    Request,
+    RequestDone,
+    ScsiRequest,
+    ScsiResult,
+    SessionClosed,
+    SessionLost,
+    SessionUp,
+    TaskManagement,
+    TaskManagementResult,
+    TextNegotiation,
+    TextResult,
+)
+from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
+from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
+from iscsi_initiator.url import IscsiUrl, parse_url
+from iscsi_protocol.fault import Fault
+from iscsi_protocol.history import Endpoint, SettingsRecord, Tap
+from iscsi_protocol.negotiation.parameters import OperationalParameters
+from iscsi_protocol.pdu import Buffer
+from iscsi_protocol.scsi import opcodes
+from iscsi_protocol.scsi.capacity import CAPACITY_10_LIMIT, ReadCapacity10, ReadCapacity16, parse_luns
+from iscsi_protocol.scsi.cdb import opcode_name
+from iscsi_protocol.scsi.codes import SenseKey
+from iscsi_protocol.scsi.command import Command
+from iscsi_protocol.scsi.sense import parse_sense
+from iscsi_protocol.scsi.status import Status
+
+__all__ = ["Client", "ClientError", "Driver", "RequestFailed", "ScsiError", "SessionFailed"]
+
+_UNIT_ATTENTIONS = 8
+"""How many unit attention conditions in a row are taken note of before a command is given up."""
+
+
+class Client:
+    """One session. Made by `connect`. on_event, when set, sees every event of the engine."""
+
+    def __init__(self, settings: Settings, policy: Policy, options: SessionOptions, lun: int) -> None:
+        self.settings = settings
+        self.options = options
+        self.lun = lun
+        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy)
+        self.on_event: Callable[[Event], None] | None = None
+        self.events: list[EventLogged] = []
+        self.recoveries = 0
+        self.closed: SessionClosed | None = None
+        self._driver: Driver | None = None
+        self._log: EventLogWriter | None = None
+        self._session = 0
+        self._up: asyncio.Future[None] | None = None
+        self._over = asyncio.Event()
+        self._waiting: dict[Request, asyncio.Future[None]] = {}
+        self._geometry: tuple[int, int] | None = None
+
+    @classmethod
+    async def connect(
+        cls,
+        where: str | IscsiUrl | Endpoint,
+        *,
+        target_name: str | None = None,
+        lun: int | None = None,
+        settings: Settings | None = None,
+        chap: ChapOptions | None = None,
+        header_digest: tuple[str, ...] = NO_DIGEST,
+        data_digest: tuple[str, ...] = NO_DIGEST,
+        options: SessionOptions | None = None,
+        connector: Connector | None = None,
+        policy: Policy = CONFORMING,
+        tap: Tap | None = None,
+        faults: Sequence[Fault] = (),
+        clock: Callable[[], float] | None = None,
+        event_log: EventLogWriter | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Self:
+        """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
+
+        options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
+        the driver's events. Raises UrlError, SessionFailed.
+        """
+        url = parse_url(where) if isinstance(where, str) else where
+        if isinstance(url, Endpoint):
+            url = IscsiUrl(portal=url, target_name=target_name, lun=lun)
+        settings = settings or Settings()
+        options = options or SessionOptions(
+            portal=url.portal,
+            target_name=target_name or url.target_name,
+            chap=chap,
+            header_digest=header_digest,
+            data_digest=data_digest,
+        )
+        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun)
+        client._log = event_log
+        client.on_event = on_event
+        if connector is None:
+            connector = TcpConnector(
+                connect_time=settings.tcp_connect_time, disconnect_time=settings.tcp_disconnect_time
+            )
+        if tap is not None or faults:
+            connector = TappedConnector(connector, tap=tap, faults=faults, clock=clock)
+        driver = client._driver = Driver(client.engine, connector, client._take, clock)
+        if tap is not None:
+            tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
+        client._up = asyncio.get_running_loop().create_future()
+        client._session = client.engine.open_session(options, driver.clock())
+        driver.pump()
+        try:
+            await client._up
+        except BaseException:
+            driver.stop()
+            raise
+        return client
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            await self.logout()
+        else:
+            self.abort()
+
+    @property
+    def driver(self) -> Driver:
+        """The pump below."""
+        if self._driver is None:
+            raise RuntimeError("a Client is made by connect()")
+        return self._driver
+
+    @property
+    def parameters(self) -> OperationalParameters:
+        """What was agreed on."""
+        return self.engine.parameters(self._session)
+
+    @property
+    def tsih(self) -> int:
+        """The session's handle at the target."""
+        return self.engine.session(self._session).tsih
+
+    def use_lun(self, lun: int) -> None:
+        """Address another LUN from now on."""
+        self.lun = lun
+        self._geometry = None
+
+    # Requests.
+
+    async def submit(self, request: Request) -> object:
+        """Have a request done, and give its result. Raises RequestFailed. When cancelled, the request is aborted."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = future
+        self.engine.submit(self._session, request, self.driver.clock())
+        self.driver.pump()
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._waiting.pop(request, None)
+            self.engine.cancel(request, self.driver.clock())
+            self.driver.pump()
+            raise
+        if request.failure is not None:
+            raise RequestFailed(request.failure, _what(request))
+        return request.result
+
+    async def execute(
+        self,
+        cdb: bytes,
+        *,
+        data_in: int | bytearray | memoryview = 0,
+        data_out: Buffer = b"",
+        lun: int | bytes | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the initiator's own, with its escalation
+        management: bool = False,
+    ) -> tuple[ScsiResult, memoryview]:
+        """A SCSI command as it is: its result whatever the status, and the data that came. Raises RequestFailed."""
+        request = ScsiRequest(
+            self.lun if lun is None else lun,
+            cdb,
+            data_in=data_in,
+            data_out=data_out,
+            timeout=timeout,
+            management=management,
+        )
+        result = await self.submit(request)
+        if not isinstance(result, ScsiResult):
+            raise TypeError(f"a SCSI command ended with {result!r}")
+        return result, memoryview(request.data_in)[: result.received]
+
+    async def command(
+        self,
+        cdb: bytes,
+        *,
+        data_in: int | bytearray | memoryview = 0,
+        data_out: Buffer = b"",
+        lun: int | bytes | None = None,
+    ) -> memoryview:
+        """A SCSI command that is to end with GOOD: the data that came. Unit attention conditions are taken note of, and the
+        command is repeated. Raises ScsiError, RequestFailed.
+        """
+        for _ in range(_UNIT_ATTENTIONS):
+            result, data = await self.execute(cdb, data_in=data_in, data_out=data_out, lun=lun)
+            if result.status == Status.GOOD and not result.response:
+                return data
+            sense = parse_sense(result.sense)
+            if sense is None or sense.key != SenseKey.UNIT_ATTENTION:
+                break
+        raise ScsiError(result, opcode_name(cdb))
+
+    async def inquiry(self, page: int | None = None, *, lun: int | bytes | None = None, length: int = 255) -> bytes:
+        """Standard INQUIRY data, or that of a vital product data page."""
+        cdb = opcodes.INQUIRY.build(evpd=0 if page is None else 1, page_code=page or 0, allocation_length=length)
+        return bytes(await self.command(cdb, data_in=length, lun=lun))
+
+    async def report_luns(self) -> list[bytes]:
+        """The 8-byte LUN structures of the target."""
+        length = 4096
+        cdb = opcodes.REPORT_LUNS.build(allocation_length=length)
+        return parse_luns(await self.command(cdb, data_in=length, lun=0))[1]
+
+    async def capacity(self) -> tuple[int, int]:
+        """(blocks, bytes in a block) of the LUN; asked once."""
+        if self._geometry is None:
+            ten = ReadCapacity10.parse(await self.command(opcodes.READ_CAPACITY_10.build(), data_in=8))
+            last, size = ten.last_lba, ten.block_length
+            if last == CAPACITY_10_LIMIT:
+                cdb = opcodes.READ_CAPACITY_16.build(allocation_length=32)
+                sixteen = ReadCapacity16.parse(await self.command(cdb, data_in=32))
+                last, size = sixteen.last_lba, sixteen.block_length
+            self._geometry = (last + 1, size)
+        return self._geometry
+
+    async def read(self, lba: int, blocks: int) -> bytearray:
+        """Blocks, in commands of at most MaxTransferLength bytes. Raises ScsiError, RequestFailed."""
+        _, size = await self.capacity()
+        data = bytearray(blocks * size)
+        await self.read_into(lba, memoryview(data))
+        return data
+
+    async def read_into(self, lba: int, buffer: memoryview) -> None:
+        """Fill a buffer, a multiple of the block size long, with the blocks from lba on."""
+        pieces = await self._pieces(lba, len(buffer))
+        await _together(
+            self.command(_medium(opcodes.READ_10, opcodes.READ_16, at, count), data_in=buffer[start:stop])
+            for at, count, start, stop in pieces
+        )
+
+    async def write(self, lba: int, data: Buffer) -> None:
+        """Write data, a multiple of the block size long, from lba on. Raises ScsiError, RequestFailed."""
+        view = memoryview(data)
+        pieces = await self._pieces(lba, len(view))
+        await _together(
+            self.command(_medium(opcodes.WRITE_10, opcodes.WRITE_16, at, count), data_out=view[start:stop])
+            for at, count, start, stop in pieces
+        )
+
+    async def flush(self) -> None:
+        """SYNCHRONIZE CACHE over the whole LUN."""
+        await self.command(opcodes.SYNCHRONIZE_CACHE_10.build())
+
+    async def _pieces(self, lba: int, length: int) -> list[tuple[int, int, int, int]]:
+        """(lba, blocks, start, stop) of each command that moves `length` bytes."""
+        _, size = await self.capacity()
+        if length % size:
+            raise ValueError(f"{length} bytes are no whole number of blocks of {size} bytes")
+        step = max(1, self.settings.max_transfer_length // size) * size
+        return [
+            (lba + start // size, (min(start + step, length) - start) // size, start, min(start + step, length))
+            for start in range(0, length, step)
+        ]
+
+    async def task_management(
+        self, function: int, lun: int | bytes | None = None, referenced: ScsiRequest | None = None
+    ) -> int:
+        """The response code of a task management function. Raises RequestFailed."""
+        request = TaskManagement(function, self.lun if lun is None else lun, referenced)
+        result = await self.submit(request)
+        return result.response if isinstance(result, TaskManagementResult) else -1
+
+    async def ping(self, data: bytes = b"") -> PingResult:
+        """A NOP-Out and its answer. Raises RequestFailed."""
+        result = await self.submit(Ping(data))
+        if not isinstance(result, PingResult):
+            raise TypeError(f"a ping ended with {result!r}")
+        return result
+
+    async def send_targets(self, value: str = "All") -> list[tuple[str, list[str]]]:
+        """(target name, its addresses) of each target. Raises RequestFailed."""
+        result = await self.submit(TextNegotiation((("SendTargets", value),)))
+        targets: list[tuple[str, list[str]]] = []
+        for key, text in result.pairs if isinstance(result, TextResult) else ():
+            if key == "TargetName":
+                targets.append((text, []))
+            elif key == "TargetAddress" and targets:
+                targets[-1][1].append(text)
+        return targets
+
+    async def negotiate(self, *pairs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+        """A text negotiation in full feature phase; what the target answered. Raises RequestFailed."""
+        result = await self.submit(TextNegotiation(pairs))
+        return result.pairs if isinstance(result, TextResult) else ()
+
+    async def logout(self) -> None:
+        """Log out and be done."""
+        if self.closed is None:
+            self.engine.close_session(self._session, self.driver.clock())
+            self.driver.pump()
+            await self._over.wait()
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self.driver.stop()
+        for future in self._waiting.values():
+            future.cancel()
+
+    # From the engine.
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, RequestDone):
+            future = self._waiting.pop(event.request, None)
+            if future is not None and not future.done():
+                future.set_result(None)
+        elif isinstance(event, EventLogged):
+            self.events.append(event)
+            if self._log is not None:
+                self._log.write(event.id, event.extra, time.time())
+        elif isinstance(event, SessionUp):
+            if self._up is not None and not self._up.done():
+                self._up.set_result(None)
+        elif isinstance(event, SessionLost):
+            self.recoveries += 1
+        elif isinstance(event, SessionClosed):
+            self.closed = event
+            self._over.set()
+            if self._up is not None and not self._up.done():
+                self._up.set_exception(SessionFailed(event))
+        if self.on_event is not None:
+            self.on_event(event)
+
+
+def _what(request: Request) -> str:
+    if isinstance(request, ScsiRequest):
+        return opcode_name(request.cdb)
+    return type(request).__name__
+
+
+def _medium(ten: Command, sixteen: Command, lba: int, blocks: int) -> bytes:
+    """READ or WRITE in the shortest form that holds the address."""
+    command = ten if lba + blocks <= CAPACITY_10_LIMIT and blocks <= 0xFFFF else sixteen
+    return command.build(lba=lba, blocks=blocks)
+
+
+async def _together(commands: Iterable[Coroutine[None, None, memoryview]]) -> None:
+    """All at once; when one fails the others are given up, and its error is raised as it is."""
+    tasks = [asyncio.ensure_future(command) for command in commands]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,147 @@
+"""The pump between an InitiatorEngine and the network: connections, timers and events on the running asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from iscsi_initiator.engine import ConnectionWanted, InitiatorEngine
+from iscsi_initiator.requests import Event
+from iscsi_initiator.transport import ConnectFailed, Connector, Transport
+from iscsi_protocol.history import TransportEvent
+
+
+class Driver:
+    """Runs one engine. on_event: takes every event of the engine; clock: seconds, the loop's own where it is None."""
+
+    def __init__(
+        self,
+        engine: InitiatorEngine,
+        connector: Connector,
+        on_event: Callable[[Event], None],
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.engine = engine
+        self._connector = connector
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self.clock = self._loop.time if clock is None else clock
+        self._lines: dict[int, _Line] = {}
+        self._connecting: dict[int, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._pumping = False
+        self._again = False
+        self._stopped = False
+
+    def pump(self) -> None:
+        """Carry out what the engine wants by now. To be called whenever something was asked of it."""
+        if self._pumping or self._stopped:
+            self._again = True
+            return
+        self._pumping = True
+        try:
+            self._again = True
+            while self._again:
+                self._again = False
+                self._round()
+        finally:
+            self._pumping = False
+        self._arm()
+
+    def _round(self) -> None:
+        engine = self.engine
+        for wanted in engine.connections_wanted():
+            self._connecting[wanted.connection] = self._loop.create_task(self._connect(wanted))
+        for connection in engine.dirty_connections():
+            buffers = engine.data_to_send(connection)
+            how = engine.wants_close(connection)
+            line = self._lines.get(connection)
+            if line is not None and line.transport is not None:
+                if buffers:
+                    line.transport.write(buffers)
+                if how is not None:
+                    line.transport.close()
+                    del self._lines[connection]
+            elif how is not None and connection in self._connecting:
+                self._connecting.pop(connection).cancel()
+        while (event := engine.poll_event()) is not None:
+            self._again = True
+            self._on_event(event)
+
+    async def _connect(self, wanted: ConnectionWanted) -> None:
+        number = wanted.connection
+        line = _Line(self, number)
+        try:
+            transport = await self._connector.connect(wanted.endpoint, line)
+        except ConnectFailed as error:
+            self._connecting.pop(number, None)
+            self.lost(number, error.event)
+            return
+        self._connecting.pop(number, None)
+        if self._stopped:
+            transport.abort()
+            return
+        line.transport = transport
+        self._lines[number] = line
+        self.engine.connection_made(number, self.clock(), transport.local, transport.remote)
+        self.pump()
+
+    def received(self, connection: int, view: memoryview) -> None:
+        """Bytes came on a connection."""
+        self.engine.receive(connection, view, self.clock())
+        self.pump()
+
+    def lost(self, connection: int, reason: TransportEvent) -> None:
+        """A connection did not come up, or is gone."""
+        self._lines.pop(connection, None)
+        self.engine.connection_lost(connection, reason, self.clock())
+        self.pump()
+
+    def _arm(self) -> None:
+        """Have the engine called when it is due. A timer that fires too early only looks again."""
+        deadline = self.engine.next_deadline()
+        if self._timer is not None:
+            if deadline is not None and self._timer_due <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None and not self._stopped:
+            self._timer_due = deadline
+            self._timer = self._loop.call_later(max(0.0, deadline - self.clock()), self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.engine.handle_timer(self.clock())
+        self.pump()
+
+    def stop(self) -> None:
+        """Drop all connections at once; nothing more happens."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for task in self._connecting.values():
+            task.cancel()
+        for line in self._lines.values():
+            if line.transport is not None:
+                line.transport.abort()
+        self._lines.clear()
+        self._connecting.clear()
+
+
+class _Line:
+    """The receiver of one connection."""
+
+    def __init__(self, driver: Driver, number: int) -> None:
+        self._driver = driver
+        self._number = number
+        self.transport: Transport | None = None
+
+    def data_received(self, view: memoryview) -> None:
+        """See `Receiver`."""
+        self._driver.received(self._number, view)
+
+    def connection_lost(self, reason: TransportEvent) -> None:
+        """See `Receiver`."""
+        self._driver.lost(self._number, reason)
