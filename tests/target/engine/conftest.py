@@ -296,7 +296,7 @@ class Bench:
             self.engine.work_done(each.token, each.run(), self.clock.now)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_bench():
     return Bench
 
