@@ -87,6 +87,7 @@ class RuleBook:
         else:
             lost = self._connections.get(record.connection)
             if lost is not None:
+                lost.lost = True
                 lost.broken |= Side.INITIATOR | Side.TARGET
 
     def _judge(self, connection: Connection, record: PduRecord) -> None:

@@ -70,8 +70,8 @@ def after_response(sight: Sight, sessions: Sessions) -> None:
         return
     advance_stat_sn(sight)
     advance_window(connection, sight.word(28), sight.word(32))
-    if sight.pairs and any(pair.key == "TargetPortalGroupTag" for pair in sight.pairs):
-        login.portal_group_tag = True
+    if sight.pairs is not None and not login.last[1] & 0x40:
+        login.whole_answers += 1
     if not sight.final:
         return
     login.stage = sight.bhs[1] & 3

@@ -153,6 +153,7 @@ class Exchange:
     """A text sequence of the full feature phase (6.4). `ttt` is what the target gave last, None before its first word."""
 
     __slots__ = (
+        "answer_continued",
         "asked",
         "immediate",
         "itt",
@@ -172,6 +173,7 @@ class Exchange:
         self.asked = False
         self.request_final = False
         self.request_continued = False
+        self.answer_continued = False
         self.send_targets: str | None = None
         self.negotiation = Negotiation()
 
@@ -185,11 +187,10 @@ class Login:
         "first",
         "first_answer",
         "last",
-        "mutual",
         "negotiation",
-        "portal_group_tag",
         "refused",
         "stage",
+        "whole_answers",
         "whole_requests",
     )
 
@@ -203,8 +204,7 @@ class Login:
         self.refused = False
         self.stage: int | None = None
         self.whole_requests = 0
-        self.portal_group_tag = False
-        self.mutual = False
+        self.whole_answers = 0
 
 
 class Session:
@@ -268,7 +268,10 @@ class Session:
 
 
 class Connection:
-    """One connection. `known`: its first byte is in the history. `stat_sn`: what the next status takes."""
+    """One connection. `known`: its first byte is in the history. `stat_sn`: what the next status takes.
+
+    resent: SNACK was used, so that PDUs may come again. lost: bytes went by that were no PDUs. logout_wanted: event 1 came.
+    """
 
     __slots__ = (
         "broken",
@@ -284,6 +287,8 @@ class Connection:
         "login",
         "logout_answered",
         "logout_asked",
+        "logout_wanted",
+        "lost",
         "max_cmd_sn",
         "number",
         "phase",
@@ -311,6 +316,8 @@ class Connection:
         self.ended = False
         self.logout_asked: int | None = None
         self.logout_answered = False
+        self.logout_wanted = False
+        self.lost = False
         self.headers: deque[bytes] = deque(maxlen=HEADERS_KEPT)
         self.pings: dict[int, bytes] = {}
         self.exchange: Exchange | None = None

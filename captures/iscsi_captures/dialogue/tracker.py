@@ -88,12 +88,12 @@ class Dialogue:
     def advance(self, sight: Sight) -> None:
         """Take over what the PDU says."""
         raw, connection = sight.raw, sight.connection
+        if sight.from_initiator:
+            connection.headers.append(bytes(sight.bhs))
         if raw.header_digest_error or (raw.data_digest_error and sight.from_initiator):
             sight.session.recovering = True
             connection.stat_sn = None if not sight.from_initiator else connection.stat_sn
             return
-        if sight.from_initiator:
-            connection.headers.append(bytes(sight.bhs))
         if login.is_login(sight.opcode):
             if connection.phase is Phase.LOGIN:
                 if sight.opcode == Opcode.LOGIN_REQUEST:
@@ -137,7 +137,6 @@ def _nop_out(sight: Sight) -> None:
     task = _file(sight)
     if task is not None:
         task.ping = bytes(sight.raw.data)
-    sight.connection.pings.pop(sight.word(20), None)
 
 
 def _scsi_command(sight: Sight) -> None:
@@ -242,6 +241,7 @@ def _text_response(sight: Sight) -> None:
     if exchange is None:
         return
     exchange.asked = False
+    exchange.answer_continued = sight.continued
     exchange.ttt = sight.word(20)
     exchange.lun = bytes(sight.bhs[8:16])
     if sight.final and not sight.continued:
@@ -278,9 +278,9 @@ def _logout_response(sight: Sight) -> None:
         sight.session.tasks.clear()
         for other in sight.session.connections.values():
             other.ended = True
-        connection.ended = True
+        connection.ended = connection.logout_answered = True
     elif reason == LogoutReason.CLOSE_CONNECTION and cid == connection.cid:
-        connection.ended = True
+        connection.ended = connection.logout_answered = True
     elif cid in sight.session.connections:
         sight.session.connections[cid].ended = True
         sight.session.recovering = True
@@ -299,6 +299,8 @@ def _asynchronous(sight: Sight) -> None:
         for task in list(sight.session.tasks.values()):
             if task.opcode == Opcode.SCSI_COMMAND and task.lun == lun:
                 sight.session.end(task.itt)
+    elif event == AsyncEvent.LOGOUT_REQUESTED:
+        sight.connection.logout_wanted = True
     elif event in (AsyncEvent.CONNECTION_DROP, AsyncEvent.SESSION_DROP):
         sight.session.recovering = True
 

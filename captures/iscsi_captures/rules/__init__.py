@@ -7,12 +7,27 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from iscsi_captures.dialogue import Phase, Side
-from iscsi_captures.rules import command, data_in, data_out, framing, numbering, r2t, response
+from iscsi_captures.rules import (
+    chap,
+    command,
+    data_in,
+    data_out,
+    framing,
+    keys,
+    login,
+    notices,
+    numbering,
+    r2t,
+    response,
+    text,
+)
 from iscsi_captures.rules.hot import FAST
 from iscsi_captures.rules.model import Rule
 
 RULES: tuple[Rule, ...] = tuple(
-    rule for area in (framing, numbering, command, data_in, data_out, r2t, response) for rule in area.RULES
+    rule
+    for area in (framing, login, keys, chap, numbering, command, data_in, data_out, r2t, response, text, notices)
+    for rule in area.RULES
 )
 
 

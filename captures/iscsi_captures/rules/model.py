@@ -80,11 +80,15 @@ class Rules(list[Rule]):
         phases: Iterable[Phase] | None = None,
         leans: bool = True,
         from_start: bool = False,
-        stain: Stain = Stain.CONNECTION,
+        stain: Stain | None = None,
         foreign: bool = False,
         damaged: bool = False,
     ) -> Callable[[Check], Check]:
-        """A row for the decorated check. Without `sides` they follow from the opcodes; a SHOULD stains nothing."""
+        """A row for the decorated check.
+
+        Without `sides` they follow from the opcodes. Unless said, a MUST stains the connection, anything less nothing.
+        """
+        usual = Stain.CONNECTION if level == "MUST" else Stain.NOTHING
         derived = Side.NONE
         for opcode in opcodes:
             derived |= Side.TARGET if opcode >= 0x20 else Side.INITIATOR
@@ -100,7 +104,7 @@ class Rules(list[Rule]):
                     phases=self._phases if phases is None else frozenset(phases),
                     leans=leans,
                     from_start=from_start,
-                    stain=stain if level == "MUST" else Stain.NOTHING,
+                    stain=usual if stain is None else stain,
                     foreign=foreign,
                     damaged=damaged,
                     says=(check.__doc__ or "").strip(),

@@ -91,7 +91,7 @@ def order(sight: Sight) -> str | None:
     return None if offset == task.r2t_offset else f"an R2T at offset {offset} after one that ended at {task.r2t_offset}"
 
 
-@RULES("r2t.beyond-expected-length", "R7143-4.2.5.2-07", _R2T, level="ADVICE", stain=_TASK)
+@RULES("r2t.beyond-expected-length", "R7143-4.2.5.3-03", _R2T, level="ADVICE", stain=_TASK)
 def beyond_expected_length(sight: Sight) -> str | None:
     """An R2T asks for data within the bounds of the command; what else comes is not specified."""
     task = sight.scsi
