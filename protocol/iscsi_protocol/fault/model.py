@@ -59,10 +59,11 @@ class FieldIs:
 
 @dataclass(frozen=True, slots=True)
 class HasKey:
-    """The data segment is text with this key, and with this value unless that is None."""
+    """The data segment is text with this key; with this value, or a value that starts so, where one is given."""
 
     key: str
     value: str | None = None
+    prefix: str = ""
 
 
 Test = FieldIs | HasKey

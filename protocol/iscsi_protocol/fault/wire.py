@@ -346,7 +346,8 @@ def _holds(test: Test, raw: RawPdu) -> bool:
 def _has_key(test: HasKey, text: bytes) -> bool:
     name = test.key.encode() + b"="
     values = [pair[len(name) :] for pair in text.split(b"\0") if pair.startswith(name)]
-    return bool(values) and (test.value is None or test.value.encode() in values)
+    fitting = [value for value in values if value.startswith(test.prefix.encode())]
+    return bool(fitting) and (test.value is None or test.value.encode() in fitting)
 
 
 def _compares(test: FieldIs, raw: RawPdu) -> bool:
