@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {
+    "chromium": "chromium",
     "iscsi-inq": "libiscsi-bin",
     "iscsi-ls": "libiscsi-bin",
     "iscsi-perf": "libiscsi-bin",
