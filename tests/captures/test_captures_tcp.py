@@ -15,6 +15,7 @@ from iscsi_captures.segments import TcpFlag
 from iscsi_captures.tcp import Conversation, Frame, TcpSynthesis
 from iscsi_protocol.history import (
     BytesRecord,
+    ConnectionTap,
     Endpoint,
     PduRecord,
     Record,
@@ -22,7 +23,7 @@ from iscsi_protocol.history import (
     TransportEvent,
     TransportRecord,
 )
-from iscsi_protocol.pdu import NopOut, RawPdu, encode
+from iscsi_protocol.pdu import LoginRequest, LoginResponse, NopOut, RawPdu, encode, join
 from iscsi_protocol.stream import Direction
 
 INITIATOR, TARGET = Endpoint("10.0.0.1", 40000), Endpoint("10.0.0.2", 3260)
@@ -348,6 +349,36 @@ def test_every_byte_arrives_in_its_order(records, mtu):
         key = ends if way is OUT else ends[::-1]
         expected[key] = expected.get(key, b"") + data
     assert {way: data for way, data in streams(segments).items() if data} == expected
+
+
+def agreed_login() -> tuple[bytes, bytes]:
+    """Both sides of a login after which PDUs carry both digests."""
+    keys = b"HeaderDigest=CRC32C\0DataDigest=CRC32C\0"
+    return (
+        encode(LoginRequest(transit=True, csg=1, nsg=3, data=keys)).to_bytes(),
+        encode(LoginResponse(transit=True, csg=1, nsg=3, data=keys)).to_bytes(),
+    )
+
+
+@given(st.data())
+def test_tapped_connection_keeps_every_byte_whatever_its_framing(data):
+    """Wrong digests, lost framing and a stream cut short are in the recording as they were on the wire."""
+    request, response = agreed_login()
+    pdus = data.draw(st.lists(st.binary(max_size=9).map(lambda ping: encode(NopOut(data=ping))), max_size=3))
+    tail = bytearray(join(raw.with_digests(header=True, data=True) for raw in pdus) + data.draw(st.binary(max_size=60)))
+    if tail:
+        tail[data.draw(st.integers(0, len(tail) - 1))] ^= data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(tail)))
+    records: list[Record] = [transport(TransportEvent.CONNECTED)]
+    tap = ConnectionTap(1, records.append)
+    for direction, part in ((OUT, request), (IN, response), (OUT, tail[:cut]), (OUT, tail[cut:])):
+        tap.bytes_crossed(direction, bytes(part), 1.0)
+    tap.transport(TransportEvent.FIN, 2.0, direction=OUT)
+    tap.finish(2.0)
+    segments = synthesise(records)
+    check_numbers(segments)
+    assert streams(segments)[("10.0.0.1 40000", "10.0.0.2 3260")] == request + tail
+    assert streams(segments)[("10.0.0.2 3260", "10.0.0.1 40000")] == response
 
 
 EVENTS = st.builds(
