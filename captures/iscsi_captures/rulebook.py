@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from iscsi_captures.dialogue import Connection, Dialogue, Side, Sight
-from iscsi_captures.rules import FAST, TABLE, Rule
+from iscsi_captures.rules import FAST, TABLE, Rule, is_plain
 from iscsi_captures.rules.model import ROLE_NAMES, Level, Stain
 from iscsi_protocol.history import PduRecord, Record, SettingsRecord, TransportRecord
 from iscsi_protocol.pdu import RawPdu
@@ -76,12 +76,16 @@ class RuleBook:
             if connection is None:
                 connection = self._dialogue.begin_in_the_middle(record.connection, record.raw)
             raw = record.raw
-            normal = FAST[record.direction].get(raw.bhs[0])
-            if normal is not None and normal(connection, raw):
-                return
+            if connection.plain:
+                normal = FAST[record.direction].get(raw.bhs[0])
+                if normal is not None and normal(connection, raw):
+                    return
             self._judge(connection, record)
         elif isinstance(record, TransportRecord):
+            former = self._connections.get(record.connection)
             self._dialogue.transport(record)
+            if former is not None:
+                _review(former)
         elif isinstance(record, SettingsRecord):
             self.settings.update(record.settings)
         else:
@@ -89,6 +93,7 @@ class RuleBook:
             if lost is not None:
                 lost.lost = True
                 lost.broken |= Side.INITIATOR | Side.TARGET
+                lost.plain = False
 
     def _judge(self, connection: Connection, record: PduRecord) -> None:
         """The long way: every row that is filed for this PDU."""
@@ -96,10 +101,14 @@ class RuleBook:
         sight = dialogue.look(connection, record.raw, record.direction, record.time)
         rows = TABLE.get((sight.side, sight.opcode, sight.phase), ())
         damaged = record.raw.header_digest_error or record.raw.data_digest_error
+        other_broke, known = _broken_by_the_other(sight), connection.known
         broken = [
             (rule, message)
             for rule in rows
-            if rule.damaged is damaged and not _silent(rule, sight) and (message := rule.check(sight)) is not None
+            if rule.damaged is damaged
+            and not (other_broke and rule.leans)
+            and (known or not rule.from_start)
+            and (message := rule.check(sight)) is not None
         ]
         for rule, message in broken:
             self._find(rule, sight, message)
@@ -109,6 +118,7 @@ class RuleBook:
         if not rows:
             # An opcode that no rule knows: what it does to the dialogue cannot be told.
             connection.broken |= sight.side
+        _review(connection)
 
     def _find(self, rule: Rule, sight: Sight, message: str) -> None:
         self.counts[rule.id] += 1
@@ -129,12 +139,15 @@ class RuleBook:
         )
 
 
-def _silent(rule: Rule, sight: Sight) -> bool:
-    """Whether the rule cannot judge here: the start is missing, or the other side broke what the rule leans on."""
-    if rule.from_start and not sight.connection.known:
-        return True
-    if not rule.leans:
-        return False
+def _review(connection: Connection) -> None:
+    """See anew which connections of the session the quick tests may judge."""
+    connection.plain = is_plain(connection)
+    for other in connection.session.connections.values():
+        other.plain = is_plain(other)
+
+
+def _broken_by_the_other(sight: Sight) -> bool:
+    """Whether the other side has broken something that reaches this PDU."""
     broken = sight.connection.broken | sight.session.broken
     if sight.task is not None:
         broken |= sight.task.broken

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from iscsi_captures.dialogue.bits import STATUS
 from iscsi_captures.dialogue.sight import Sight
 from iscsi_captures.dialogue.state import Connection, Side
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import NO_TAG, Flag, Opcode
+from iscsi_protocol.pdu import NO_TAG, Opcode
 
 NUMBERED = frozenset(
     {
@@ -16,7 +17,7 @@ NUMBERED = frozenset(
         Opcode.LOGOUT_REQUEST,
     }
 )
-STATUS = frozenset(
+STATUS_OPCODES = frozenset(
     {
         Opcode.SCSI_RESPONSE,
         Opcode.TASK_MANAGEMENT_RESPONSE,
@@ -32,10 +33,10 @@ STATUS = frozenset(
 def takes_stat_sn(sight: Sight) -> bool:
     """Whether this target PDU uses up a StatSN (section 2 of the wire: all statuses, Data-In with S, answers to pings)."""
     if sight.opcode == Opcode.SCSI_DATA_IN:
-        return bool(sight.bhs[1] & Flag.STATUS)
+        return bool(sight.bhs[1] & STATUS)
     if sight.opcode == Opcode.NOP_IN:
         return sight.itt != NO_TAG
-    return sight.opcode in STATUS
+    return sight.opcode in STATUS_OPCODES
 
 
 def advance_cmd_sn(sight: Sight) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from iscsi_captures.dialogue.negotiation import Pair
@@ -9,6 +10,8 @@ from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Session, 
 from iscsi_protocol.pdu import Opcode, RawPdu, decode
 from iscsi_protocol.stream import Direction
 from iscsi_protocol.text import PairError
+
+_WORDS = struct.Struct(">12I").unpack_from
 
 
 class Sight:
@@ -19,6 +22,7 @@ class Sight:
 
     __slots__ = (
         "_fields",
+        "_words",
         "bhs",
         "connection",
         "direction",
@@ -43,7 +47,8 @@ class Sight:
         self.direction = direction
         self.time = time
         self.opcode = raw.bhs[0] & 0x3F
-        self.itt = int.from_bytes(raw.bhs[16:20], "big")
+        self._words: tuple[int, ...] = _WORDS(raw.bhs)
+        self.itt = self._words[4]
         self.phase = connection.phase
         self.session: Session = connection.session
         self.side = Side.INITIATOR if direction is Direction.TO_TARGET else Side.TARGET
@@ -87,8 +92,8 @@ class Sight:
         return bool(self.bhs[1] & 0x40)
 
     def word(self, offset: int) -> int:
-        """Four header bytes as a number."""
-        return int.from_bytes(self.bhs[offset : offset + 4], "big")
+        """Four header bytes as a number; the offset is a multiple of 4."""
+        return self._words[offset >> 2]
 
     @property
     def scsi(self) -> Task | None:

@@ -6,7 +6,7 @@ Plain state without judgement. None, or `NO_LIMIT`, stands for what the history 
 from __future__ import annotations
 
 from collections import deque
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 from iscsi_captures.dialogue.negotiation import Negotiation
 from iscsi_protocol.pdu import Opcode
@@ -18,10 +18,9 @@ TASKS_KEPT = 65536
 ENDED_KEPT = 1024
 
 
-class Side(IntFlag):
-    """The two ends, also as the set of those that broke a rule."""
+class Side(IntEnum):
+    """The two ends; their values are bits, so that a number says which of them broke a rule."""
 
-    NONE = 0
     INITIATOR = 1
     TARGET = 2
 
@@ -271,6 +270,7 @@ class Connection:
     """One connection. `known`: its first byte is in the history. `stat_sn`: what the next status takes.
 
     resent: SNACK was used, so that PDUs may come again. lost: bytes went by that were no PDUs. logout_wanted: event 1 came.
+    plain: nothing unusual has happened, so that the quick tests may judge.
     """
 
     __slots__ = (
@@ -293,6 +293,7 @@ class Connection:
         "number",
         "phase",
         "pings",
+        "plain",
         "resent",
         "session",
         "stat_sn",
@@ -312,6 +313,7 @@ class Connection:
         self.exp_cmd_sn: int | None = None
         self.max_cmd_sn: int | None = None
         self.broken = 0
+        self.plain = False
         self.resent = False
         self.ended = False
         self.logout_asked: int | None = None

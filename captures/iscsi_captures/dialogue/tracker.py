@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from iscsi_captures.dialogue import login, transfer
 from iscsi_captures.dialogue.agreement import declare_segments
+from iscsi_captures.dialogue.bits import ACKNOWLEDGE, FINAL, STATUS
 from iscsi_captures.dialogue.numbers import NUMBERED, advance_cmd_sn, advance_stat_sn, advance_window
 from iscsi_captures.dialogue.sight import Sight
 from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Side, Task
@@ -15,7 +16,6 @@ from iscsi_protocol.pdu import (
     BHS_LENGTH,
     NO_TAG,
     AsyncEvent,
-    Flag,
     LogoutReason,
     Opcode,
     RawPdu,
@@ -255,12 +255,12 @@ def _data_in(sight: Sight) -> None:
     if task is None:
         return
     flags = sight.bhs[1]
-    transfer.data_in_sent(task, sight.word(36), sight.word(40), sight.length, bool(flags & Flag.FINAL))
-    if flags & Flag.ACKNOWLEDGE:
+    transfer.data_in_sent(task, sight.word(36), sight.word(40), sight.length, bool(flags & FINAL))
+    if flags & ACKNOWLEDGE:
         task.acknowledge_bytes = 0
     elif task.acknowledge_bytes < sight.connection.limits.max_burst_length:
         task.acknowledge_bytes += sight.length
-    if flags & Flag.STATUS:
+    if flags & STATUS:
         sight.session.end(sight.itt)
 
 

@@ -5,9 +5,10 @@ The functions take plain values, because the read and write path calls them with
 
 from __future__ import annotations
 
+from iscsi_captures.dialogue.bits import FINAL, READ, WRITE
 from iscsi_captures.dialogue.sight import Sight
 from iscsi_captures.dialogue.state import NO_LIMIT, Burst, Connection, Task
-from iscsi_protocol.pdu import NO_TAG, AhsError, Flag, Opcode, decode_ahs, read_length
+from iscsi_protocol.pdu import NO_TAG, AhsError, Opcode, decode_ahs, read_length
 
 
 def begin_command(connection: Connection, bhs: bytes, itt: int, edtl: int, cmd_sn: int, immediate_length: int) -> Task:
@@ -16,11 +17,11 @@ def begin_command(connection: Connection, bhs: bytes, itt: int, edtl: int, cmd_s
     flags = bhs[1]
     task.lun = bhs[8:16]
     task.edtl = edtl
-    task.read = bool(flags & Flag.READ)
-    task.write = bool(flags & Flag.WRITE)
+    task.read = bool(flags & READ)
+    task.write = bool(flags & WRITE)
     task.read_length = edtl if task.read and not task.write else 0
     task.out_total = immediate_length
-    if task.write and not flags & Flag.FINAL:
+    if task.write and not flags & FINAL:
         allowed = min(connection.limits.first_burst_length, edtl)
         task.unsolicited = Burst(NO_TAG, task.lun, immediate_length, allowed - immediate_length)
     connection.session.remember(task)

@@ -21,7 +21,7 @@ from iscsi_captures.rules import (
     response,
     text,
 )
-from iscsi_captures.rules.hot import FAST
+from iscsi_captures.rules.hot import FAST, is_plain
 from iscsi_captures.rules.model import Rule
 
 RULES: tuple[Rule, ...] = tuple(
@@ -46,4 +46,4 @@ def _file() -> dict[tuple[Side, int, Phase], tuple[Rule, ...]]:
 TABLE: Mapping[tuple[Side, int, Phase], tuple[Rule, ...]] = MappingProxyType(_file())
 """What is checked for a PDU, by its sender, its opcode and the phase of its connection."""
 
-__all__ = ["FAST", "RULES", "TABLE", "Rule"]
+__all__ = ["FAST", "RULES", "TABLE", "Rule", "is_plain"]

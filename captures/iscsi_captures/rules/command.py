@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
+from iscsi_captures.dialogue.bits import FINAL, READ, WRITE
 from iscsi_captures.dialogue.numbers import NUMBERED
 from iscsi_captures.dialogue.state import NO_LIMIT
 from iscsi_captures.dialogue.transfer import bidirectional_length
 from iscsi_captures.rules.model import Rules, Stain
-from iscsi_protocol.pdu import NO_TAG, Flag, Opcode
+from iscsi_protocol.pdu import NO_TAG, Opcode
 
 RULES = Rules((Phase.FULL,))
 _COMMAND = Opcode.SCSI_COMMAND
@@ -21,14 +22,14 @@ def _retry(sight: Sight) -> bool:
 @RULES("command.final-or-write", "R7143-11.3.1-01", _COMMAND, leans=False, stain=Stain.TASK)
 def final_or_write(sight: Sight) -> str | None:
     """A SCSI Command has F or W or both."""
-    return None if sight.bhs[1] & (Flag.FINAL | Flag.WRITE) else "neither F nor W is set"
+    return None if sight.bhs[1] & (FINAL | WRITE) else "neither F nor W is set"
 
 
 @RULES("command.no-direction", "R7143-11.3.1-03", _COMMAND, leans=False, stain=Stain.TASK)
 def no_direction(sight: Sight) -> str | None:
     """A SCSI Command that expects data to move has R or W."""
     length = sight.word(20)
-    if not length or sight.bhs[1] & (Flag.READ | Flag.WRITE):
+    if not length or sight.bhs[1] & (READ | WRITE):
         return None
     return f"neither R nor W is set with an expected length of {length}"
 
@@ -75,13 +76,13 @@ def immediate_data_beyond_length(sight: Sight) -> str | None:
 @RULES("command.data-without-write", "R7143-11.3.6-01", _COMMAND, leans=False, stain=Stain.TASK)
 def data_without_write(sight: Sight) -> str | None:
     """A data segment is immediate data, which only a write has."""
-    return f"{sight.length} bytes of data without W" if sight.length and not sight.bhs[1] & Flag.WRITE else None
+    return f"{sight.length} bytes of data without W" if sight.length and not sight.bhs[1] & WRITE else None
 
 
 @RULES("command.unsolicited-not-agreed", "R7143-4.2.5.2-05", _COMMAND, stain=Stain.TASK, from_start=True)
 def unsolicited_not_agreed(sight: Sight) -> str | None:
     """F is 0 only where InitialR2T=No lets unsolicited Data-Out follow."""
-    if sight.final or not sight.bhs[1] & Flag.WRITE or not sight.connection.limits.initial_r2t:
+    if sight.final or not sight.bhs[1] & WRITE or not sight.connection.limits.initial_r2t:
         return None
     return "F is 0 on a write with InitialR2T=Yes"
 
@@ -97,7 +98,7 @@ def final_with_all_data(sight: Sight) -> str | None:
 @RULES("command.bidirectional-without-length", "R7143-11.3.4-01", _COMMAND, leans=False, stain=Stain.TASK)
 def bidirectional_without_length(sight: Sight) -> str | None:
     """A bidirectional command carries its read length in an AHS."""
-    both = Flag.READ | Flag.WRITE
+    both = READ | WRITE
     if sight.bhs[1] & both != both or bidirectional_length(sight) != NO_LIMIT:
         return None
     return "R and W are set and no AHS gives the read length"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
+from iscsi_captures.dialogue.bits import ACKNOWLEDGE, STATUS
 from iscsi_captures.dialogue.state import NO_LIMIT
 from iscsi_captures.rules.model import Rules, Stain
-from iscsi_protocol.pdu import NO_TAG, Flag, Opcode
+from iscsi_protocol.pdu import NO_TAG, Opcode
 
 RULES = Rules((Phase.FULL,))
 _IN = Opcode.SCSI_DATA_IN
@@ -121,14 +122,14 @@ def whole_words(sight: Sight) -> str | None:
 @RULES("datain.status-without-final", "R7143-11.7.3-03", _IN, leans=False, stain=_TASK)
 def status_without_final(sight: Sight) -> str | None:
     """S=1 goes with F=1."""
-    return "S is set and F is not" if sight.bhs[1] & Flag.STATUS and not sight.final else None
+    return "S is set and F is not" if sight.bhs[1] & STATUS and not sight.final else None
 
 
 @RULES("datain.status-not-good", "R7143-11.7-03", _IN, leans=False, stain=_TASK)
 def status_not_good(sight: Sight) -> str | None:
     """Only a status without exception rides in a Data-In."""
     status = sight.bhs[3]
-    if not sight.bhs[1] & Flag.STATUS or status in GOOD_STATUSES:
+    if not sight.bhs[1] & STATUS or status in GOOD_STATUSES:
         return None
     return f"status {status:#04x} in a Data-In"
 
@@ -137,7 +138,7 @@ def status_not_good(sight: Sight) -> str | None:
 def status_of_bidirectional(sight: Sight) -> str | None:
     """The status of a bidirectional command goes in a SCSI Response."""
     task = sight.scsi
-    if task is None or not (task.read and task.write) or not sight.bhs[1] & Flag.STATUS:
+    if task is None or not (task.read and task.write) or not sight.bhs[1] & STATUS:
         return None
     return "S is set for a bidirectional command"
 
@@ -145,7 +146,7 @@ def status_of_bidirectional(sight: Sight) -> str | None:
 @RULES("datain.acknowledge-at-level-0", "R7143-11.7.2-03", _IN, from_start=True, stain=Stain.NOTHING)
 def acknowledge_at_level_0(sight: Sight) -> str | None:
     """The A bit is not used at ErrorRecoveryLevel 0."""
-    if not sight.bhs[1] & Flag.ACKNOWLEDGE or sight.connection.limits.error_recovery_level:
+    if not sight.bhs[1] & ACKNOWLEDGE or sight.connection.limits.error_recovery_level:
         return None
     return "A is set on a session of ErrorRecoveryLevel 0"
 
@@ -154,14 +155,10 @@ def acknowledge_at_level_0(sight: Sight) -> str | None:
 def acknowledge_too_often(sight: Sight) -> str | None:
     """The A bit comes at most once in MaxBurstLength bytes, or with the last data."""
     task, limits = sight.scsi, sight.connection.limits
-    if task is None or not sight.bhs[1] & Flag.ACKNOWLEDGE or task.snacked or task.acknowledge_bytes == NO_LIMIT:
+    if task is None or not sight.bhs[1] & ACKNOWLEDGE or task.snacked or task.acknowledge_bytes == NO_LIMIT:
         return None
     since = task.acknowledge_bytes + sight.length
-    if (
-        since >= limits.max_burst_length
-        or sight.bhs[1] & Flag.STATUS
-        or task.in_total + sight.length >= task.read_length
-    ):
+    if since >= limits.max_burst_length or sight.bhs[1] & STATUS or task.in_total + sight.length >= task.read_length:
         return None
     return f"A again after {since} bytes, MaxBurstLength is {limits.max_burst_length}"
 
@@ -169,7 +166,7 @@ def acknowledge_too_often(sight: Sight) -> str | None:
 @RULES("datain.acknowledge-without-tag", "R7143-11.7.4-03", _IN, leans=False, stain=Stain.NOTHING)
 def acknowledge_without_tag(sight: Sight) -> str | None:
     """A=1 comes with a valid Target Transfer Tag."""
-    if not sight.bhs[1] & Flag.ACKNOWLEDGE or sight.word(20) != NO_TAG:
+    if not sight.bhs[1] & ACKNOWLEDGE or sight.word(20) != NO_TAG:
         return None
     return "A is set and the Target Transfer Tag is 0xffffffff"
 
@@ -178,6 +175,6 @@ def acknowledge_without_tag(sight: Sight) -> str | None:
 def lun(sight: Sight) -> str | None:
     """With a Target Transfer Tag the LUN is that of the command."""
     task = sight.scsi
-    if task is None or sight.word(20) == NO_TAG or not sight.bhs[1] & Flag.ACKNOWLEDGE or sight.bhs[8:16] == task.lun:
+    if task is None or sight.word(20) == NO_TAG or not sight.bhs[1] & ACKNOWLEDGE or sight.bhs[8:16] == task.lun:
         return None
     return f"LUN {bytes(sight.bhs[8:16]).hex()} in a Data-In for LUN {task.lun.hex()}"

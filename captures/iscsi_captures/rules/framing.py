@@ -17,7 +17,8 @@ from iscsi_protocol.pdu.ahs import Ahs
 RULES = Rules(BOTH_PHASES)
 
 _IMMEDIATE_BIT = 0x40 << 376
-_RESERVED = {opcode: cls.RESERVED_MASK & ~_IMMEDIATE_BIT for opcode, cls in PDU_CLASSES.items()}
+RESERVED = {opcode: cls.RESERVED_MASK & ~_IMMEDIATE_BIT for opcode, cls in PDU_CLASSES.items()}
+"""Header bits that the format leaves undefined, by opcode, over the header as one number. The I bit is not among them."""
 _NO_IMMEDIATE = (*TARGET_OPCODES, Opcode.SCSI_DATA_OUT, Opcode.SNACK_REQUEST)
 _LEVEL_2 = {
     Opcode.SCSI_COMMAND: ("command priority", slice(2, 3), 0xF0),
@@ -29,7 +30,7 @@ _LEVEL_2 = {
 @RULES("framing.reserved-bits", "R7143-11-02", *ALL_OPCODES, leans=False, stain=Stain.NOTHING)
 def reserved_bits(sight: Sight) -> str | None:
     """Header bits that the format leaves undefined are sent as 0."""
-    extra = int.from_bytes(sight.bhs, "big") & _RESERVED[sight.opcode]
+    extra = int.from_bytes(sight.bhs, "big") & RESERVED[sight.opcode]
     if not extra:
         return None
     places = [index for index, byte in enumerate(extra.to_bytes(48, "big")) if byte]

@@ -43,7 +43,7 @@ class Rule:
     id: str
     clause: str
     level: Level
-    sides: Side
+    sides: int
     opcodes: frozenset[int]
     phases: frozenset[Phase]
     leans: bool
@@ -75,7 +75,7 @@ class Rules(list[Rule]):
         rule_id: str,
         clause: str,
         *opcodes: int,
-        sides: Side | None = None,
+        sides: int | None = None,
         level: Level = "MUST",
         phases: Iterable[Phase] | None = None,
         leans: bool = True,
@@ -89,7 +89,7 @@ class Rules(list[Rule]):
         Without `sides` they follow from the opcodes. Unless said, a MUST stains the connection, anything less nothing.
         """
         usual = Stain.CONNECTION if level == "MUST" else Stain.NOTHING
-        derived = Side.NONE
+        derived = 0
         for opcode in opcodes:
             derived |= Side.TARGET if opcode >= 0x20 else Side.INITIATOR
 

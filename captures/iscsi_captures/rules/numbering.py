@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
-from iscsi_captures.dialogue.numbers import NUMBERED, STATUS, is_resent
+from iscsi_captures.dialogue.bits import STATUS
+from iscsi_captures.dialogue.numbers import NUMBERED, STATUS_OPCODES, is_resent
 from iscsi_captures.rules.model import INITIATOR_OPCODES, TARGET_OPCODES, Rules, Stain
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import NO_TAG, Flag, Opcode
+from iscsi_protocol.pdu import NO_TAG, Opcode
 
 RULES = Rules((Phase.FULL,))
 _LOGIN = (Phase.LOGIN,)
@@ -110,7 +111,7 @@ def answer_before_acknowledgement(sight: Sight) -> str | None:
     task = sight.scsi
     if task is None or task.immediate or sight.session.recovering:
         return None
-    if sight.opcode == Opcode.SCSI_DATA_IN and not sight.bhs[1] & Flag.STATUS:
+    if sight.opcode == Opcode.SCSI_DATA_IN and not sight.bhs[1] & STATUS:
         return None
     known = sight.session.exp_cmd_sn
     acknowledged = sight.word(28)
@@ -139,11 +140,11 @@ def _stat_sn(sight: Sight) -> str | None:
     expected, number = sight.connection.stat_sn, sight.word(24)
     if expected is None or number == expected:
         return None
-    if sight.opcode == Opcode.SCSI_DATA_IN and not sight.bhs[1] & Flag.STATUS:
+    if sight.opcode == Opcode.SCSI_DATA_IN and not sight.bhs[1] & STATUS:
         return None
     if is_resent(sight.connection, number):
         return None
-    uses = sight.opcode in STATUS or sight.opcode == Opcode.SCSI_DATA_IN or sight.itt != NO_TAG
+    uses = sight.opcode in STATUS_OPCODES or sight.opcode == Opcode.SCSI_DATA_IN or sight.itt != NO_TAG
     return f"StatSN {number} where {expected} was next" + ("" if uses else ", though it is not used up")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight, Task
+from iscsi_captures.dialogue.bits import BIDI_UNDERFLOW, OVERFLOW, STATUS, UNDERFLOW
 from iscsi_captures.rules.model import Rules, Stain
-from iscsi_protocol.pdu import Flag, Opcode
+from iscsi_protocol.pdu import Opcode
 
 RULES = Rules((Phase.FULL,))
 _RESPONSE = Opcode.SCSI_RESPONSE
@@ -15,7 +16,7 @@ _CHECK_CONDITION = 2
 
 
 def _has_status(sight: Sight) -> bool:
-    return sight.opcode == _RESPONSE or bool(sight.bhs[1] & Flag.STATUS)
+    return sight.opcode == _RESPONSE or bool(sight.bhs[1] & STATUS)
 
 
 def _one_way(sight: Sight) -> Task | None:
@@ -81,7 +82,7 @@ def count_without_flag(sight: Sight) -> str | None:
 def overflow_before_end(sight: Sight) -> str | None:
     """An overflow is told only where all of the expected length has moved."""
     task = _one_way(sight)
-    if task is None or not sight.bhs[1] & Flag.OVERFLOW or not (task.read or task.write):
+    if task is None or not sight.bhs[1] & OVERFLOW or not (task.read or task.write):
         return None
     moved = _moved(sight, task)
     return f"overflow after {moved} of {task.edtl} bytes" if moved < task.edtl else None
@@ -90,7 +91,7 @@ def overflow_before_end(sight: Sight) -> str | None:
 @RULES("residual.overflow-count", "R7143-11.4.5.2-02", _RESPONSE, _IN, leans=False, stain=_TASK)
 def overflow_count(sight: Sight) -> str | None:
     """The residual of an overflow is what was presented over the expected length, so it is not 0."""
-    if not _has_status(sight) or sight.bhs[1] & 0x06 != Flag.OVERFLOW or sight.word(44):
+    if not _has_status(sight) or sight.bhs[1] & 0x06 != OVERFLOW or sight.word(44):
         return None
     return "O is set with a residual count of 0"
 
@@ -109,7 +110,7 @@ def underflow_missing(sight: Sight) -> str | None:
 def underflow_count(sight: Sight) -> str | None:
     """The residual of an underflow is the expected length less what was presented."""
     task = _one_way(sight)
-    if task is None or sight.bhs[1] & 0x06 != Flag.UNDERFLOW:
+    if task is None or sight.bhs[1] & 0x06 != UNDERFLOW:
         return None
     residual, moved = sight.word(44), _moved(sight, task)
     presented = task.edtl - residual
@@ -123,7 +124,7 @@ def underflow_count(sight: Sight) -> str | None:
 def bidirectional_count(sight: Sight) -> str | None:
     """The bidirectional read residual of an underflow is no more than the read length."""
     task, residual = sight.scsi, sight.word(40)
-    if task is None or sight.bhs[2] or not sight.bhs[1] & Flag.BIDI_UNDERFLOW or residual <= task.read_length:
+    if task is None or sight.bhs[2] or not sight.bhs[1] & BIDI_UNDERFLOW or residual <= task.read_length:
         return None
     return f"bidirectional read residual {residual} of {task.read_length} bytes"
 
