@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Literal
 
@@ -14,8 +15,9 @@ from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.probe import probe
 from iscsi_conformance.profile import Profile
 from iscsi_conformance.provocation import BundledOperator
+from iscsi_conformance.scene import OpenStage, Stage
 from iscsi_initiator.transport import TcpConnector
-from iscsi_protocol.fault import NamedFault
+from iscsi_protocol.fault import Fault, NamedFault, Side
 from iscsi_protocol.history import Endpoint
 from iscsi_target.config import TargetConfig, host_and_port
 from iscsi_target.engine import TargetEngine
@@ -76,6 +78,31 @@ async def _foreign(spec: EnvironmentSpec) -> AsyncIterator[Environment]:
     yield environment
 
 
+@asynccontextmanager
+async def tcp_stage(config: TargetConfig, faults: Sequence[Fault] = (), *, seed: int = 0) -> AsyncIterator[Stage]:
+    """The bundled target behind TCP portals on loopback, on the same event loop. Raises OSError when it cannot listen."""
+    with _engine(config, seed) as engine:
+        server = TargetServer(engine, faults=faults)
+        endpoints = await server.start(config.portals)
+        try:
+            yield Stage(connector=TcpConnector(), endpoints=endpoints, operator=BundledOperator(engine, server.driver))
+        finally:
+            await server.stop()
+
+
+@asynccontextmanager
+async def memory_stage(config: TargetConfig, faults: Sequence[Fault] = (), *, seed: int = 0) -> AsyncIterator[Stage]:
+    """The bundled target in memory."""
+    with _engine(config, seed) as engine:
+        portal = MemoryPortal(engine, config.portals, faults=faults)
+        yield Stage(
+            connector=MemoryConnector(portal),
+            endpoints=portal.endpoints,
+            operator=BundledOperator(engine, portal.driver),
+        )
+        portal.close()
+
+
 @contextmanager
 def _engine(config: TargetConfig, seed: int) -> Iterator[TargetEngine]:
     engine, devices = make_engine(config, random_bytes=seeded(seed + 1))
@@ -85,51 +112,43 @@ def _engine(config: TargetConfig, seed: int) -> Iterator[TargetEngine]:
         close_devices(devices)
 
 
+def _on(
+    stage: Stage, spec: EnvironmentSpec, open_stage: OpenStage, transport: str, fault: NamedFault | None = None
+) -> Environment:
+    return Environment(
+        profile=spec.profile,
+        connector=stage.connector,
+        endpoints=stage.endpoints,
+        transport=transport,
+        clock="virtual" if transport == "memory" else "real",
+        random_bytes=seeded(spec.seed),
+        operator=stage.operator,
+        open_stage=open_stage,
+        initiator_fault=fault,
+    )
+
+
 @asynccontextmanager
 async def _bundled(spec: EnvironmentSpec) -> AsyncIterator[Environment]:
-    """The bundled target behind TCP portals on loopback, on the same event loop."""
-    config = bundled_config()
-    with _engine(config, spec.seed) as engine:
-        server = TargetServer(engine)
-        endpoints = await server.start(config.portals)
-        environment = Environment(
-            profile=spec.profile,
-            connector=TcpConnector(),
-            endpoints=endpoints,
-            transport="tcp",
-            clock="real",
-            random_bytes=seeded(spec.seed),
-            operator=BundledOperator(engine, server.driver),
-        )
-        try:
-            await probe(environment)
-            yield environment
-        finally:
-            await server.stop()
-
-
-@asynccontextmanager
-async def _memory(spec: EnvironmentSpec, fault: NamedFault | None) -> AsyncIterator[Environment]:
-    """The bundled target in memory. The probe sees it whole; what a case sees has the fault."""
-    async with _memory_target(spec, None) as clean:
-        await probe(clean)
-    async with _memory_target(spec, fault) as environment:
-        environment.offers = clean.offers
+    """One bundled target for the target-role cases; each initiator-role case gets one of its own."""
+    open_stage = partial(tcp_stage, seed=spec.seed)
+    async with open_stage(bundled_config()) as stage:
+        environment = _on(stage, spec, open_stage, "tcp")
+        await probe(environment)
         yield environment
 
 
 @asynccontextmanager
-async def _memory_target(spec: EnvironmentSpec, fault: NamedFault | None) -> AsyncIterator[Environment]:
-    config = bundled_config(fault.policy if fault else None)
-    with _engine(config, spec.seed) as engine:
-        portal = MemoryPortal(engine, config.portals, faults=fault.faults if fault else ())
-        yield Environment(
-            profile=spec.profile,
-            connector=MemoryConnector(portal),
-            endpoints=portal.endpoints,
-            transport="memory",
-            clock="virtual",
-            random_bytes=seeded(spec.seed),
-            operator=BundledOperator(engine, portal.driver),
-        )
-        portal.close()
+async def _memory(spec: EnvironmentSpec, fault: NamedFault | None) -> AsyncIterator[Environment]:
+    """The bundled pair in memory. The probe sees the target whole; what a case sees has the fault."""
+    open_stage = partial(memory_stage, seed=spec.seed)
+    async with open_stage(bundled_config()) as stage:
+        clean = _on(stage, spec, open_stage, "memory")
+        await probe(clean)
+    of_target = fault if fault is not None and fault.side is Side.TARGET else None
+    of_initiator = fault if fault is not None and fault.side is Side.INITIATOR else None
+    config = bundled_config(of_target.policy if of_target else None)
+    async with open_stage(config, of_target.faults if of_target else ()) as stage:
+        environment = _on(stage, spec, open_stage, "memory", of_initiator)
+        environment.offers = clean.offers
+        yield environment

@@ -14,6 +14,7 @@ from iscsi_conformance.catalogue import Level, requirements
 from iscsi_conformance.peer import Environment, Peer
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Evidence, FindingRow
+from iscsi_conformance.scene import Scene
 from iscsi_conformance.verdict import Failed, Inconclusive, Outcome, PeerGone, Skipped, Unsupported, Verdict
 from iscsi_protocol.history import Record
 
@@ -48,33 +49,47 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
     judge = options.judge()
     recorder.listen(judge.record)
     peer = Peer(environment, recorder)
+    scene = _scene(case, environment, recorder)
     evidence = Evidence()
-    outcome = await _outcome(case, peer, options, evidence)
+    outcome = await _outcome(case, peer, scene, options, evidence)
+    if scene is not None:
+        evidence.events = scene.logged()
+        if outcome is None and evidence.events != list(case.events):
+            logged, due = ", ".join(evidence.events) or "nothing", ", ".join(case.events) or "nothing"
+            outcome = Failed(case.requirements[0], f"the initiator logged {logged}; {due} was due")
+        await scene.close()
     findings = judge.findings(case.role)
     evidence.findings = findings
     outcome = _with_findings(outcome, findings, evidence)
-    ending = peer.ending()
-    if peer.closed_by_peer() and case.role is Role.TARGET and not isinstance(outcome, PeerGone):
+    ending = peer.ending() if scene is None else scene.ending()
+    if peer.closed_by_peer() and not isinstance(outcome, PeerGone):
         dead = await _proof_of_life(environment)
         if dead is not None:
             if outcome is not None:
                 evidence.notes.append(f"before that: {outcome.reason}")
             outcome = dead
     evidence.gone = isinstance(outcome, PeerGone)
-    peer.close()
+    await peer.close()
     evidence.dialogue = recorder.dialogue()
     return _result(case, environment, outcome, evidence, ending, loop.time() - started)
 
 
-async def _outcome(case: Case, peer: Peer, options: Options, evidence: Evidence) -> Outcome | None:
+def _scene(case: Case, environment: Environment, recorder: Recorder) -> Scene | None:
+    """The stage of an initiator-role case, None for the other role."""
+    if case.role is not Role.INITIATOR or environment.open_stage is None:
+        return None
+    return Scene(environment.open_stage, recorder, environment.random_bytes, environment.initiator_fault)
+
+
+async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options, evidence: Evidence) -> Outcome | None:
     """How the case itself ended; None is a pass."""
     try:
-        if case.destructive and not options.destructive:
+        if case.destructive and not options.destructive and scene is None:
             raise Skipped("the case writes to the logical unit; --destructive allows it")
         for feature in case.needs:
             peer.require(feature)
         async with asyncio.timeout(case.time_limit):
-            await case.function(**await _arguments(case, peer))
+            await case.function(**await _arguments(case, peer, scene))
     except Failed as failed:
         evidence.failed.append(failed.clause)
         return failed
@@ -99,9 +114,12 @@ class _Defect(Outcome):
     verdict = Verdict.ERROR
 
 
-async def _arguments(case: Case, peer: Peer) -> dict[str, object]:
-    """What the case asks for by the names of its parameters: peer, wire (connected), session (logged in), disk (measured)."""
+async def _arguments(case: Case, peer: Peer, scene: Scene | None) -> dict[str, object]:
+    """What the case asks for by the names of its parameters: peer, wire (connected), session (logged in), disk (measured),
+    discovery; scene for the initiator role.
+    """
     makers: Mapping[str, Callable[[], object]] = {
+        "scene": lambda: scene,
         "peer": lambda: peer,
         "wire": peer.connect,
         "session": peer.login,
@@ -147,13 +165,13 @@ async def _proof_of_life(environment: Environment) -> Outcome | None:
         except Outcome as outcome:
             last = outcome
         else:
-            peer.close()
+            await peer.close()
             if login.status is not None:
                 return None
         if loop.time() >= deadline or attempt == LIFE_ATTEMPTS - 1:
             break
         await asyncio.sleep(min(1.0, max(0.0, deadline - loop.time())))
-    peer.close()
+    await peer.close()
     if isinstance(last, PeerGone):
         return last
     return Failed("R7143-7.1.4-01", f"no new login after the connection was closed: {last.reason}")

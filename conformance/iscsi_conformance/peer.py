@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.profile import ChapLogin, Profile
@@ -17,6 +17,10 @@ from iscsi_initiator.raw_login import Change, RawLogin
 from iscsi_initiator.transport import ConnectFailed, Connector, TappedConnector
 from iscsi_protocol.chap import ChapError, ChapInitiator, Credentials
 from iscsi_protocol.history import Endpoint
+
+if TYPE_CHECKING:
+    from iscsi_conformance.scene import OpenStage
+    from iscsi_protocol.fault import NamedFault
 
 TESTER_ISID = bytes.fromhex("800000000001")
 RandomBytes = Callable[[int], bytes]
@@ -60,7 +64,8 @@ class Environment:
     """Where a case runs.
 
     endpoints: the portals, the first one standard. transport: tcp or memory; clock: real or virtual. offers: filled by
-    the probe. connector: opens connections to the product. operator: see there.
+    the probe. connector: opens connections to the product. operator: see there. open_stage: brings up a bundled target for
+    an initiator-role case; initiator_fault: what the bundled initiator does wrong there.
     """
 
     profile: Profile
@@ -70,6 +75,8 @@ class Environment:
     clock: str
     random_bytes: RandomBytes
     operator: Operator | None = None
+    open_stage: OpenStage | None = None
+    initiator_fault: NamedFault | None = None
     offers: dict[Feature, Offer] = field(default_factory=dict)
 
     def offer(self, feature: Feature) -> Offer:
@@ -209,7 +216,7 @@ class Peer:
         """A discovery session."""
         return await self.login(keys, session_type="Discovery", clause=clause)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End every connection that is still open."""
         for wire in self.wires:
             wire.raw.close()

@@ -40,7 +40,7 @@ async def probe(environment: Environment) -> None:
     several = len(environment.endpoints) > 1
     offers[Feature.SECOND_PORTAL] = Offer(several, f"{len(environment.endpoints)} portals are known")
     await _sessions(peer, offers)
-    peer.close()
+    await peer.close()
 
 
 async def _sessions(peer: Peer, offers: dict[Feature, Offer]) -> None:

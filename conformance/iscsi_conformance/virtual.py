@@ -48,6 +48,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a virtual loop of its own. Raises what it raises, or DeadlockError."""
+    """Run a coroutine to its end on a virtual loop of its own. Raises what it raises, or DeadlockError.
+
+    An exception that a callback of the loop raised is raised here too, once the coroutine has ended: nothing goes unseen.
+    """
+    unseen: list[BaseException] = []
+
+    def keep(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        unseen.append(context.get("exception") or RuntimeError(context["message"]))
+
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+        runner.get_loop().set_exception_handler(keep)
+        result = runner.run(main)
+    if unseen:
+        raise unseen[0]
+    return result

@@ -1,0 +1,155 @@
+"""The initiator under test, on a stage: a bundled target that misbehaves as the case wants, and the history of what happened.
+
+The target's faults are the stimulus; what is judged is what the initiator sent, and for the bundled initiator what it
+logged. In a proof the initiator itself has a fault or a switch of its engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from iscsi_conformance.bundled import PLAIN, bundled_config
+from iscsi_conformance.peer import Operator, RandomBytes
+from iscsi_conformance.recorder import Recorder
+from iscsi_conformance.verdict import Failed
+from iscsi_initiator.client import Client, ClientError, SessionFailed
+from iscsi_initiator.policy import CONFORMING, Policy
+from iscsi_initiator.requests import Event, EventLogged
+from iscsi_initiator.settings import Settings
+from iscsi_initiator.transport import Connector
+from iscsi_protocol.fault import Fault, NamedFault
+from iscsi_protocol.history import Endpoint, PduRecord, TransportEvent, TransportRecord
+from iscsi_protocol.pdu import Pdu, RawPdu, decode
+from iscsi_protocol.stream import Direction
+from iscsi_target.config import TargetConfig
+
+P = TypeVar("P", bound=Pdu)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A bundled target that is up. connector: the way to it; endpoints: its portals; operator: see `peer.Operator`."""
+
+    connector: Connector
+    endpoints: Sequence[Endpoint]
+    operator: Operator
+
+
+OpenStage = Callable[[TargetConfig, Sequence[Fault]], AbstractAsyncContextManager[Stage]]
+
+
+class Scene:
+    """One case's stage and initiator.
+
+    open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one.
+    """
+
+    def __init__(
+        self, open_stage: OpenStage, recorder: Recorder, random_bytes: RandomBytes, fault: NamedFault | None = None
+    ) -> None:
+        self.recorder = recorder
+        self.random_bytes = random_bytes
+        self.events: list[EventLogged] = []
+        self.clients: list[Client] = []
+        self.stage: Stage | None = None
+        self._open_stage = open_stage
+        self._fault = fault
+        self._stack = AsyncExitStack()
+
+    async def target(
+        self, *stimulus: Fault, config: TargetConfig | None = None, policy: Mapping[str, object] | None = None
+    ) -> Stage:
+        """Bring up the target with these faults, on every connection afresh. At most one target in a case."""
+        made = config or bundled_config(policy)
+        self.stage = await self._stack.enter_async_context(self._open_stage(made, stimulus))
+        return self.stage
+
+    async def login(
+        self, *, target_name: str | None = PLAIN, settings: Settings | None = None, **options: Any
+    ) -> Client:
+        """Have the initiator log in; the target comes up clean if none is there. options: as `Client.connect`.
+
+        Raises SessionFailed when the initiator gave up.
+        """
+        stage = self.stage or await self.target()
+        client = await Client.connect(
+            stage.endpoints[0],
+            target_name=target_name,
+            settings=settings or Settings(),
+            connector=stage.connector,
+            policy=self._policy(),
+            tap=self.recorder.record,
+            faults=self._fault.faults if self._fault else (),
+            on_event=self._take,
+            **options,
+        )
+        self.clients.append(client)
+        return client
+
+    async def refused_login(self, clause: str, what: str, **options: Any) -> SessionFailed:
+        """Have the initiator log in where it has to give up. Raises Failed when it does not."""
+        try:
+            await self.login(**options)
+        except SessionFailed as failed:
+            return failed
+        raise Failed(clause, what)
+
+    async def attempt(self, doing: Awaitable[object]) -> ClientError | None:
+        """Do something that may fail, and give the error of the client that came of it."""
+        try:
+            await doing
+        except ClientError as error:
+            return error
+        return None
+
+    def sent(self, kind: type[P]) -> list[P]:
+        """What the initiator sent of this kind, in order."""
+        return [pdu for raw in self.raw(Direction.TO_TARGET) if isinstance(pdu := decode(raw), kind)]
+
+    def received(self, kind: type[P]) -> list[P]:
+        """What the initiator was sent of this kind, in order."""
+        return [pdu for raw in self.raw(Direction.TO_INITIATOR) if isinstance(pdu := decode(raw), kind)]
+
+    def raw(self, direction: Direction) -> list[RawPdu]:
+        """All PDUs that went this way, in order, over all connections."""
+        records = (record for record in self.recorder.records if isinstance(record, PduRecord))
+        return [record.raw for record in records if record.direction is direction]
+
+    def transport(self, event: TransportEvent) -> list[TransportRecord]:
+        """What happened of this below iSCSI."""
+        records = (record for record in self.recorder.records if isinstance(record, TransportRecord))
+        return [record for record in records if record.event is event]
+
+    def logged(self) -> list[str]:
+        """The events that the initiator logged, in order, as "iScsiPrt:22"."""
+        return [f"{event.source}:{event.id}" for event in self.events]
+
+    async def settle(self, seconds: float = 0.2) -> None:
+        """Let the dialogue go on for so long, on the run's own clock."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.call_later(seconds, ended.set_result, None)
+        await ended
+
+    async def close(self) -> None:
+        """End every session and the target."""
+        for client in self.clients:
+            client.abort()
+        await self._stack.aclose()
+
+    def ending(self) -> str:
+        """How the latest connection ended, as the history has it."""
+        records = [record for record in self.recorder.records if isinstance(record, TransportRecord)]
+        return records[-1].event.value if records else "never connected"
+
+    def _policy(self) -> Policy:
+        switches: dict[str, Any] = dict(self._fault.policy) if self._fault else {}
+        return replace(CONFORMING, **switches)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, EventLogged):
+            self.events.append(event)
