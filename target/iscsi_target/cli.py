@@ -167,7 +167,7 @@ def _with_options(
     values: dict[str, Any] = {field: getattr(node, field) for field in node.__struct_fields__}
     values["luns"] = {**node.luns, **dict(_lun(text) for text in luns)}
     if chap_file is not None:
-        values["chap"] = _chap(chap_file)
+        values["chap"] = read_chap_file(chap_file)
     return msgspec.structs.replace(config, targets=[_struct(TargetNode, **values)])
 
 
@@ -197,7 +197,7 @@ def _lun(text: str) -> tuple[int, LunConfig]:
     return number, _struct(LunConfig, **{**values, **changes})
 
 
-def _chap(path: Path) -> ChapConfig:
+def read_chap_file(path: Path) -> ChapConfig:
     """Users from a file: `user secret` a line, `mutual name secret` for the target's own; # begins a comment."""
     users: dict[str, str] = {}
     mutual = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from iscsi_protocol.fault import Fault
@@ -37,7 +36,7 @@ class MemoryPortal:
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self.engine = engine
-        self.driver = Driver(engine, asyncio.get_running_loop(), tap=tap, faults=faults, on_event=on_event)
+        self.driver = Driver(engine, tap=tap, faults=faults, on_event=on_event)
         self.endpoints: list[Endpoint] = []
         for place, portal in enumerate(portals):
             host, port = host_and_port(portal.address)

@@ -72,7 +72,6 @@ class TargetServer:
         self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="lun")
         self._driver = Driver(
             self.engine,
-            loop,
             tap=self._tap,
             faults=self._faults,
             on_event=self._on_event,

@@ -54,7 +54,7 @@ class Line:
 
 
 class Driver:
-    """Runs an engine on an event loop.
+    """Runs an engine on the event loop that runs when it is made.
 
     tap: takes the records of all connections. faults: every connection gets them afresh. on_event: takes the engine's
     events. executor: does slow work; None does it in line.
@@ -63,7 +63,6 @@ class Driver:
     def __init__(
         self,
         engine: TargetEngine,
-        loop: asyncio.AbstractEventLoop,
         *,
         tap: Tap | None = None,
         faults: Sequence[Fault] = (),
@@ -71,7 +70,7 @@ class Driver:
         executor: Executor | None = None,
     ) -> None:
         self.engine = engine
-        self.loop = loop
+        self.loop = asyncio.get_running_loop()
         self.lines: dict[int, Line] = {}
         self._tap = tap
         self._faults = tuple(faults)

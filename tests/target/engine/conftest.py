@@ -11,11 +11,15 @@ from iscsi_protocol.framing import Framer
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import (
     NO_TAG,
+    R2T,
+    DataIn,
     DataOut,
     LoginRequest,
     LoginResponse,
     LogoutRequest,
+    NopIn,
     NopOut,
+    Pdu,
     RawPdu,
     ScsiCommand,
     Stage,
@@ -102,7 +106,7 @@ class Host:
         )
         self.framer = Framer()
         self.digests = (False, False)
-        self.inbox = deque()
+        self.inbox: deque[Pdu] = deque()
         self.cmd_sn = 100
         self.exp_stat_sn = 0
         self.itt = 0
@@ -125,8 +129,8 @@ class Host:
             assert not raw.data_digest_error
             pdu = decode(raw.kept())
             stat_sn = getattr(pdu, "stat_sn", None)
-            consumes = type(pdu).__name__ not in ("R2T",) and not (type(pdu).__name__ == "NopIn" and pdu.itt == NO_TAG)
-            if type(pdu).__name__ == "DataIn":
+            consumes = not isinstance(pdu, R2T) and not (isinstance(pdu, NopIn) and pdu.itt == NO_TAG)
+            if isinstance(pdu, DataIn):
                 consumes = pdu.status_present
             if consumes and stat_sn is not None and getattr(pdu, "status_class", 0) == 0:
                 self.exp_stat_sn = (stat_sn + 1) & 0xFFFFFFFF
@@ -165,7 +169,8 @@ class Host:
 
     def login_request(self, pairs=(), **fields):
         values = {
-            "isid": self.isid, "itt": 7, "cid": self.cid, "tsih": self.tsih, "cmd_sn": self.cmd_sn, "exp_stat_sn": self.exp_stat_sn,
+            "isid": self.isid, "itt": 7, "cid": self.cid, "tsih": self.tsih, "cmd_sn": self.cmd_sn,
+            "exp_stat_sn": self.exp_stat_sn,
             "transit": True, "csg": Stage.OPERATIONAL, "nsg": Stage.FULL_FEATURE,
         }  # fmt: skip
         values.update(fields)

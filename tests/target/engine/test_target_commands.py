@@ -20,7 +20,7 @@ from iscsi_protocol.pdu import (
     extended_cdb,
 )
 from iscsi_target.completion import Completion
-from iscsi_target.config import Limits
+from iscsi_target.config import Limits, Size
 from iscsi_target.events import Violation
 from iscsi_target.policy import Policy
 
@@ -314,7 +314,7 @@ def test_ahs_where_there_is_none(bench):
 
 
 def test_full_outbox_holds_commands_back(make_bench):
-    bench = make_bench(limits=Limits(send_buffer=4096))
+    bench = make_bench(limits=Limits(send_buffer=Size(4096)))
     host = bench.session()
     pdus = [host.read(blocks=8) for _ in range(5)]
     engine = bench.engine

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsi_protocol.pdu import NO_TAG, R2T, RawPdu, Reject, ScsiResponse, encode
-from iscsi_target.config import Limits, Timers
+from iscsi_target.config import Limits, Size, Timers
 from iscsi_target.policy import Policy
 
 CRC, UNEXPECTED, AMOUNT = b"\x47\x05", b"\x0c\x0c", b"\x0c\x0d"
@@ -160,7 +160,9 @@ def test_unsolicited_data_that_was_not_announced(bench):
 
 @pytest.mark.parametrize("ignored", [False, True])
 def test_unsolicited_burst_too_short(make_bench, ignored):
-    host = make_bench(policy=Policy(ignore_data_amount=ignored)).session(("InitialR2T", "No"), ("FirstBurstLength", "1024"))
+    host = make_bench(policy=Policy(ignore_data_amount=ignored)).session(
+        ("InitialR2T", "No"), ("FirstBurstLength", "1024")
+    )
     command = host.write(blocks=4, final=False)
     host.send(command)
     answer = host.ask(host.data_out(command, bytes(512), offset=0))
@@ -252,7 +254,7 @@ def test_data_for_a_finished_command(bench):
 
 
 def test_no_room_for_the_data_now(make_bench):
-    bench = make_bench(limits=Limits(data_out_bytes=1024))
+    bench = make_bench(limits=Limits(data_out_bytes=Size(1024)))
     host = bench.session()
     r2t = solicited(host)
     assert host.ask(host.write(blocks=1), ScsiResponse).status == 0x28
@@ -261,7 +263,7 @@ def test_no_room_for_the_data_now(make_bench):
 
 
 def test_no_room_for_the_data_ever(make_bench):
-    host = make_bench(limits=Limits(data_out_bytes=1024)).session()
+    host = make_bench(limits=Limits(data_out_bytes=Size(1024))).session()
     response = host.ask(host.write(blocks=3), ScsiResponse)
     assert (response.status, bytes(response.data[14:16])) == (2, b"\x55\x03")
 

@@ -67,7 +67,9 @@ def test_request_in_pieces_is_answered_empty_until_complete(bench):
     for piece in (whole[:10], whole[10:50]):
         response = host.ask(type(first)(**{**_fields(first), "data": piece}))
         assert (response.data, response.transit, response.status) == (b"", False, 0)
-    last = host.ask(type(first)(**{**_fields(first), "data": whole[50:], "continued": False, "transit": True, "nsg": 3}))
+    last = host.ask(
+        type(first)(**{**_fields(first), "data": whole[50:], "continued": False, "transit": True, "nsg": 3})
+    )
     assert last.transit
     assert texts(last)["TargetPortalGroupTag"] == "1"
 

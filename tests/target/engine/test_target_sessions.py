@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from iscsi_protocol.pdu import NO_TAG, R2T, DataIn, Reject, ScsiResponse
 from iscsi_target.config import PortalConfig
@@ -208,7 +212,7 @@ def test_switch_survives_format_errors(make_bench, itt):
 class Table(RuleBasedStateMachine):
     """Logins of two initiator ports against a dictionary that knows who has a session."""
 
-    make = None
+    make: Callable[..., Any]
 
     def __init__(self):
         super().__init__()
@@ -266,7 +270,4 @@ class Table(RuleBasedStateMachine):
 
 def test_table_and_model_agree(make_bench):
     machine = type("BoundTable", (Table,), {"make": staticmethod(make_bench)})
-    from hypothesis import settings
-    from hypothesis.stateful import run_state_machine_as_test
-
     run_state_machine_as_test(machine, settings=settings(stateful_step_count=15))
