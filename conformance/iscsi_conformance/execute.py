@@ -11,6 +11,7 @@ from typing import Protocol
 
 from iscsi_conformance.case import Case, Role
 from iscsi_conformance.catalogue import Level, requirements
+from iscsi_conformance.clock import passed
 from iscsi_conformance.peer import Environment, Peer
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Evidence, FindingRow
@@ -170,11 +171,11 @@ async def _proof_of_life(environment: Environment) -> Outcome | None:
                 return None
         if loop.time() >= deadline or attempt == LIFE_ATTEMPTS - 1:
             break
-        await asyncio.sleep(min(1.0, max(0.0, deadline - loop.time())))
+        await passed(min(1.0, max(0.0, deadline - loop.time())))
     await peer.close()
     if isinstance(last, PeerGone):
         return last
-    return Failed("R7143-7.1.4-01", f"no new login after the connection was closed: {last.reason}")
+    return Failed("R7143-4.2.1-01", f"no new login after the connection was closed: {last.reason}")
 
 
 def _result(

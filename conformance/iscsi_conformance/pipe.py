@@ -5,10 +5,10 @@ It can also refuse, swallow and cut connections, so that tests with virtual time
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from enum import Enum
 
+from iscsi_conformance.clock import passed
 from iscsi_initiator.transport import ConnectFailed, Receiver
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.pdu import Buffer
@@ -37,7 +37,7 @@ class MemoryConnector:
     async def connect(self, endpoint: Endpoint, receiver: Receiver) -> MemoryTransport:
         """See `Connector`. Raises ConnectFailed for a portal that is not there, and as `road` says."""
         if self.road is Road.BLACKHOLE:
-            await asyncio.sleep(CONNECT_TIME)
+            await passed(CONNECT_TIME)
             raise ConnectFailed(TransportEvent.TIMED_OUT, endpoint)
         if self.road is Road.REFUSED or endpoint not in self.portal.endpoints:
             raise ConnectFailed(TransportEvent.REFUSED, endpoint)

@@ -6,13 +6,13 @@ logged. In a proof the initiator itself has a fault or a switch of its engine.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from iscsi_conformance.bundled import PLAIN, bundled_config
+from iscsi_conformance.clock import passed
 from iscsi_conformance.peer import Operator, RandomBytes
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.verdict import Failed
@@ -130,10 +130,7 @@ class Scene:
 
     async def settle(self, seconds: float = 0.2) -> None:
         """Let the dialogue go on for so long, on the run's own clock."""
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        loop.call_later(seconds, ended.set_result, None)
-        await ended
+        await passed(seconds)
 
     async def close(self) -> None:
         """End every session and the target."""

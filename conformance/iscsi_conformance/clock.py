@@ -1,0 +1,16 @@
+"""Letting time pass on whatever clock the event loop has, real or virtual."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+async def passed(seconds: float) -> None:
+    """Return once so many seconds have passed on the loop's clock."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    timer = loop.call_later(seconds, ended.set_result, None)
+    try:
+        await ended
+    finally:
+        timer.cancel()
