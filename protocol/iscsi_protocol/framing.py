@@ -10,6 +10,7 @@ full feature phase may come in one segment.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from iscsi_protocol.digest import digest_bytes
@@ -20,10 +21,13 @@ NO_LIMIT = 0xFFFFFF
 """The largest DataSegmentLength that a header can claim."""
 
 _DIGEST = 4
+_LENGTHS = struct.Struct(">4xI")
 
 
 class FramingError(Exception):
-    """The stream cannot be cut any further on its own. `raw` is the PDU as far as it is known; `skip()` trusts its length."""
+    """The stream cannot be cut any further on its own. `raw` is the PDU as far as it is known; `skip()` trusts its length,
+    and so does `forgive()`.
+    """
 
     def __init__(self, raw: RawPdu, message: str) -> None:
         super().__init__(message)
@@ -55,27 +59,50 @@ class Framer:
         self.header_digest = header_digest
         self.data_digest = data_digest
         self.max_data_segment_length = max_data_segment_length
+        # Bytes fed and not used: the view from _position on, whose bytes are the caller's unless _owned.
         self._view = memoryview(b"")
         self._position = 0
+        self._owned = True
+        # A PDU that arrives in pieces: its first _filled bytes, and its whole length once that is known.
         self._partial = bytearray()
         self._filled = 0
-        self._wanted = 0
-        self._to_skip = 0
+        self._whole = 0
+        # What became of a PDU that raised: its length while it does, the bytes of it still to drop, or that it is taken.
         self._stuck = 0
+        self._to_skip = 0
+        self._forgiven = False
+
+    def __getstate__(self) -> dict[str, object]:
+        """For copies of an engine in mid-stream: what is left of the view, owned."""
+        return {**self.__dict__, "_view": bytes(self._view[self._position :]), "_position": 0, "_owned": True}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """The counterpart."""
+        self.__dict__.update(state)
+        self._view = memoryview(bytes(self._view))
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy needs: bytes of its own in place of the view."""
+        return {**self.__dict__, "_view": bytes(self._view)}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._view = memoryview(bytes(self._view))
 
     def receive(self, data: Buffer) -> None:
         """Take the next bytes of the stream. Whatever was left of the bytes before is kept first."""
-        if self._position < len(self._view):
-            rest = bytes(self._view[self._position :])
-            self._view = memoryview(rest + bytes(data))
+        if self._position == len(self._view):
+            self._view, self._position, self._owned = memoryview(data), 0, isinstance(data, bytes)
+        elif len(data):
+            joined = b"".join((self._view[self._position :], data))
+            self._view, self._position, self._owned = memoryview(joined), 0, True
         else:
-            self._view = memoryview(data)
-        self._position = 0
+            self.keep()
 
     def keep(self) -> None:
         """Own what is left, so that the caller may use its receive buffer again before all PDUs are taken."""
-        self._view = memoryview(bytes(self._view[self._position :]))
-        self._position = 0
+        if not self._owned:
+            self._view, self._position, self._owned = memoryview(bytes(self._view[self._position :])), 0, True
 
     @property
     def pending(self) -> int:
@@ -84,7 +111,7 @@ class Framer:
 
     def remainder(self) -> bytes:
         """Those bytes, for evidence of a stream that ended within a PDU."""
-        return bytes(self._partial[: self._filled]) + bytes(self._view[self._position :])
+        return b"".join((memoryview(self._partial)[: self._filled], self._view[self._position :]))
 
     def __iter__(self) -> Iterator[RawPdu]:
         """All PDUs that can be taken now. Raises FramingError."""
@@ -95,119 +122,113 @@ class Framer:
         """The next PDU, or None when more bytes are needed.
 
         A wrong data digest is a mark on the PDU. Raises HeaderDigestError or OversizedDataSegment, and then again at
-        every call until `skip()`.
+        every call until `skip()` or `forgive()`.
         """
         if self._to_skip:
             self._discard()
         if self._filled:
             return self._next_gathered()
-        available = len(self._view) - self._position
-        if available >= BHS_LENGTH and available >= self._header_length(self._view, self._position):
-            if self.header_digest:
-                self._check_header(self._view, self._position)
-            length = self._length(self._view, self._position)
-            if available >= length:
-                raw = self._cut(self._view, self._position)
-                self._position += length
-                return raw
-            self._wanted = length
-        elif available == 0:
+        view, start = self._view, self._position
+        available = len(view) - start
+        if not available:
             return None
-        else:
-            self._wanted = 0
-        self._gather()
-        return None
+        length = 0
+        if available >= BHS_LENGTH and (not self.header_digest or available >= self._header_length(view, start)):
+            length = self._measure(view, start)
+            if length <= available:
+                self._position = start + length
+                return self._cut(view, start)
+        self._whole = length
+        self._partial = bytearray(max(length, BHS_LENGTH))
+        self._fill(min(available, len(self._partial)))
+        return self._next_gathered()
 
     def skip(self) -> None:
         """Trust the length of the PDU that raised, and drop it as its bytes come."""
-        self._to_skip, self._stuck = self._stuck, 0
+        self._to_skip += self._stuck
+        self._stuck = 0
         if self._filled:
-            done = min(self._filled, self._to_skip)
-            self._to_skip -= done
-            rest = bytes(self._partial[done : self._filled]) + bytes(self._view[self._position :])
-            self._view, self._position = memoryview(rest), 0
-            self._partial, self._filled, self._wanted = bytearray(), 0, 0
+            self._view, self._position, self._owned = memoryview(self.remainder()), 0, True
+            self._partial, self._filled, self._whole = bytearray(), 0, 0
         self._discard()
+
+    def forgive(self) -> None:
+        """Trust the length of the PDU that raised, and take it all the same; a wrong header digest is a mark on it then."""
+        self._forgiven = bool(self._stuck)
+        self._stuck = 0
 
     def _discard(self) -> None:
         done = min(self._to_skip, len(self._view) - self._position)
         self._position += done
         self._to_skip -= done
 
-    def _gather(self) -> None:
-        """Move what is left of the view into the partial buffer, sized for the whole PDU where that is known."""
-        rest = self._view[self._position :]
-        self._partial = bytearray(max(self._wanted, BHS_LENGTH))
-        self._partial[: len(rest)] = rest
-        self._filled = len(rest)
-        self._position = len(self._view)
-
     def _fill(self, size: int) -> bool:
         """Bring the partial buffer to `size` bytes if the view has them."""
         if len(self._partial) < size:
-            self._partial.extend(bytes(size - len(self._partial)))
-        take = min(size - self._filled, len(self._view) - self._position)
-        if take > 0:
-            self._partial[self._filled : self._filled + take] = self._view[self._position : self._position + take]
-            self._filled += take
-            self._position += take
+            grown = bytearray(size)
+            grown[: self._filled] = memoryview(self._partial)[: self._filled]
+            self._partial = grown
+        start, end = self._position, min(self._position + size - self._filled, len(self._view))
+        if start < end:
+            # Through a view, since a bytearray makes itself a copy of what is assigned to its slices.
+            memoryview(self._partial)[self._filled : self._filled + end - start] = self._view[start:end]
+            self._filled += end - start
+            self._position = end
         return self._filled >= size
 
     def _next_gathered(self) -> RawPdu | None:
-        if not self._fill(BHS_LENGTH):
-            return None
-        if not self._wanted:
-            if not self._fill(self._header_length(self._partial, 0)):
+        if not self._whole:
+            if not self._fill(BHS_LENGTH):
                 return None
-            if self.header_digest:
-                self._check_header(memoryview(self._partial), 0)
-            self._wanted = self._length(self._partial, 0)
-        if not self._fill(self._wanted):
+            if self.header_digest and not self._fill(self._header_length(self._partial, 0)):
+                return None
+            self._whole = self._measure(memoryview(self._partial), 0)
+        if not self._fill(self._whole):
             return None
         raw = self._cut(memoryview(self._partial), 0)
-        self._partial, self._filled, self._wanted = bytearray(), 0, 0
+        self._partial, self._filled, self._whole = bytearray(), 0, 0
         return raw
 
-    def _header_length(self, buffer: Buffer, start: int) -> int:
-        """What has to be there before the header is believed: with header digests, the AHS and the digest too."""
-        return BHS_LENGTH + buffer[start + 4] * 4 + _DIGEST if self.header_digest else BHS_LENGTH
+    @staticmethod
+    def _header_length(buffer: Buffer, start: int) -> int:
+        """With header digests: what has to be there before the header is believed, the AHS and the digest included."""
+        return BHS_LENGTH + buffer[start + 4] * 4 + _DIGEST
 
-    def _check_header(self, view: memoryview, start: int) -> None:
-        """Judge the header digest before the lengths in the header are used. Raises HeaderDigestError."""
-        end = start + self._header_length(view, start)
-        if digest_bytes(view[start : end - _DIGEST]) == view[end - _DIGEST : end]:
-            return
-        self._stuck = self._whole_length(view, start)
-        raw = RawPdu(
-            bytes(view[start : start + BHS_LENGTH]),
-            ahs=bytes(view[start + BHS_LENGTH : end - _DIGEST]),
-            header_digest=bytes(view[end - _DIGEST : end]),
-            header_digest_error=True,
-        )
-        raise HeaderDigestError(raw, "header digest error")
-
-    def _whole_length(self, buffer: Buffer, start: int) -> int:
-        word = int.from_bytes(buffer[start + 4 : start + 8], "big")
-        segment = word & 0xFFFFFF
-        length = BHS_LENGTH + (word >> 24) * 4 + (_DIGEST if self.header_digest else 0)
-        if segment:
-            length += (segment + 3 & ~3) + (_DIGEST if self.data_digest else 0)
-        return length
-
-    def _length(self, buffer: Buffer, start: int) -> int:
-        """Whole length of the PDU whose BHS starts there. Raises OversizedDataSegment."""
-        length = self._whole_length(buffer, start)
-        segment = int.from_bytes(buffer[start + 5 : start + 8], "big")
+    def _measure(self, view: memoryview, start: int) -> int:
+        """Whole length of the PDU whose header starts there, judged before its lengths are used. Raises FramingError."""
+        lengths: int = _LENGTHS.unpack_from(view, start)[0]
+        segment = lengths & 0xFFFFFF
+        digest_at = start + BHS_LENGTH + (lengths >> 24) * 4
+        length = digest_at - start + (segment + 3 & ~3)
+        if self.header_digest:
+            length += _DIGEST
+        if segment and self.data_digest:
+            length += _DIGEST
+        if self._forgiven:
+            return length
+        if self.header_digest and not self._header_is_right(view, start, digest_at):
+            self._stuck = length
+            raw = RawPdu(
+                bytes(view[start : start + BHS_LENGTH]),
+                ahs=bytes(view[start + BHS_LENGTH : digest_at]),
+                header_digest=bytes(view[digest_at : digest_at + _DIGEST]),
+                header_digest_error=True,
+            )
+            raise HeaderDigestError(raw, "header digest error")
         if segment > self.max_data_segment_length:
             self._stuck = length
-            raw = RawPdu(bytes(buffer[start : start + BHS_LENGTH]))
+            raw = RawPdu(bytes(view[start : start + BHS_LENGTH]))
             raise OversizedDataSegment(
                 raw, f"data segment of {segment} bytes, the limit is {self.max_data_segment_length}"
             )
         return length
 
+    @staticmethod
+    def _header_is_right(view: memoryview, start: int, digest_at: int) -> bool:
+        return digest_bytes(view[start:digest_at]) == view[digest_at : digest_at + _DIGEST]
+
     def _cut(self, view: memoryview, start: int) -> RawPdu:
-        """The PDU that starts there, whole, whose header was checked before."""
+        """The PDU that starts there, whole, whose header was judged before."""
         bhs = bytes(view[start : start + BHS_LENGTH])
         raw = RawPdu(bhs)
         position = start + BHS_LENGTH
@@ -216,7 +237,9 @@ class Framer:
             position += bhs[4] * 4
         if self.header_digest:
             raw.header_digest = view[position : position + _DIGEST]
+            raw.header_digest_error = self._forgiven and not self._header_is_right(view, start, position)
             position += _DIGEST
+        self._forgiven = False
         segment = (bhs[5] << 16) | (bhs[6] << 8) | bhs[7]
         if segment:
             end = position + segment

@@ -2,7 +2,7 @@
 
 An onlooker has only the bytes. It learns from the login itself which digests the full feature phase will use (13.1): the
 second value seen of HeaderDigest and of DataDigest is the answer, and it counts from the first PDU behind the final Login
-Response on. The recorder, the fault injector and the relay all look through this one pair.
+Response on.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from iscsi_protocol.framing import NO_LIMIT, Framer, FramingError, HeaderDigestError
-from iscsi_protocol.pdu.codes import Opcode, Stage
+from iscsi_protocol.framing import Framer, HeaderDigestError
+from iscsi_protocol.pdu.codes import Flag, Opcode, Stage
 from iscsi_protocol.pdu.raw import Buffer, RawPdu
 
 
@@ -37,83 +37,95 @@ class Undecodable:
 
 
 _DIGEST_KEYS = (b"HeaderDigest", b"DataDigest")
+_TEXT_LIMIT = 1 << 16
+
+
+class LoginWatch:
+    """What the PDUs of a connection tell about its login: where it stands, and the digests that are in force.
+
+    stage: CSG of the latest login PDU, 3 once the final Login Response was seen.
+    """
+
+    def __init__(self) -> None:
+        self.stage: int = Stage.SECURITY
+        self.full_feature = False
+        self.header_digest = False
+        self.data_digest = False
+        self._text = (bytearray(), bytearray())
+        self._values: dict[bytes, list[bytes]] = {key: [] for key in _DIGEST_KEYS}
+
+    def watch(self, direction: Direction, raw: RawPdu) -> None:
+        """Take notice of the next PDU. Behind the login nothing changes any more."""
+        opcode, flags = raw.opcode, raw.bhs[1]
+        if self.full_feature or opcode not in (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE):
+            return
+        self.stage = flags >> 2 & 3
+        text = self._text[direction]
+        if len(text) + len(raw.data) <= _TEXT_LIMIT:
+            text += raw.data
+        if not flags & Flag.CONTINUE:
+            self._read(bytes(text))
+            text.clear()
+        final = opcode == Opcode.LOGIN_RESPONSE and flags & Flag.TRANSIT and flags & 3 == Stage.FULL_FEATURE
+        if final and raw.bhs[36] == 0:
+            self.full_feature = True
+            self.stage = Stage.FULL_FEATURE
+            self.header_digest, self.data_digest = (self._values[key][1:] == [b"CRC32C"] for key in _DIGEST_KEYS)
+
+    def _read(self, text: bytes) -> None:
+        for pair in text.split(b"\0"):
+            key, _, value = pair.partition(b"=")
+            values = self._values.get(key)
+            if values is not None and len(values) < 2:
+                values.append(value)
 
 
 class StreamPair:
     """The two framers of a connection, with digests switched as the login agreed."""
 
     def __init__(self) -> None:
-        self.framers = (Framer(max_data_segment_length=NO_LIMIT), Framer(max_data_segment_length=NO_LIMIT))
-        self.full_feature = False
-        self.stage: int = Stage.SECURITY
-        self._login_text = (bytearray(), bytearray())
-        self._values: dict[bytes, list[bytes]] = {key: [] for key in _DIGEST_KEYS}
-        self._lost = [False, False]
-
-    @property
-    def header_digest(self) -> bool:
-        """Whether PDUs carry header digests now."""
-        return self.framers[0].header_digest
-
-    @property
-    def data_digest(self) -> bool:
-        """Whether PDUs with data carry data digests now."""
-        return self.framers[0].data_digest
+        self.framers = (Framer(), Framer())
+        self.login = LoginWatch()
+        # Length of a header with a wrong digest that was handed out, and whose data is awaited.
+        self._told = [0, 0]
 
     def receive(self, direction: Direction, data: Buffer) -> Iterator[RawPdu | Undecodable]:
-        """The PDUs that these bytes complete. After a header digest error the length in the header is trusted, since an
-        onlooker has no better guess; the PDU is yielded with its mark and without its data.
+        """The PDUs that these bytes complete.
+
+        A PDU whose header digest is wrong comes at once, marked and without its data. Its length is trusted all the same,
+        since an onlooker has no better guess, and what it covers follows as undecodable.
         """
         framer = self.framers[direction]
-        if self._lost[direction]:
-            yield Undecodable(bytes(data), "framing was lost before")
-            return
         framer.receive(data)
         while True:
             try:
                 raw = framer.next_pdu()
             except HeaderDigestError as error:
+                framer.forgive()
+                self._told[direction] = len(error.raw.to_bytes())
                 yield error.raw
-                framer.skip()
                 continue
-            except FramingError as error:
-                self._lost[direction] = True
-                yield Undecodable(framer.remainder(), str(error))
-                return
             if raw is None:
                 return
-            if not self.full_feature:
-                self._watch_login(direction, raw)
+            if raw.header_digest_error:
+                self._told[direction] = 0
+                if raw.data:
+                    rest = b"".join((raw.data, raw.padding, raw.data_digest))
+                    yield Undecodable(rest, "the data of a header whose digest is wrong")
+                continue
+            if not self.login.full_feature:
+                self._watch(direction, raw)
             yield raw
 
     def finish(self) -> Iterator[tuple[Direction, Undecodable]]:
         """What was left over in both directions when the connection ended."""
         for direction in Direction:
-            rest = self.framers[direction].remainder()
+            rest = self.framers[direction].remainder()[self._told[direction] :]
             if rest:
                 yield direction, Undecodable(rest, "the stream ended within a PDU")
 
-    def _watch_login(self, direction: Direction, raw: RawPdu) -> None:
-        opcode, flags = raw.opcode, raw.bhs[1]
-        if opcode not in (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE):
-            return
-        self.stage = flags >> 2 & 3
-        text = self._login_text[direction]
-        text += raw.data
-        if not flags & 0x40:
-            for pair in bytes(text).split(b"\0"):
-                key, _, value = pair.partition(b"=")
-                if key in self._values:
-                    self._values[key].append(value)
-            text.clear()
-        final = opcode == Opcode.LOGIN_RESPONSE and flags & 0x80 and flags & 3 == Stage.FULL_FEATURE
-        if final and raw.bhs[36] == 0:
-            self.full_feature = True
-            self.stage = Stage.FULL_FEATURE
-            for framer in self.framers:
-                framer.header_digest = self._agreed(b"HeaderDigest")
-                framer.data_digest = self._agreed(b"DataDigest")
-
-    def _agreed(self, key: bytes) -> bool:
-        values = self._values[key]
-        return len(values) > 1 and values[1] == b"CRC32C"
+    def _watch(self, direction: Direction, raw: RawPdu) -> None:
+        self.login.watch(direction, raw)
+        for framer in self.framers:
+            framer.header_digest = self.login.header_digest
+            framer.data_digest = self.login.data_digest

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault.model import (
+from iscsi_protocol.fault.action import (
     Action,
     Close,
     Drop,
-    Fault,
-    FieldIs,
     Flip,
-    HasKey,
     Hold,
     Insert,
-    NamedFault,
     Of,
     Part,
     Plus,
     Poke,
-    Relation,
     Repeat,
     Replace,
     Reset,
     Segment,
     Set,
     SetKey,
-    Side,
     Silence,
     Split,
     Template,
-    Test,
     Truncate,
-    UnknownFault,
     Value,
+)
+from iscsi_protocol.fault.model import (
+    Fault,
+    FieldIs,
+    HasKey,
+    NamedFault,
+    Relation,
+    Side,
+    Test,
+    UnknownFault,
     When,
     table,
 )
-from iscsi_protocol.fault.wire import FaultyWire, Hangup, Output, Send
+from iscsi_protocol.fault.output import Hangup, Output, Send
+from iscsi_protocol.fault.wire import FaultyWire
 
 __all__ = [
     "Action",

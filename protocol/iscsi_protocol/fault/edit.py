@@ -1,14 +1,18 @@
-"""Changes to one PDU: fields, bytes, parts and text (the actions that leave one PDU one PDU)."""
+"""Changes to one PDU: fields, bytes, parts and text (the actions that leave one PDU one), and PDUs from templates."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from iscsi_protocol.fault.model import Flip, Part, Plus, Poke, Replace, Set, SetKey
-from iscsi_protocol.pdu.base import field_of, set_field
+from iscsi_protocol.fault.action import Flip, Of, Part, Plus, Poke, Replace, Set, SetKey, Template
+from iscsi_protocol.pdu.base import encode, field_of, get_field, set_field
 from iscsi_protocol.pdu.raw import RawPdu, padding_for
 
 Edit = Set | Poke | Flip | Replace | SetKey
+LookUp = Callable[[Of], int]
+"""Gives a number of the dialogue."""
 
 
 def touches_digest(action: Edit) -> bool:
@@ -16,14 +20,14 @@ def touches_digest(action: Edit) -> bool:
     return isinstance(action, Flip | Replace) and action.part in (Part.HEADER_DIGEST, Part.DATA_DIGEST)
 
 
-def edit(raw: RawPdu, action: Edit, value: int | bool | bytes | Plus | None = None) -> RawPdu:
-    """The PDU after one change. value: for Set, the value once it was looked up in the dialogue.
+def edit(raw: RawPdu, action: Edit, look_up: LookUp) -> RawPdu:
+    """The PDU after one change, digests as they were.
 
     Raises KeyError for a field that the message does not have, ValueError for a value that does not fit.
     """
     match action:
         case Set():
-            return _set(raw, action.name, value)
+            return _set(raw, action, look_up)
         case Poke():
             return raw.with_bytes(action.offset, action.value)
         case Flip():
@@ -34,18 +38,32 @@ def edit(raw: RawPdu, action: Edit, value: int | bool | bytes | Plus | None = No
             return _replace(raw, Part.DATA, _with_key(bytes(raw.data), action))
 
 
-def _set(raw: RawPdu, name: str, value: int | bool | bytes | Plus | None) -> RawPdu:
-    field = field_of(raw.opcode, name)
-    if value is None:
-        raise ValueError(f"no value for {name}")
+def build(template: Template, look_up: LookUp) -> RawPdu:
+    """The PDU that a template describes, without digests."""
+    values: dict[str, Any] = {
+        name: field_of(template.pdu.OPCODE, name).wrap(look_up(value)) if isinstance(value, Of) else value
+        for name, value in template.values.items()
+    }
+    return encode(template.pdu(**values))
+
+
+def field_number(raw: RawPdu, name: str) -> int:
+    """A header field as a number, bytes too. Raises KeyError."""
+    return as_number(get_field(raw, name))
+
+
+def as_number(value: int | bool | bytes) -> int:
+    """A field's value as the number that it is on the wire."""
+    return int.from_bytes(value, "big") if isinstance(value, bytes) else int(value)
+
+
+def _set(raw: RawPdu, action: Set, look_up: LookUp) -> RawPdu:
+    value = action.value
     if isinstance(value, Plus):
-        number = int.from_bytes(raw.bhs, "big") >> field.shift & field.mask
-        value = number + value.amount & field.mask
-    if field.kind is bytes and isinstance(value, int):
-        value = value.to_bytes(field.at.size, "big")
-    changed = set_field(raw, name, value)
-    changed.data_digest_error = raw.data_digest_error
-    return changed
+        value = field_of(raw.opcode, action.name).wrap(field_number(raw, action.name) + value.amount)
+    elif isinstance(value, Of):
+        value = field_of(raw.opcode, action.name).wrap(look_up(value))
+    return set_field(raw, action.name, value)
 
 
 def _flip(raw: RawPdu, action: Flip) -> RawPdu:
@@ -74,14 +92,13 @@ def _with_part(raw: RawPdu, part: Part, value: bytes) -> RawPdu:
 
 def _with_key(text: bytes, action: SetKey) -> bytes:
     name = action.key.encode() + b"="
-    pairs = [pair for pair in text.split(b"\0") if pair]
-    present = any(pair.startswith(name) for pair in pairs)
+    *pairs, unfinished = text.split(b"\0")
     if action.value is None:
         pairs = [pair for pair in pairs if not pair.startswith(name)]
     else:
         wanted = name + action.value.encode("utf-8", "surrogateescape")
-        if present and not action.again:
+        if not action.again and any(pair.startswith(name) for pair in pairs):
             pairs = [wanted if pair.startswith(name) else pair for pair in pairs]
         else:
             pairs.append(wanted)
-    return b"".join(pair + b"\0" for pair in pairs)
+    return b"\0".join((*pairs, unfinished))

@@ -1,8 +1,13 @@
 """The vocabulary of faults: when something goes wrong on a connection, and what.
 
-A fault is data. It says which PDU it waits for (`When`) and what becomes of it (a tuple of actions, applied in order).
-Changes are made before the digests are computed, so that only the named thing is wrong; `raw` leaves the digests as they
-were. `renumber` mends StatSN or CmdSN of everything behind an inserted or dropped PDU, so that the hole does not show.
+A fault is data. It says which PDU it waits for (`When`) and what becomes of it (a tuple of actions, see `action`).
+Changes are made before the digests are computed, so that only the named thing is wrong, and changes of the digests
+themselves behind that; `raw` leaves the digests as they were. Then the PDU goes its way, or does not. Within each of these
+steps the actions are applied in the order given. `renumber` mends StatSN or CmdSN of everything behind an inserted or
+dropped PDU, and what acknowledges them, so that the hole does not show.
+
+A fault that could never do what it says is refused when it is made. One that names no opcode waits for PDUs that have
+the fields it compares and sets.
 """
 
 from __future__ import annotations
@@ -11,31 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from iscsi_protocol.pdu.base import Pdu
+from iscsi_protocol.fault.action import Action, Flip, Insert, Of, Part, Plus, Poke, Replace, Set
+from iscsi_protocol.pdu.base import PDU_CLASSES, Field, field_of, has_field
 from iscsi_protocol.stream import Direction
-
-
-@dataclass(frozen=True, slots=True)
-class Plus:
-    """The field's own value plus an amount, modulo the field's size."""
-
-    amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class Of:
-    """A number of the dialogue so far, plus an amount modulo 2^32.
-
-    source: stat_sn (the target's next), exp_stat_sn, cmd_sn (the initiator's next), exp_cmd_sn, max_cmd_sn (the latest),
-    open_itt (a task not answered yet), closed_itt (one that was), unused_itt, open_ttt (the latest R2T's); or
-    "trigger.NAME", a field of the PDU that the fault waited for.
-    """
-
-    source: str
-    amount: int = 0
-
-
-Value = int | bool | bytes | Plus | Of
 
 
 class Relation(Enum):
@@ -50,7 +33,10 @@ class Relation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FieldIs:
-    """The header field `name` stands in this relation to the value; `data_length` names the data segment's length."""
+    """The header field `name` stands in this relation to the value; `data_length` names the data segment's length.
+
+    Bytes are compared as the numbers that they are on the wire.
+    """
 
     name: str
     value: int | bool | bytes
@@ -82,163 +68,100 @@ class When:
     nth: int = 1
     times: int = 1
 
+    def __post_init__(self) -> None:
+        if self.nth < 1 or self.times < 0:
+            raise ValueError("PDUs are counted from 1, and changed once or more, or always")
+        for name in self.compared:
+            _places(self.opcode, name)
 
-class Part(Enum):
-    """A part of a PDU, named as `RawPdu` does."""
-
-    BHS = "bhs"
-    AHS = "ahs"
-    DATA = "data"
-    PADDING = "padding"
-    HEADER_DIGEST = "header_digest"
-    DATA_DIGEST = "data_digest"
-
-
-@dataclass(frozen=True, slots=True)
-class Set:
-    """Give a header field a value; `total_ahs_length`, `data_segment_length` and `opcode` are fields too."""
-
-    name: str
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Poke:
-    """Overwrite header bytes from `offset` on, reserved ones included."""
-
-    offset: int
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Flip:
-    """Invert bits of one byte of a part. offset may be negative, from the end; a part that is too short stays."""
-
-    part: Part
-    offset: int = 0
-    mask: int = 0x01
-
-
-@dataclass(frozen=True, slots=True)
-class Replace:
-    """Give a part other bytes. For data the header's length and the padding follow; for AHS the header's length does."""
-
-    part: Part
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SetKey:
-    """Edit the text in the data segment: replace the key's value where it stands, else append it; None takes it out.
-
-    `again` appends a further pair even though the key is there.
-    """
-
-    key: str
-    value: str | None
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A PDU to be made: class and field values; numbers may come from the dialogue. Digests are added as agreed."""
-
-    pdu: type[Pdu]
-    values: Mapping[str, Value] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """Send another PDU as well, before or behind this one, or the other way (`direction`)."""
-
-    template: Template
-    before: bool = False
-    direction: Direction | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """The PDU does not arrive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """The PDU comes later: behind `pdus` more PDUs of its direction, or after `seconds`, whichever is given."""
-
-    pdus: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """The PDU comes this many times more."""
-
-    times: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A data PDU becomes two, cut at `at` bytes of data (DataSN and offset of the second and of all behind it fitting)."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """The PDU's bytes go out in pieces of this size, one send each."""
-
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Truncate:
-    """Only the first `length` bytes of the PDU go out; the stream goes on behind them."""
-
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The sender ends the connection with FIN: after this PDU, or instead of it once it was dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """The sender ends the connection with RST."""
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """From here on nothing goes this way any more, this PDU included."""
-
-
-Action = (
-    Set
-    | Poke
-    | Flip
-    | Replace
-    | SetKey
-    | Insert
-    | Drop
-    | Hold
-    | Repeat
-    | Split
-    | Segment
-    | Truncate
-    | Close
-    | Reset
-    | Silence
-)
+    @property
+    def compared(self) -> frozenset[str]:
+        """The header fields that the tests name."""
+        return frozenset(test.name for test in self.tests if isinstance(test, FieldIs) and test.name != "data_length")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """When, and what. raw: digests stay as they were before the change. renumber: see the module's text."""
+    """When, and what. raw: digests stay as they were before the change. renumber: see the module's text.
+
+    Raises ValueError for a field that the PDU does not have, or a value that does not fit.
+    """
 
     when: When
     what: tuple[Action, ...]
     raw: bool = False
     renumber: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.what:
+            raise ValueError("a fault does something")
+        _fields_used(self)
+
+    @property
+    def opcodes(self) -> frozenset[int]:
+        """Opcodes of the PDUs that it may be waiting for: those whose messages have all fields that it uses."""
+        given = self.when.opcode
+        names = _fields_used(self) | self.when.compared
+        return frozenset(
+            opcode
+            for opcode in (range(0x40) if given is None else (given,))
+            if all(has_field(opcode, name) for name in names)
+        )
+
+
+def _places(opcode: int | None, name: str) -> list[Field]:
+    """The field of that name in the messages of the opcode, or of any. Raises ValueError when there is none."""
+    places = [field_of(each, name) for each in (PDU_CLASSES if opcode is None else (opcode,)) if has_field(each, name)]
+    if not places:
+        raise ValueError(f"no such header field: {name}")
+    return places
+
+
+def _fields_used(fault: Fault) -> frozenset[str]:
+    """Header fields of the awaited PDU that the actions set or read. Raises ValueError, see `Fault`."""
+    used: set[str] = set()
+    opcode, changed = fault.when.opcode, False
+    for action in fault.what:
+        for name in _read_by(action):
+            _places(fault.when.opcode, name)
+            used.add(name)
+        if isinstance(action, Set):
+            if changed and opcode is None:
+                raise ValueError(f"whether the PDU has a {action.name} behind that change of its opcode cannot be told")
+            for place in _places(opcode, action.name):
+                if not isinstance(action.value, Plus | Of):
+                    place.put(action.value)
+            if not changed:
+                used.add(action.name)
+        if (after := _opcode_after(action, opcode)) is not _SAME:
+            opcode, changed = after, True
+    return frozenset(used)
+
+
+_SAME = -1
+
+
+def _opcode_after(action: Action, opcode: int | None) -> int | None:
+    """The PDU's opcode once the action has changed byte 0, None where it cannot be told, _SAME when it does not."""
+    match action:
+        case Set(name="opcode", value=int(value)):
+            return value
+        case Set(name="opcode"):
+            return None
+        case Poke(offset=0, value=value) | Replace(part=Part.BHS, value=value):
+            return value[0] & 0x3F
+        case Flip(part=Part.BHS, offset=0 | -48, mask=mask):
+            return None if opcode is None else opcode ^ (mask & 0x3F)
+        case _:
+            return _SAME
+
+
+def _read_by(action: Action) -> list[str]:
+    """Fields of the awaited PDU whose values the action puts somewhere."""
+    values = [action.value] if isinstance(action, Set) else []
+    if isinstance(action, Insert):
+        values += action.template.values.values()
+    return [value.trigger_field for value in values if isinstance(value, Of) and value.trigger_field is not None]
 
 
 class Side(Enum):

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from iscsi_protocol import serial
-from iscsi_protocol.fault.model import Of
-from iscsi_protocol.pdu.base import get_field
-from iscsi_protocol.pdu.codes import NO_TAG, Opcode
+from iscsi_protocol.fault.action import Of
+from iscsi_protocol.fault.edit import field_number
+from iscsi_protocol.pdu.codes import BHS_LENGTH, NO_TAG, Flag, Opcode
 from iscsi_protocol.pdu.numbering import carries_cmd_sn, carries_stat_sn, consumes_cmd_sn, consumes_stat_sn
 from iscsi_protocol.pdu.raw import RawPdu
 from iscsi_protocol.stream import Direction
 
 _ANSWERS = frozenset(
-    {
-        Opcode.SCSI_RESPONSE,
-        Opcode.TASK_MANAGEMENT_RESPONSE,
-        Opcode.TEXT_RESPONSE,
-        Opcode.LOGOUT_RESPONSE,
-        Opcode.NOP_IN,
-    }
+    {Opcode.SCSI_RESPONSE, Opcode.TASK_MANAGEMENT_RESPONSE, Opcode.LOGOUT_RESPONSE, Opcode.NOP_IN, Opcode.REJECT}
 )
-_REMEMBERED = 64
+_ENDING_FLAG: dict[int, int] = {Opcode.SCSI_DATA_IN: Flag.STATUS, Opcode.TEXT_RESPONSE: Flag.FINAL}
+_FIRST_UNUSED = 0x7E57_0000
+_REMEMBERED = 1024
 
 
 class Numbers:
@@ -27,45 +25,46 @@ class Numbers:
 
     def __init__(self) -> None:
         self._counters = dict.fromkeys(("stat_sn", "exp_stat_sn", "cmd_sn", "exp_cmd_sn", "max_cmd_sn"), 0)
-        self._open: list[int] = []
-        self._closed: list[int] = []
+        # Task tags in the order in which they were opened or closed; the values mean nothing.
+        self._open: dict[int, None] = {}
+        self._closed: dict[int, None] = {}
         self._open_ttt = NO_TAG
 
     def watch(self, direction: Direction, raw: RawPdu) -> None:
         """Take notice of a PDU that goes out this way."""
-        if len(raw.bhs) < 48:
-            return
         if direction is Direction.TO_TARGET:
             self._watch_request(raw)
         else:
             self._watch_answer(raw)
 
-    def value(self, of: Of, trigger: RawPdu) -> int | bool | bytes:
-        """The number asked for. Raises KeyError for a source that does not exist."""
-        if of.source.startswith("trigger."):
-            found = get_field(trigger, of.source.removeprefix("trigger."))
-            return found if isinstance(found, bytes) else serial.add(int(found), of.amount)
-        if of.source in self._counters:
-            return serial.add(self._counters[of.source], of.amount)
-        tag = {
-            "open_itt": self._open[-1] if self._open else NO_TAG,
-            "closed_itt": self._closed[-1] if self._closed else NO_TAG,
-            "unused_itt": self._unused(),
-            "open_ttt": self._open_ttt,
-        }[of.source]
-        return serial.add(tag, of.amount)
+    def value(self, of: Of, trigger: RawPdu) -> int:
+        """The number asked for, amount added, not yet reduced to a field. Raises KeyError when the trigger lacks the field.
 
-    def _unused(self) -> int:
-        taken = {*self._open, *self._closed}
-        return next(tag for tag in range(0x7E57_0000, 0x7E58_0000) if tag not in taken)
+        A tag that there is none of is the reserved one.
+        """
+        if of.trigger_field is not None:
+            return field_number(trigger, of.trigger_field) + of.amount
+        if of.source in self._counters:
+            return self._counters[of.source] + of.amount
+        if of.source == "open_itt":
+            tag = next(reversed(self._open), NO_TAG)
+        elif of.source == "closed_itt":
+            tag = next(reversed(self._closed), NO_TAG)
+        elif of.source == "open_ttt":
+            tag = self._open_ttt
+        else:
+            tag = next(tag for tag in count(_FIRST_UNUSED) if tag not in self._open and tag not in self._closed)
+        return tag + of.amount
 
     def _watch_request(self, raw: RawPdu) -> None:
         counters = self._counters
         if carries_cmd_sn(raw):
             cmd_sn = int.from_bytes(raw.bhs[24:28], "big")
             counters["cmd_sn"] = serial.add(cmd_sn, 1) if consumes_cmd_sn(raw) else cmd_sn
-            if raw.opcode != Opcode.LOGIN_REQUEST and raw.initiator_task_tag != NO_TAG:
-                self._open.append(raw.initiator_task_tag)
+            tag = raw.initiator_task_tag
+            if raw.opcode != Opcode.LOGIN_REQUEST and tag != NO_TAG:
+                self._closed.pop(tag, None)
+                _remember(self._open, tag)
         counters["exp_stat_sn"] = int.from_bytes(raw.bhs[28:32], "big")
 
     def _watch_answer(self, raw: RawPdu) -> None:
@@ -79,8 +78,19 @@ class Numbers:
         counters["max_cmd_sn"] = int.from_bytes(raw.bhs[32:36], "big")
         if raw.opcode == Opcode.R2T:
             self._open_ttt = int.from_bytes(raw.bhs[20:24], "big")
-        ends_task = raw.opcode in _ANSWERS or (raw.opcode == Opcode.SCSI_DATA_IN and raw.bhs[1] & 1)
-        if ends_task and raw.initiator_task_tag in self._open:
-            self._open.remove(raw.initiator_task_tag)
-            self._closed.append(raw.initiator_task_tag)
-            del self._closed[:-_REMEMBERED]
+        if raw.opcode in _ANSWERS or raw.bhs[1] & _ENDING_FLAG.get(raw.opcode, 0):
+            tag = raw.initiator_task_tag
+            if raw.opcode == Opcode.REJECT:
+                # The data are the header of the refused PDU.
+                tag = int.from_bytes(raw.data[16:20], "big") if len(raw.data) >= BHS_LENGTH else NO_TAG
+            if tag in self._open:
+                del self._open[tag]
+                _remember(self._closed, tag)
+
+
+def _remember(tags: dict[int, None], tag: int) -> None:
+    """Make it the latest of the tags, and forget the oldest of too many."""
+    tags.pop(tag, None)
+    tags[tag] = None
+    if len(tags) > _REMEMBERED:
+        del tags[next(iter(tags))]

@@ -2,88 +2,41 @@
 
 Bytes of either direction go in, and out come sends, closes and resets. The shell of a target or an initiator puts one
 between its engine and its socket, the relay puts one between two foreign products. PDUs that no fault touches keep their
-bytes exactly.
+bytes exactly, and a direction that no fault can touch is passed on as it comes, however the PDUs are cut.
+
+What a fault does to the login may make the two ends believe different things of it. So each end's belief is followed on
+its own: what it sent, before any fault, and what it got.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from iscsi_protocol import serial
-from iscsi_protocol.fault.edit import Edit, edit, touches_digest
-from iscsi_protocol.fault.model import (
-    Action,
+from iscsi_protocol.fault.action import (
     Close,
     Drop,
-    Fault,
-    FieldIs,
-    Flip,
-    HasKey,
     Hold,
     Insert,
     Of,
-    Poke,
-    Relation,
     Repeat,
-    Replace,
     Reset,
     Segment,
     Set,
-    SetKey,
     Silence,
     Split,
-    Template,
-    Test,
     Truncate,
-    Value,
-    When,
 )
+from iscsi_protocol.fault.edit import build, edit
+from iscsi_protocol.fault.match import Armed, Move
+from iscsi_protocol.fault.model import Fault
 from iscsi_protocol.fault.numbers import Numbers
-from iscsi_protocol.pdu.base import encode, get_field, set_field
-from iscsi_protocol.pdu.codes import Opcode
-from iscsi_protocol.pdu.numbering import carries_cmd_sn, carries_stat_sn, consumes_cmd_sn, consumes_stat_sn
+from iscsi_protocol.fault.output import Hangup, Output, Outputs
+from iscsi_protocol.fault.renumber import Numbering
+from iscsi_protocol.fault.split import Splits
+from iscsi_protocol.framing import Framer, HeaderDigestError
 from iscsi_protocol.pdu.raw import Buffer, RawPdu
-from iscsi_protocol.stream import Direction, StreamPair, Undecodable
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Bytes to go on this way, in one send."""
-
-    direction: Direction
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Hangup:
-    """The connection ends: whoever sends in this direction closes it (FIN), or resets it."""
-
-    direction: Direction
-    reset: bool
-
-
-Output = Send | Hangup
-_EDITS = (Set, Poke, Flip, Replace, SetKey)
-_DATA_PDUS = (Opcode.SCSI_DATA_IN, Opcode.SCSI_DATA_OUT)
-
-
-@dataclass(slots=True)
-class _Armed:
-    """A fault with what it has seen so far."""
-
-    fault: Fault
-    seen: int = 0
-    done: int = 0
-
-    def fires(self) -> bool:
-        """Count a matching PDU and say whether this is one to change."""
-        self.seen += 1
-        when = self.fault.when
-        if self.seen < when.nth or (when.times and self.done >= when.times):
-            return False
-        self.done += 1
-        return True
+from iscsi_protocol.stream import Direction, LoginWatch
 
 
 @dataclass(slots=True)
@@ -98,12 +51,13 @@ class _Held:
 
 @dataclass(slots=True)
 class _Change:
-    """What one firing fault makes of one PDU."""
+    """What the firing faults make of one PDU."""
 
+    trigger: RawPdu
+    pdus: list[RawPdu]
     before: list[tuple[Direction, RawPdu]] = field(default_factory=list)
-    after: list[tuple[Direction, RawPdu]] = field(default_factory=list)
-    pdus: list[RawPdu] = field(default_factory=list)
-    pieces: int = 0
+    after: list[tuple[Insert, bool]] = field(default_factory=list)
+    piece: int = 0
     truncate: int | None = None
     hangup: Hangup | None = None
 
@@ -113,27 +67,44 @@ class FaultyWire:
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.fired = 0
-        self._armed = [_Armed(fault) for fault in faults]
-        self._streams = StreamPair()
+        faults = tuple(faults)
+        self._armed = tuple([Armed(each) for each in faults if each.when.direction is way] for way in Direction)
+        self._touched = tuple(any(_can_touch(fault, way) for fault in faults) for way in Direction)
+        self._counting = any(_reads_dialogue(fault) for fault in faults)
+        # By the direction in which its owner sends.
+        self._views = (LoginWatch(), LoginWatch())
+        self._framers = (Framer(), Framer())
         self._numbers = Numbers()
+        self._numbering = Numbering()
+        self._splits = Splits()
         self._held: list[_Held] = []
         self._silent = [False, False]
-        self._stat_shift = 0
-        self._cmd_shift = 0
-        self._data_shift: dict[int, int] = {}
         self._over = False
 
     def forward(self, direction: Direction, data: Buffer, now: float) -> list[Output]:
         """What becomes of bytes sent this way. Nothing goes on after a hang-up."""
-        outputs: list[Output] = []
-        for item in self._streams.receive(direction, data):
-            if self._over:
-                break
-            if isinstance(item, Undecodable):
-                self._emit(outputs, direction, item.data)
-            else:
-                self._pass(outputs, direction, item.kept(), now)
-        return outputs
+        if self._over:
+            return []
+        outputs = Outputs()
+        if self._touched[direction]:
+            for raw in self._cut(direction, data):
+                self._pass(outputs, direction, raw, now)
+                if self._over:
+                    break
+        else:
+            outputs.send(direction, [data])
+            if self._counting or (any(self._touched) and not all(view.full_feature for view in self._views)):
+                for raw in self._cut(direction, data):
+                    self._sent(direction, raw)
+                    self._arrived(direction, raw)
+        return outputs.all()
+
+    def finish(self, direction: Direction) -> list[Output]:
+        """The sender has closed: what it left of an unfinished PDU goes on."""
+        outputs = Outputs()
+        if self._touched[direction] and not self._over and not self._silent[direction]:
+            outputs.send(direction, [self._framers[direction].remainder()])
+        return outputs.all()
 
     def next_deadline(self) -> float | None:
         """When the earliest PDU held for a time is due, on the clock of `now`."""
@@ -141,34 +112,73 @@ class FaultyWire:
 
     def handle_timer(self, now: float) -> list[Output]:
         """The PDUs whose time has come."""
-        outputs: list[Output] = []
-        due = [held for held in self._held if held.due is not None and held.due <= now]
-        self._held = [held for held in self._held if held not in due]
-        for held in due:
-            self._out(outputs, held.direction, held.raw)
-        return outputs
+        outputs = Outputs()
+        due = [(held.due, held) for held in self._held if held.due is not None and held.due <= now]
+        if due:
+            self._held = [held for held in self._held if held.due is None or held.due > now]
+            for _, held in sorted(due, key=lambda item: item[0]):
+                self._out(outputs, held.direction, held.raw)
+        return outputs.all()
 
-    def _pass(self, outputs: list[Output], direction: Direction, raw: RawPdu, now: float) -> None:
-        raw = self._renumbered(direction, raw)
-        change = _Change(pdus=[raw])
-        for armed in self._armed:
-            when = armed.fault.when
-            if when.direction is direction and self._matches(when, raw) and armed.fires():
-                self.fired += 1
-                self._apply(change, armed.fault, direction, raw, now)
+    def _cut(self, direction: Direction, data: Buffer) -> Iterator[RawPdu]:
+        """PDUs as their sender makes them. Its lengths are believed even where its header digest is wrong."""
+        framer, view = self._framers[direction], self._views[direction]
+        framer.receive(data)
+        while True:
+            framer.header_digest, framer.data_digest = view.header_digest, view.data_digest
+            try:
+                raw = framer.next_pdu()
+            except HeaderDigestError:
+                framer.forgive()
+                continue
+            if raw is None:
+                return
+            yield raw
+
+    def _sent(self, direction: Direction, raw: RawPdu) -> None:
+        """Its sender believes that this PDU is on its way."""
+        self._views[direction].watch(direction, raw)
+
+    def _arrived(self, direction: Direction, raw: RawPdu) -> None:
+        """Its receiver will see this PDU."""
+        self._views[direction.other].watch(direction, raw)
+        if self._counting:
+            self._numbers.watch(direction, raw)
+
+    def _pass(self, outputs: Outputs, direction: Direction, raw: RawPdu, now: float) -> None:
+        # A damaged header is left alone, with whatever its numbers have become.
+        if not raw.header_digest_error:
+            raw = self._splits.mended(self._numbering.mended(direction, raw))
+        stage = self._views[direction].stage
+        firing = [each for each in self._armed[direction] if each.waits_for(raw, stage) and each.fires()]
+        if firing:
+            self._spoil(outputs, direction, raw, firing, now)
+        else:
+            self._out(outputs, direction, raw)
+            self._sent(direction, raw)
+        if self._held:
+            self._release(outputs, direction)
+
+    def _spoil(self, outputs: Outputs, direction: Direction, raw: RawPdu, firing: list[Armed], now: float) -> None:
+        change = _Change(raw, [raw])
+        for armed in firing:
+            self.fired += 1
+            self._make(change, armed, direction)
+            for action in armed.moving:
+                self._move(change, action, armed.fault, direction, now)
         for way, other in change.before:
             self._out(outputs, way, other)
-        for index, pdu in enumerate(change.pdus):
-            last = index == len(change.pdus) - 1
-            self._out(outputs, direction, pdu, change.pieces, change.truncate if last else None)
-        for way, other in change.after:
-            self._out(outputs, way, other)
+        for index, pdu in enumerate(change.pdus, 1):
+            truncate = change.truncate if index == len(change.pdus) else None
+            self._out(outputs, direction, pdu, change.piece, truncate)
+        self._sent(direction, raw)
+        for insert, renumber in change.after:
+            self._out(outputs, *self._inserted(insert, direction, raw, renumber=renumber))
         if change.hangup is not None:
-            outputs.append(change.hangup)
+            outputs.hang_up(change.hangup)
             self._over = True
-        self._release(outputs, direction)
 
-    def _release(self, outputs: list[Output], direction: Direction) -> None:
+    def _release(self, outputs: Outputs, direction: Direction) -> None:
         """Count a PDU for those that wait behind it."""
         waiting = []
         for held in self._held:
@@ -180,189 +190,101 @@ class FaultyWire:
             waiting.append(held)
         self._held = waiting
 
-    def _out(
-        self, outputs: list[Output], way: Direction, raw: RawPdu, piece: int = 0, truncate: int | None = None
-    ) -> None:
-        self._numbers.watch(way, raw)
-        data = raw.to_bytes()[:truncate]
-        for start in range(0, len(data), piece or max(len(data), 1)):
-            self._emit(outputs, way, data[start : start + (piece or len(data))])
+    def _out(self, outputs: Outputs, way: Direction, raw: RawPdu, piece: int = 0, truncate: int | None = None) -> None:
+        if self._silent[way] or self._over:
+            return
+        if truncate is None:
+            self._arrived(way, raw)
+        if piece or truncate is not None:
+            data = raw.to_bytes()[:truncate]
+            outputs.send_pieces(way, data, piece or max(len(data), 1))
+        else:
+            outputs.send(way, raw.buffers())
 
-    def _emit(self, outputs: list[Output], way: Direction, data: bytes) -> None:
-        if data and not self._silent[way] and not self._over:
-            outputs.append(Send(way, data))
+    def _make(self, change: _Change, armed: Armed, direction: Direction) -> None:
+        """The changes to the PDU, its digests, and the changes to those."""
 
-    def _matches(self, when: When, raw: RawPdu) -> bool:
-        if when.opcode is not None and when.opcode != raw.opcode:
-            return False
-        if when.stage is not None and when.stage != self._stage(raw):
-            return False
-        return all(_holds(test, raw) for test in when.tests)
+        def look_up(of: Of) -> int:
+            return self._numbers.value(of, change.trigger)
 
-    def _stage(self, raw: RawPdu) -> int:
-        if raw.opcode in (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE):
-            return raw.bhs[1] >> 2 & 3
-        return self._streams.stage
-
-    def _apply(self, change: _Change, fault: Fault, direction: Direction, trigger: RawPdu, now: float) -> None:
-        digested = False
-        for action in fault.what:
-            if isinstance(action, _EDITS):
-                if touches_digest(action) and not digested and not fault.raw:
-                    change.pdus = [self._digested(pdu, trigger) for pdu in change.pdus]
-                    digested = True
-                change.pdus = [self._edited(pdu, action, trigger) for pdu in change.pdus]
+        fault = armed.fault
+        before = change.pdus
+        for action in armed.making:
+            if isinstance(action, Insert):
+                self._insert(change, action, direction, renumber=fault.renumber)
+            elif isinstance(action, Split):
+                change.pdus = [half for pdu in change.pdus for half in self._split(pdu, action.at, direction)]
             else:
-                self._rearrange(change, action, fault, direction, trigger, now)
-        if not fault.raw and not digested:
-            change.pdus = [self._digested(pdu, trigger) for pdu in change.pdus]
+                change.pdus = [edit(pdu, action, look_up) for pdu in change.pdus]
+        if not fault.raw:
+            change.pdus = [
+                pdu if any(pdu is each for each in before) else self._digested(direction, pdu) for pdu in change.pdus
+            ]
+        for damage in armed.damage:
+            change.pdus = [edit(pdu, damage, look_up) for pdu in change.pdus]
 
-    def _edited(self, raw: RawPdu, action: Edit, trigger: RawPdu) -> RawPdu:
-        value = action.value if isinstance(action, Set) else None
-        if isinstance(value, Of):
-            value = self._numbers.value(value, trigger)
-        return edit(raw, action, value)
-
-    def _digested(self, raw: RawPdu, trigger: RawPdu) -> RawPdu:
-        """Digests as the connection has them; the trigger tells, since a login PDU never has any (11.2.3)."""
-        if trigger.opcode in (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE):
-            return raw.with_digests(header=False, data=False)
-        return raw.with_digests(header=self._streams.header_digest, data=self._streams.data_digest)
-
-    def _rearrange(
-        self, change: _Change, action: Action, fault: Fault, direction: Direction, trigger: RawPdu, now: float
-    ) -> None:
+    def _move(self, change: _Change, action: Move, fault: Fault, direction: Direction, now: float) -> None:
+        """What becomes of the PDU once it is made."""
         match action:
-            case Insert():
-                self._insert(change, action, fault, direction, trigger)
             case Drop():
                 if fault.renumber:
-                    self._shift(direction, trigger, -1)
+                    self._numbering.dropped(direction, change.trigger)
                 change.pdus = []
             case Hold():
                 due = now + action.seconds if action.seconds else None
-                self._held += [_Held(direction, pdu, action.pdus, due) for pdu in change.pdus]
+                self._held += [_Held(direction, pdu.kept(), action.pdus, due) for pdu in change.pdus]
                 change.pdus = []
             case Repeat():
                 change.pdus = change.pdus * (action.times + 1)
-            case Split():
-                change.pdus = [part for pdu in change.pdus for part in self._split(pdu, action.at)]
             case Segment():
-                change.pieces = action.size
+                change.piece = action.size
             case Truncate():
                 change.truncate = action.length
             case Close() | Reset():
                 change.hangup = Hangup(direction, isinstance(action, Reset))
             case Silence():
                 self._silent[direction] = True
-            case Set() | Poke() | Flip() | Replace() | SetKey():
-                raise AssertionError("edits are applied before")
 
-    def _insert(self, change: _Change, action: Insert, fault: Fault, direction: Direction, trigger: RawPdu) -> None:
-        way = direction if action.direction is None else action.direction
-        raw = self._built(action.template, trigger)
-        ends_login = trigger.opcode == Opcode.LOGIN_RESPONSE and self._streams.full_feature and not action.before
-        if self._streams.full_feature and (trigger.opcode not in _LOGIN or ends_login):
-            raw = raw.with_digests(header=self._streams.header_digest, data=self._streams.data_digest)
-        if fault.renumber:
-            self._shift(way, raw, 1)
-            if action.before and way is direction:
-                change.pdus = [self._renumbered(direction, pdu, fresh=1) for pdu in change.pdus]
-        (change.before if action.before else change.after).append((way, raw))
+    def _digested(self, way: Direction, raw: RawPdu) -> RawPdu:
+        """Digests as the sender believes to be agreed; a login PDU never has any."""
+        view = self._views[way]
+        return raw.with_digests(header=view.header_digest, data=view.data_digest)
 
-    def _built(self, template: Template, trigger: RawPdu) -> RawPdu:
-        values = {name: self._resolved(value, trigger) for name, value in template.values.items()}
-        return encode(template.pdu(**values))  # type: ignore[arg-type]  # fields are checked by encode
+    def _split(self, raw: RawPdu, at: int, direction: Direction) -> list[RawPdu]:
+        halves = self._splits.split(raw, at)
+        return halves if len(halves) == 1 else [self._digested(direction, half) for half in halves]
 
-    def _resolved(self, value: Value, trigger: RawPdu) -> int | bool | bytes:
-        if isinstance(value, Of):
-            return self._numbers.value(value, trigger)
-        if isinstance(value, int | bytes):
-            return value
-        raise ValueError("a template has no value of its own to add to")
-
-    def _split(self, raw: RawPdu, at: int) -> Iterator[RawPdu]:
-        if raw.opcode not in _DATA_PDUS or not 0 < at < len(raw.data):
-            yield raw
+    def _insert(self, change: _Change, insert: Insert, direction: Direction, *, renumber: bool) -> None:
+        if not insert.before:
+            change.after.append((insert, renumber))
             return
-        head, tail = bytes(raw.data[:at]), bytes(raw.data[at:])
-        first = set_field(
-            set_field(replace(raw, data=head, padding=bytes(-at & 3)), "data_segment_length", at),
-            "final",
-            False,
-        )
-        if raw.opcode == Opcode.SCSI_DATA_IN:
-            for name in ("status_present", "overflow", "underflow"):
-                first = set_field(first, name, False)
-            for name in ("status", "stat_sn", "residual_count"):
-                first = set_field(first, name, 0)
-        second = set_field(replace(raw, data=tail), "data_segment_length", len(tail))
-        for name, step in (("data_sn", 1), ("buffer_offset", at)):
-            second = set_field(second, name, serial.add(int(get_field(raw, name)), step))
-        self._data_shift[raw.initiator_task_tag] = self._data_shift.get(raw.initiator_task_tag, 0) + 1
-        yield self._digested(first, raw)
-        yield self._digested(second, raw)
+        way, raw = self._inserted(insert, direction, change.trigger, renumber=renumber)
+        change.before.append((way, raw))
+        if renumber and way is direction:
+            change.pdus = [self._numbering.behind(way, raw, pdu) for pdu in change.pdus]
 
-    def _shift(self, way: Direction, raw: RawPdu, step: int) -> None:
-        if way is Direction.TO_INITIATOR and consumes_stat_sn(raw):
-            self._stat_shift += step
-        elif way is Direction.TO_TARGET and consumes_cmd_sn(raw):
-            self._cmd_shift += step
-
-    def _renumbered(self, direction: Direction, raw: RawPdu, fresh: int | None = None) -> RawPdu:
-        """The PDU with its numbers moved by what was inserted or dropped before; `fresh` moves by that much instead."""
-        stat = self._stat_shift if fresh is None else fresh
-        cmd = self._cmd_shift if fresh is None else fresh
-        steps: list[tuple[str, int]] = []
-        if direction is Direction.TO_INITIATOR:
-            if stat and carries_stat_sn(raw):
-                steps.append(("stat_sn", stat))
-            if fresh is None and cmd:
-                steps += [("exp_cmd_sn", -cmd), ("max_cmd_sn", -cmd)]
-        else:
-            if cmd and carries_cmd_sn(raw):
-                steps.append(("cmd_sn", cmd))
-            if fresh is None and stat:
-                steps.append(("exp_stat_sn", -stat))
-        if fresh is None and raw.opcode in _DATA_PDUS and raw.initiator_task_tag in self._data_shift:
-            steps.append(("data_sn", self._data_shift[raw.initiator_task_tag]))
-        if not steps:
-            return raw
-        moved = raw
-        for name, step in steps:
-            moved = set_field(moved, name, serial.add(int(get_field(moved, name)), step))
-        return moved.with_digests(header=bool(raw.header_digest), data=bool(raw.data_digest))
+    def _inserted(
+        self, insert: Insert, direction: Direction, trigger: RawPdu, *, renumber: bool
+    ) -> tuple[Direction, RawPdu]:
+        way = direction if insert.direction is None else insert.direction
+        raw = self._digested(way, build(insert.template, lambda of: self._numbers.value(of, trigger)))
+        if renumber:
+            self._numbering.inserted(way, raw)
+        return way, raw
 
 
-_LOGIN = (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE)
+def _can_touch(fault: Fault, way: Direction) -> bool:
+    """Whether PDUs that go this way may be changed, or others put between them."""
+    inserts = any(isinstance(action, Insert) and action.direction is way for action in fault.what)
+    return fault.when.direction is way or inserts or fault.renumber
 
 
-def _holds(test: Test, raw: RawPdu) -> bool:
-    if isinstance(test, HasKey):
-        return _has_key(test, bytes(raw.data))
-    return _compares(test, raw)
-
-
-def _has_key(test: HasKey, text: bytes) -> bool:
-    name = test.key.encode() + b"="
-    values = [pair[len(name) :] for pair in text.split(b"\0") if pair.startswith(name)]
-    fitting = [value for value in values if value.startswith(test.prefix.encode())]
-    return bool(fitting) and (test.value is None or test.value.encode() in fitting)
-
-
-def _compares(test: FieldIs, raw: RawPdu) -> bool:
-    found: int | bool | bytes = len(raw.data) if test.name == "data_length" else get_field(raw, test.name)
-    wanted = test.value
-    if isinstance(found, bytes) or isinstance(wanted, bytes):
-        return (found == wanted) is (test.relation is not Relation.DIFFERENT)
-    match test.relation:
-        case Relation.EQUAL:
-            return found == wanted
-        case Relation.DIFFERENT:
-            return found != wanted
-        case Relation.BELOW:
-            return found < wanted
-        case Relation.ABOVE:
-            return found > wanted
-        case Relation.BITS:
-            return found & wanted == wanted
+def _reads_dialogue(fault: Fault) -> bool:
+    """Whether numbers are wanted that only following the dialogue gives."""
+    for action in fault.what:
+        values = [action.value] if isinstance(action, Set) else []
+        if isinstance(action, Insert):
+            values += action.template.values.values()
+        if any(isinstance(value, Of) for value in values):
+            return True
+    return False

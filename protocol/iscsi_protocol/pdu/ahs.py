@@ -33,9 +33,11 @@ class Ahs:
 
 
 def encode_ahs(segments: Iterable[Ahs]) -> bytes:
-    """The chain, each segment padded with zeros to 4 bytes."""
+    """The chain, each segment padded with zeros to 4 bytes. Raises ValueError for contents that AHSLength cannot count."""
     chain = bytearray()
     for segment in segments:
+        if len(segment.contents) > 0xFFFF:
+            raise ValueError(f"AHSLength cannot say {len(segment.contents)} bytes")
         chain += len(segment.contents).to_bytes(2, "big") + bytes([segment.ahs_type]) + segment.contents
         chain += bytes(padding_for(len(chain)))
     return bytes(chain)
@@ -64,7 +66,9 @@ def extended_cdb(cdb: bytes) -> Ahs:
 
 
 def bidirectional_read_length(length: int) -> Ahs:
-    """The segment with the read length of a bidirectional command, in bytes (11.2.2.4)."""
+    """The segment with the read length of a bidirectional command, in bytes (11.2.2.4). Raises ValueError beyond 32 bits."""
+    if not 0 <= length <= 0xFFFFFFFF:
+        raise ValueError(f"a read length of {length} bytes does not fit 32 bits")
     return Ahs(AhsType.BIDIRECTIONAL_READ_LENGTH, b"\0" + length.to_bytes(4, "big"))
 
 

@@ -8,11 +8,11 @@ and never forgets: bits that no field claims are kept in `reserved`, so encode(d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
-from iscsi_protocol.pdu.codes import BHS_LENGTH, Opcode
-from iscsi_protocol.pdu.raw import RawPdu, padding_for
+from iscsi_protocol.pdu.codes import BHS_LENGTH
+from iscsi_protocol.pdu.raw import Buffer, RawPdu, padding_for
 
 _BITS = BHS_LENGTH * 8
 P = TypeVar("P", bound="Pdu")
@@ -44,14 +44,21 @@ class Field:
             return value.to_bytes(self.at.size, "big")
         return bool(value) if self.kind is bool else value
 
-    def put(self, value: int | bool | bytes) -> int:
+    def put(self, value: int | bool | Buffer) -> int:
         """The field's share of the header number. Raises ValueError when the value does not fit."""
-        number = int.from_bytes(value, "big") if isinstance(value, bytes) else int(value)
-        if isinstance(value, bytes) and len(value) != self.at.size:
+        if isinstance(value, int):
+            number = int(value)
+        elif len(value) == self.at.size:
+            number = int.from_bytes(value, "big")
+        else:
             raise ValueError(f"{self.name} takes {self.at.size} bytes, got {len(value)}")
         if not 0 <= number <= self.mask:
             raise ValueError(f"{self.name} takes 0 to {self.mask:#x}, got {number:#x}")
         return number << self.shift
+
+    def wrap(self, number: int) -> int | bool | bytes:
+        """Any number, negative ones too, as a value of this field: modulo its size."""
+        return self.get((number & self.mask) << self.shift)
 
     @property
     def header_mask(self) -> int:
@@ -165,15 +172,16 @@ def decode(raw: RawPdu) -> Pdu:
 def encode(pdu: Pdu) -> RawPdu:
     """The raw PDU of a message, padded with zeros, without digests.
 
-    Raises ValueError when a field's value does not fit its place, the AHS is not a multiple of 4 bytes, or a part is
-    longer than the header can say.
+    Raises ValueError when a field's value does not fit its place, `reserved` has a bit that belongs to a field, the AHS
+    is not a multiple of 4 bytes, or a part is longer than the header can say.
     """
     if len(pdu.ahs) & 3:
         raise ValueError("the AHS is a multiple of 4 bytes")
+    if pdu.reserved & ~pdu.RESERVED_MASK:
+        raise ValueError("reserved has bits of a field")
     ahs_words = len(pdu.ahs) // 4 if pdu.total_ahs_length is None else pdu.total_ahs_length
     length = len(pdu.data) if pdu.data_segment_length is None else pdu.data_segment_length
-    header = pdu.reserved & pdu.RESERVED_MASK
-    header |= _OPCODE.put(pdu.opcode if isinstance(pdu, UnknownPdu) else pdu.OPCODE)
+    header = pdu.reserved | _OPCODE.put(pdu.opcode if isinstance(pdu, UnknownPdu) else pdu.OPCODE)
     header |= _TOTAL_AHS_LENGTH.put(ahs_words) | _DATA_SEGMENT_LENGTH.put(length)
     for name, field in pdu.FIELDS.items():
         header |= field.put(getattr(pdu, name))
@@ -202,14 +210,16 @@ def set_field(raw: RawPdu, name: str, value: int | bool | bytes) -> RawPdu:
     """The raw PDU with one header field changed, nothing else mended. Raises KeyError, ValueError."""
     field = field_of(raw.opcode, name)
     header = int.from_bytes(raw.bhs, "big") & ~field.header_mask | field.put(value)
-    return RawPdu(
-        header.to_bytes(BHS_LENGTH, "big"),
-        raw.ahs,
-        raw.data,
-        raw.padding,
-        raw.header_digest,
-        raw.data_digest,
-    )
+    return replace(raw, bhs=header.to_bytes(BHS_LENGTH, "big"))
+
+
+def has_field(opcode: int, name: str) -> bool:
+    """Whether the messages of this opcode have the header field."""
+    try:
+        field_of(opcode, name)
+    except KeyError:
+        return False
+    return True
 
 
 def opcode_name(opcode: int) -> str:
@@ -228,7 +238,6 @@ __all__ = [
     "At",
     "Field",
     "LayoutError",
-    "Opcode",
     "Pdu",
     "UnknownPdu",
     "declared_defaults",
@@ -237,6 +246,7 @@ __all__ = [
     "encode",
     "field_of",
     "get_field",
+    "has_field",
     "opcode_name",
     "register",
     "set_field",

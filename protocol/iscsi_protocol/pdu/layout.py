@@ -18,7 +18,10 @@ _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 def _place(cls: type[Pdu], name: str) -> tuple[int, int, str]:
     if name.startswith("@"):
-        return int(name[1:]), 1, "B"
+        offset = int(name[1:])
+        if offset not in range(BHS_LENGTH):
+            raise ValueError(f"{name} is no byte of the BHS")
+        return offset, 1, "B"
     field = field_of(cls.OPCODE, name)
     if field.at.mask is not None:
         raise ValueError(f"{name} is part of a byte: ask for @{field.at.offset}")
@@ -50,5 +53,8 @@ def unpacker(cls: type[Pdu], *names: str) -> Callable[[Any, int], tuple[Any, ...
 
 
 def packer(cls: type[Pdu], *names: str) -> Callable[..., bytes]:
-    """A function (values...) -> a 48-byte BHS with the named fields set, byte 0 included if named "@0", all else zero."""
+    """A function (values...) -> a 48-byte BHS with the named fields set, byte 0 included if named "@0", all else zero.
+
+    A bytes value that is too short is filled up with zeros, as a CDB is; one that is too long is cut.
+    """
     return struct.Struct(_format(cls, names)).pack

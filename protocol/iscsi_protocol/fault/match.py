@@ -1,0 +1,103 @@
+"""Whether a PDU is one that a fault waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from iscsi_protocol.fault.action import (
+    Close,
+    Drop,
+    Flip,
+    Hold,
+    Insert,
+    Poke,
+    Repeat,
+    Replace,
+    Reset,
+    Segment,
+    Set,
+    SetKey,
+    Silence,
+    Split,
+    Truncate,
+)
+from iscsi_protocol.fault.edit import Edit, as_number, field_number, touches_digest
+from iscsi_protocol.fault.model import Fault, FieldIs, HasKey, Relation, Test
+from iscsi_protocol.pdu.codes import Opcode
+from iscsi_protocol.pdu.raw import RawPdu
+
+Move = Drop | Hold | Repeat | Segment | Truncate | Close | Reset | Silence
+_LOGIN = (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE)
+
+
+@dataclass(slots=True)
+class Armed:
+    """A fault with what it has seen so far, and its actions by the step they belong to.
+
+    making: what changes the PDU or makes others, before digests are computed; damage: to the digests; moving: what
+    becomes of the PDU then.
+    """
+
+    fault: Fault
+    seen: int = 0
+    done: int = 0
+    opcodes: frozenset[int] = field(init=False)
+    making: list[Edit | Insert | Split] = field(default_factory=list)
+    damage: list[Edit] = field(default_factory=list)
+    moving: list[Move] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.opcodes = self.fault.opcodes
+        for action in self.fault.what:
+            if isinstance(action, Set | Poke | Flip | Replace | SetKey):
+                (self.damage if touches_digest(action) else self.making).append(action)
+            elif isinstance(action, Insert | Split):
+                self.making.append(action)
+            else:
+                self.moving.append(action)
+
+    def waits_for(self, raw: RawPdu, stage: int) -> bool:
+        """Whether the PDU matches. stage: of the sender's login, for a PDU that is not of the login itself."""
+        when = self.fault.when
+        if raw.opcode not in self.opcodes:
+            return False
+        if when.stage is not None and when.stage != (raw.bhs[1] >> 2 & 3 if raw.opcode in _LOGIN else stage):
+            return False
+        return all(_holds(test, raw) for test in when.tests)
+
+    def fires(self) -> bool:
+        """Count a matching PDU and say whether this is one to change."""
+        self.seen += 1
+        when = self.fault.when
+        if self.seen < when.nth or (when.times and self.done >= when.times):
+            return False
+        self.done += 1
+        return True
+
+
+def _holds(test: Test, raw: RawPdu) -> bool:
+    if isinstance(test, HasKey):
+        return _has_key(test, bytes(raw.data))
+    return _compares(test, raw)
+
+
+def _has_key(test: HasKey, text: bytes) -> bool:
+    name = test.key.encode() + b"="
+    values = [pair[len(name) :] for pair in text.split(b"\0") if pair.startswith(name)]
+    return bool(values) if test.value is None else test.value.encode("utf-8", "surrogateescape") in values
+
+
+def _compares(test: FieldIs, raw: RawPdu) -> bool:
+    found = len(raw.data) if test.name == "data_length" else field_number(raw, test.name)
+    wanted = as_number(test.value)
+    match test.relation:
+        case Relation.EQUAL:
+            return found == wanted
+        case Relation.DIFFERENT:
+            return found != wanted
+        case Relation.BELOW:
+            return found < wanted
+        case Relation.ABOVE:
+            return found > wanted
+        case Relation.BITS:
+            return found & wanted == wanted
