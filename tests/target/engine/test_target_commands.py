@@ -19,11 +19,12 @@ from iscsi_protocol.pdu import (
     encode_ahs,
     extended_cdb,
 )
-from iscsi_target.completion import Completion
+from iscsi_target.completion import Completion, FileSlice
 from iscsi_target.config import Limits, Size
 from iscsi_target.events import Violation
 from iscsi_target.policy import Policy
 
+LUN1 = bytes((0, 1, 0, 0, 0, 0, 0, 0))
 LUN9 = bytes((0, 9, 0, 0, 0, 0, 0, 0))
 
 
@@ -337,3 +338,49 @@ def test_engine_can_be_copied_in_mid_session(bench):
     assert len(twin.sessions[0].tasks) == 1
     twin.receive(host.number, pdu, 0.0)
     assert b"".join(map(bytes, twin.data_to_send(host.number))) == expected
+
+
+def test_rejected_command_that_waited_leaves_its_gap(bench):
+    host = bench.session()
+    first, bad, third = host.command(), host.command(itt=NO_TAG), host.command()
+    host.send(third, bad)
+    host.send(first)
+    assert [type(pdu) for pdu in host.inbox] == [ScsiResponse, Reject]
+    assert host.inbox[-1].exp_cmd_sn == bad.cmd_sn
+    host.inbox.clear()
+    host.send(host.command(cmd_sn=bad.cmd_sn))
+    assert [pdu.itt for pdu in host.inbox] == [host.itt, third.itt]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_pieces_of_files_are_read_where_digests_are_agreed(bench, tmp_path, whole):
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(range(256)) * 2)
+    host = bench.session(("DataDigest", "CRC32C"))
+    with path.open("rb") as file:
+        length = 512 if whole else 1024
+        bench.device.next = Completion(0, (b"head", FileSlice(file.fileno(), 0, length)), length + 4)
+        host.send(host.read(blocks=1, expected_data_transfer_length=length + 4))
+    if whole:
+        assert bytes(host.take(DataIn).data) == b"head" + bytes(range(256)) * 2
+    else:
+        assert bytes(host.take(ScsiResponse).data[14:16]) == b"\x11\x00"
+
+
+def test_unit_attention_is_told_once_for_each_unit_and_not_to_inquiry(bench):
+    host = bench.session()
+    session = bench.engine.sessions[0]
+    session.unit_attentions = dict.fromkeys([bytes(8), LUN1], 0x477F)
+    assert host.ask(host.command(b"\x12" + bytes(15)), ScsiResponse).status == 0
+    assert bytes(host.ask(host.write(data=bytes(512)), ScsiResponse).data[14:16]) == b"\x47\x7f"
+    assert host.ask(host.write(data=bytes(512)), ScsiResponse).status == 0
+    assert bytes(host.ask(host.command(lun=LUN1), ScsiResponse).data[14:16]) == b"\x47\x7f"
+    assert session.unit_attentions == {}
+
+
+def test_immediate_tasks_do_not_survive_their_connection(bench):
+    host = bench.session()
+    host.send(host.write(blocks=2), host.write(blocks=2, immediate=True))
+    host.hang_up()
+    (session,) = bench.engine.sessions
+    assert [task.immediate for task in session.tasks.values()] == [False]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from iscsi_protocol.pdu import NO_TAG, R2T, DataIn, Reject, ScsiResponse
-from iscsi_target.config import PortalConfig
+from iscsi_target.config import ChapConfig, Limits, PortalConfig, TargetNode
 from iscsi_target.connection import State
 from iscsi_target.events import SessionClosed, TimedOut
 from iscsi_target.policy import Policy
@@ -271,3 +271,29 @@ class Table(RuleBasedStateMachine):
 def test_table_and_model_agree(make_bench):
     machine = type("BoundTable", (Table,), {"make": staticmethod(make_bench)})
     run_state_machine_as_test(machine, settings=settings(stateful_step_count=15))
+
+
+def test_other_identity_does_not_join_the_session(make_bench):
+    chap = ChapConfig(users={"alice": "correct-horse-1"}, required=False)
+    bench = make_bench(targets=[TargetNode(name="iqn.2026-11.org.example:disk", chap=chap)])
+    old = bench.session()
+    bench.engine.sessions[0].user = "alice"
+    new = bench.host()
+    new.tsih = old.tsih
+    assert new.try_login().status == 0x0201
+    old.alive()
+
+
+def test_session_that_ends_during_a_login_into_it(bench):
+    old = bench.session()
+    new = bench.host()
+    new.tsih = old.tsih
+    new.ask(new.login_request(new.names(), csg=0, nsg=1))
+    old.send(old.logout())
+    assert new.ask(new.login_request([])).status == 0x020A
+
+
+def test_no_tsih_is_left(bench):
+    bench.engine.core.sessions._by_tsih = dict.fromkeys(range(1, 65536))
+    bench.engine.core.limits = Limits(sessions=70000)
+    assert bench.host().try_login().status == 0x0302
