@@ -73,15 +73,6 @@ class Framer:
         self._forgiven = False
 
     def __getstate__(self) -> dict[str, object]:
-        """For copies of an engine in mid-stream: what is left of the view, owned."""
-        return {**self.__dict__, "_view": bytes(self._view[self._position :]), "_position": 0, "_owned": True}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        """The counterpart."""
-        self.__dict__.update(state)
-        self._view = memoryview(bytes(self._view))
-
-    def __getstate__(self) -> dict[str, object]:
         """What a copy needs: bytes of its own in place of the view."""
         return {**self.__dict__, "_view": bytes(self._view)}
 
