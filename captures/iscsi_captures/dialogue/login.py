@@ -21,6 +21,8 @@ def join_session(sessions: Sessions, connection: Connection, request: bytes) -> 
     if session is None:
         session = Session()
         session.isid, session.tsih = isid, tsih
+        # Other connections of a session that began before the history may use its numbers too.
+        session.recovering = bool(tsih)
     cid = int.from_bytes(request[20:22], "big")
     former = session.connections.get(cid)
     if former is not None and former is not connection:
@@ -70,7 +72,7 @@ def after_response(sight: Sight, sessions: Sessions) -> None:
         return
     advance_stat_sn(sight)
     advance_window(connection, sight.word(28), sight.word(32))
-    if sight.pairs is not None and not login.last[1] & 0x40:
+    if sight.pairs is not None and login.last and not login.last[1] & 0x40:
         login.whole_answers += 1
     if not sight.final:
         return

@@ -7,7 +7,7 @@ from iscsi_captures.rules.model import Rules
 from iscsi_protocol.pdu import Opcode
 from iscsi_protocol.text import BinaryError, BinaryTooLong, parse_binary
 
-RULES = Rules((Phase.LOGIN,))
+RULES = Rules((Phase.LOGIN,), from_start=True)
 _REQUEST = Opcode.LOGIN_REQUEST
 _RESPONSE = Opcode.LOGIN_RESPONSE
 _LONGEST = 1024
@@ -28,7 +28,7 @@ def md5_not_offered(sight: Sight) -> str | None:
     return f"CHAP_A={offer}" if offer is not None and "5" not in offer.split(",") else None
 
 
-@RULES("chap.first-step", "R7143-12.1.3-01", _REQUEST, from_start=True)
+@RULES("chap.first-step", "R7143-12.1.3-01", _REQUEST)
 def first_step(sight: Sight) -> str | None:
     """After CHAP was chosen the initiator sends CHAP_A."""
     if sight.pairs is None or _said(sight, 1).get("AuthMethod") != "CHAP" or sight.stage != 0:
@@ -36,7 +36,7 @@ def first_step(sight: Sight) -> str | None:
     return None if "CHAP_A" in _said(sight, 0) else "AuthMethod=CHAP was chosen and CHAP_A does not follow"
 
 
-@RULES("chap.challenge-incomplete", "R7143-12.1.3-02", _RESPONSE, from_start=True)
+@RULES("chap.challenge-incomplete", "R7143-12.1.3-02", _RESPONSE)
 def challenge_incomplete(sight: Sight) -> str | None:
     """The target answers CHAP_A with one of its algorithms, CHAP_I and CHAP_C."""
     said, values = _said(sight, 0), _values(sight)
@@ -48,7 +48,7 @@ def challenge_incomplete(sight: Sight) -> str | None:
     return f"CHAP_A={values['CHAP_A']} without {missing[0]}" if missing else None
 
 
-@RULES("chap.response-incomplete", "R7143-12.1.3-03", _REQUEST, from_start=True)
+@RULES("chap.response-incomplete", "R7143-12.1.3-03", _REQUEST)
 def response_incomplete(sight: Sight) -> str | None:
     """CHAP_N and CHAP_R come together, and CHAP_I with CHAP_C."""
     values = _values(sight)
@@ -58,7 +58,7 @@ def response_incomplete(sight: Sight) -> str | None:
     return None
 
 
-@RULES("chap.mutual-not-answered", "R7143-12.1.3-05", _RESPONSE, from_start=True)
+@RULES("chap.mutual-not-answered", "R7143-12.1.3-05", _RESPONSE)
 def mutual_not_answered(sight: Sight) -> str | None:
     """A challenge of the initiator is answered with CHAP_N and CHAP_R before the stage ends."""
     if sight.bhs[36] or not sight.final or "CHAP_C" not in _said(sight, 0):

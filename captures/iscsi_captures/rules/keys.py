@@ -23,7 +23,7 @@ from iscsi_protocol.text import (
     parse_number,
 )
 
-RULES = Rules(BOTH_PHASES)
+RULES = Rules(BOTH_PHASES, from_start=True)
 _LOGIN_PDUS = (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE)
 _TEXT_PDUS = (Opcode.TEXT_REQUEST, Opcode.TEXT_RESPONSE)
 _ALL = (*_LOGIN_PDUS, *_TEXT_PDUS)
@@ -171,7 +171,6 @@ for _row in KEYS.values():
     *_LOGIN_PDUS,
     phases=_IN_LOGIN,
     level="SHOULD",
-    from_start=True,
     stain=Stain.CONNECTION,
 )
 def repeated(sight: Sight) -> str | None:
@@ -205,7 +204,7 @@ def target_name_repeated(sight: Sight) -> str | None:
     return _again(sight, "TargetName")
 
 
-@RULES("keys.leading-only", "R7143-13-01", *_LOGIN_PDUS, phases=_IN_LOGIN, leans=False, from_start=True)
+@RULES("keys.leading-only", "R7143-13-01", *_LOGIN_PDUS, phases=_IN_LOGIN, leans=False)
 def leading_only(sight: Sight) -> str | None:
     """Keys of the leading login do not come up on a further connection."""
     if not any(sight.connection.login.first[14:16] or sight.bhs[14:16]) or sight.session.tsih == 0:

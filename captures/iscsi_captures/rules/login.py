@@ -6,7 +6,7 @@ from iscsi_captures.dialogue import Phase, Side, Sight
 from iscsi_captures.rules.model import ALL_OPCODES, Rules, Stain
 from iscsi_protocol.pdu import LoginStatus, Opcode, Stage, opcode_name
 
-RULES = Rules((Phase.LOGIN,))
+RULES = Rules((Phase.LOGIN,), from_start=True)
 _REQUEST = Opcode.LOGIN_REQUEST
 _RESPONSE = Opcode.LOGIN_RESPONSE
 _BOTH = (_REQUEST, _RESPONSE)
@@ -27,13 +27,13 @@ def _changed(sight: Sight, place: slice) -> tuple[str, str] | None:
     return None if not first or before == now else (before.hex(), now.hex())
 
 
-@RULES("login.not-begun", "R7143-11.12-01", *(o for o in _OTHERS if o < 0x20), from_start=True, leans=False)
+@RULES("login.not-begun", "R7143-11.12-01", *(o for o in _OTHERS if o < 0x20), leans=False)
 def not_begun(sight: Sight) -> str | None:
     """An initiator logs in before anything else."""
     return None if sight.connection.login.first else f"the connection begins with a {opcode_name(sight.opcode)}"
 
 
-@RULES("login.other-pdu", "R7143-4.2.4-03", *_OTHERS, from_start=True)
+@RULES("login.other-pdu", "R7143-4.2.4-03", *_OTHERS)
 def other_pdu(sight: Sight) -> str | None:
     """Only Login Requests and Responses cross during login."""
     login = sight.connection.login
@@ -60,42 +60,42 @@ def not_immediate(sight: Sight) -> str | None:
     return None if sight.immediate else "the I bit is 0"
 
 
-@RULES("login.tag-changed", "R7143-11.12-03", _REQUEST, leans=False, from_start=True)
+@RULES("login.tag-changed", "R7143-11.12-03", _REQUEST, leans=False)
 def tag_changed(sight: Sight) -> str | None:
     """All requests of a login share one Initiator Task Tag."""
     changed = _changed(sight, slice(16, 20))
     return f"Initiator Task Tag {changed[1]} in a login that began with {changed[0]}" if changed else None
 
 
-@RULES("login.isid-changed", "R7143-4.2.5.3-03", _REQUEST, leans=False, from_start=True)
+@RULES("login.isid-changed", "R7143-4.2.5.3-03", _REQUEST, leans=False)
 def isid_changed(sight: Sight) -> str | None:
     """The ISID stays what the login began with."""
     changed = _changed(sight, slice(8, 14))
     return f"ISID {changed[1]} in a login that began with {changed[0]}" if changed else None
 
 
-@RULES("login.tsih-changed", "R7143-11.12.6-03", _REQUEST, leans=False, from_start=True)
+@RULES("login.tsih-changed", "R7143-11.12.6-03", _REQUEST, leans=False)
 def tsih_changed(sight: Sight) -> str | None:
     """All requests of a login carry the same TSIH."""
     changed = _changed(sight, slice(14, 16))
     return f"TSIH {changed[1]} in a login that began with {changed[0]}" if changed else None
 
 
-@RULES("login.cid-changed", "R7143-11.12.7-01", _REQUEST, leans=False, from_start=True)
+@RULES("login.cid-changed", "R7143-11.12.7-01", _REQUEST, leans=False)
 def cid_changed(sight: Sight) -> str | None:
     """All requests of a login carry the same CID."""
     changed = _changed(sight, slice(20, 22))
     return f"CID {changed[1]} in a login that began with {changed[0]}" if changed else None
 
 
-@RULES("login.version-max-changed", "R7143-11.12.4.1-01", _REQUEST, leans=False, from_start=True)
+@RULES("login.version-max-changed", "R7143-11.12.4.1-01", _REQUEST, leans=False)
 def version_max_changed(sight: Sight) -> str | None:
     """All requests of a login carry the same Version-max."""
     changed = _changed(sight, slice(2, 3))
     return f"Version-max {changed[1]} in a login that began with {changed[0]}" if changed else None
 
 
-@RULES("login.version-min-changed", "R7143-11.12.4.2-01", _REQUEST, leans=False, from_start=True)
+@RULES("login.version-min-changed", "R7143-11.12.4.2-01", _REQUEST, leans=False)
 def version_min_changed(sight: Sight) -> str | None:
     """All requests of a login carry the same Version-min."""
     changed = _changed(sight, slice(3, 4))
@@ -158,14 +158,14 @@ def response_transition(sight: Sight) -> str | None:
     return f"a transition from stage {sight.stage} to {following}"
 
 
-@RULES("login.wrong-stage", "R7143-6.3-12", _REQUEST, from_start=True)
+@RULES("login.wrong-stage", "R7143-6.3-12", _REQUEST)
 def wrong_stage(sight: Sight) -> str | None:
     """A request's CSG is the stage that the exchange before led to."""
     stage = sight.connection.login.stage
     return None if stage is None or stage == sight.stage else f"CSG is {sight.stage} in stage {stage}"
 
 
-@RULES("login.response-wrong-stage", "R7143-6.3-12", _RESPONSE, from_start=True)
+@RULES("login.response-wrong-stage", "R7143-6.3-12", _RESPONSE)
 def response_wrong_stage(sight: Sight) -> str | None:
     """A response's CSG is that of its request."""
     last = sight.connection.login.last
@@ -174,14 +174,14 @@ def response_wrong_stage(sight: Sight) -> str | None:
     return f"CSG is {sight.stage} in answer to {last[1] >> 2 & 3}"
 
 
-@RULES("login.transit-not-asked", "R7143-11.13.6-02", _RESPONSE, from_start=True)
+@RULES("login.transit-not-asked", "R7143-11.13.6-02", _RESPONSE)
 def transit_not_asked(sight: Sight) -> str | None:
     """T=1 only answers T=1."""
     last = sight.connection.login.last
     return "T=1 in answer to T=0" if last and sight.final and not last[1] & 0x80 and not _refusal(sight) else None
 
 
-@RULES("login.stage-above-request", "R7143-6.3-13", _RESPONSE, from_start=True)
+@RULES("login.stage-above-request", "R7143-6.3-13", _RESPONSE)
 def stage_above_request(sight: Sight) -> str | None:
     """The target's NSG is not above the one asked for."""
     last = sight.connection.login.last
@@ -200,7 +200,7 @@ def final_without_tsih(sight: Sight) -> str | None:
     return "the login is accepted with TSIH 0" if _accepts(sight) and not any(sight.bhs[14:16]) else None
 
 
-@RULES("login.early-tsih", "R7143-11.13.3-02", _RESPONSE, from_start=True)
+@RULES("login.early-tsih", "R7143-11.13.3-02", _RESPONSE)
 def early_tsih(sight: Sight) -> str | None:
     """Before the final response the TSIH is that of the request."""
     first = sight.connection.login.first
@@ -209,7 +209,7 @@ def early_tsih(sight: Sight) -> str | None:
     return f"TSIH {bytes(sight.bhs[14:16]).hex()} before the final response"
 
 
-@RULES("login.response-tag", "R7143-4.2.5.3-03", _RESPONSE, from_start=True)
+@RULES("login.response-tag", "R7143-4.2.5.3-03", _RESPONSE)
 def response_tag(sight: Sight) -> str | None:
     """Tag and ISID of a response are those of its request."""
     last = sight.connection.login.last
@@ -221,21 +221,21 @@ def response_tag(sight: Sight) -> str | None:
     )
 
 
-@RULES("login.response-version-max-changed", "R7143-11.13.1-01", _RESPONSE, leans=False, from_start=True)
+@RULES("login.response-version-max-changed", "R7143-11.13.1-01", _RESPONSE, leans=False)
 def response_version_max(sight: Sight) -> str | None:
     """All responses of a login carry the same Version-max."""
     first = sight.connection.login.first_answer
     return f"Version-max {sight.bhs[2]} after {first[2]}" if first and first[2] != sight.bhs[2] else None
 
 
-@RULES("login.version-active-changed", "R7143-11.13.2-01", _RESPONSE, leans=False, from_start=True)
+@RULES("login.version-active-changed", "R7143-11.13.2-01", _RESPONSE, leans=False)
 def version_active(sight: Sight) -> str | None:
     """All responses of a login carry the same Version-active."""
     first = sight.connection.login.first_answer
     return f"Version-active {sight.bhs[3]} after {first[3]}" if first and first[3] != sight.bhs[3] else None
 
 
-@RULES("login.answer-to-continue", "R7143-6.2-02", _RESPONSE, from_start=True)
+@RULES("login.answer-to-continue", "R7143-6.2-02", _RESPONSE)
 def answer_to_continue(sight: Sight) -> str | None:
     """A request with C=1 is answered without data."""
     last = sight.connection.login.last
@@ -244,21 +244,21 @@ def answer_to_continue(sight: Sight) -> str | None:
     return f"{sight.length} bytes of data in answer to C=1"
 
 
-@RULES("login.request-after-continue", "R7143-6.2-03", _REQUEST, from_start=True)
+@RULES("login.request-after-continue", "R7143-6.2-03", _REQUEST)
 def request_after_continue(sight: Sight) -> str | None:
     """A response with C=1 is answered without data."""
     before = sight.connection.login.answered
     return f"{sight.length} bytes of data in answer to C=1" if before and before[1] & 0x40 and sight.length else None
 
 
-@RULES("login.two-requests", "R7143-6.3-01", _REQUEST, from_start=True)
+@RULES("login.two-requests", "R7143-6.3-01", _REQUEST)
 def two_requests(sight: Sight) -> str | None:
     """One Login Request is outstanding at most."""
     login = sight.connection.login
     return "a Login Request before the one before it was answered" if login.asked and not login.refused else None
 
 
-@RULES("login.response-unasked", "R7143-6.3-01", _RESPONSE, from_start=True)
+@RULES("login.response-unasked", "R7143-6.3-01", _RESPONSE)
 def response_unasked(sight: Sight) -> str | None:
     """Each Login Response answers a request."""
     login = sight.connection.login
@@ -271,13 +271,13 @@ def data_too_long(sight: Sight) -> str | None:
     return f"{sight.length} bytes of data during login" if sight.length > DATA_LIMIT else None
 
 
-@RULES("login.initiator-name-missing", "R7143-6.3-03", _REQUEST, leans=False, from_start=True)
+@RULES("login.initiator-name-missing", "R7143-6.3-03", _REQUEST, leans=False)
 def initiator_name_missing(sight: Sight) -> str | None:
     """The first request of a connection includes InitiatorName."""
     return None if _first_text_has(sight, "InitiatorName") else "the first Login Request has no InitiatorName"
 
 
-@RULES("login.target-name-missing", "R7143-6.3-05", _REQUEST, leans=False, from_start=True)
+@RULES("login.target-name-missing", "R7143-6.3-05", _REQUEST, leans=False)
 def target_name_missing(sight: Sight) -> str | None:
     """The first request of a connection includes TargetName, unless for discovery."""
     if _first_text_has(sight, "TargetName") or sight.session.discovery:
@@ -291,7 +291,7 @@ def _first_text_has(sight: Sight, key: str) -> bool:
     return sight.pairs is None or login.whole_requests > 0 or any(pair.key == key for pair in sight.pairs)
 
 
-@RULES("login.portal-group-tag-missing", "R7143-6.3.1-09", _RESPONSE, from_start=True)
+@RULES("login.portal-group-tag-missing", "R7143-6.3.1-09", _RESPONSE)
 def portal_group_tag_missing(sight: Sight) -> str | None:
     """The first response to a whole request for a target returns TargetPortalGroupTag."""
     login = sight.connection.login
@@ -328,7 +328,7 @@ def reserved_status(sight: Sight) -> str | None:
     return None if status in frozenset(LoginStatus) else f"login status {status:04x} is reserved"
 
 
-@RULES("login.after-failure", "R7143-11.13.5-13", *_BOTH, *_OTHERS, leans=False, from_start=True)
+@RULES("login.after-failure", "R7143-11.13.5-13", *_BOTH, *_OTHERS, leans=False)
 def after_failure(sight: Sight) -> str | None:
     """After a status class other than 0 nothing follows but the close."""
     login = sight.connection.login

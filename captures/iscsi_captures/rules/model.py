@@ -66,8 +66,9 @@ ROLE_NAMES = {Side.INITIATOR: "initiator", Side.TARGET: "target"}
 class Rules(list[Rule]):
     """The rows of one area. Calling it with a row's facts gives the decorator for its check, whose docstring is `says`."""
 
-    def __init__(self, phases: Iterable[Phase]) -> None:
+    def __init__(self, phases: Iterable[Phase], *, from_start: bool = False) -> None:
         super().__init__()
+        self._from_start = from_start
         self._phases = frozenset(phases)
 
     def __call__(
@@ -103,7 +104,7 @@ class Rules(list[Rule]):
                     opcodes=frozenset(opcodes),
                     phases=self._phases if phases is None else frozenset(phases),
                     leans=leans,
-                    from_start=from_start,
+                    from_start=from_start or self._from_start,
                     stain=usual if stain is None else stain,
                     foreign=foreign,
                     damaged=damaged,

@@ -6,7 +6,7 @@ from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol.pdu import NO_TAG, Opcode, opcode_name
 
-RULES = Rules((Phase.FULL,))
+RULES = Rules((Phase.FULL,), from_start=True)
 _REQUEST = Opcode.TEXT_REQUEST
 _RESPONSE = Opcode.TEXT_RESPONSE
 
@@ -41,7 +41,7 @@ def immediate_changed(sight: Sight) -> str | None:
     return f"the I bit is {int(sight.immediate)} in a sequence that began with {int(exchange.immediate)}"
 
 
-@RULES("text.two-requests", "R7143-11.10-01", _REQUEST, from_start=True)
+@RULES("text.two-requests", "R7143-11.10-01", _REQUEST)
 def two_requests(sight: Sight) -> str | None:
     """One Text Request is outstanding at most."""
     before = sight.connection.exchange
@@ -62,7 +62,7 @@ def transfer_tag_not_copied(sight: Sight) -> str | None:
     return f"tag {ttt:#010x} and LUN {lun} after {exchange.ttt:#010x} and {exchange.lun.hex()}"
 
 
-@RULES("text.transfer-tag-unknown", "R7143-4.2.5.3-03", _REQUEST, from_start=True)
+@RULES("text.transfer-tag-unknown", "R7143-4.2.5.3-03", _REQUEST)
 def transfer_tag_unknown(sight: Sight) -> str | None:
     """A new sequence begins with the reserved Target Transfer Tag."""
     before, ttt = sight.connection.exchange, sight.word(20)
@@ -94,7 +94,7 @@ def response_too_long(sight: Sight) -> str | None:
     return f"{sight.length} bytes of data, the initiator takes {limit}" if sight.length > limit else None
 
 
-@RULES("text.response-tag", "R7143-11.11.3-01", _RESPONSE, from_start=True)
+@RULES("text.response-tag", "R7143-11.11.3-01", _RESPONSE)
 def response_tag(sight: Sight) -> str | None:
     """A Text Response has the tag of the request that it answers."""
     exchange = sight.exchange
@@ -176,7 +176,7 @@ def address_without_tag(sight: Sight) -> str | None:
     return None
 
 
-@RULES("text.all-targets-on-normal-session", "R7143-C-09", _RESPONSE, from_start=True, stain=Stain.NOTHING)
+@RULES("text.all-targets-on-normal-session", "R7143-C-09", _RESPONSE, stain=Stain.NOTHING)
 def all_targets(sight: Sight) -> str | None:
     """SendTargets=All is not served on a normal session."""
     exchange = sight.exchange
@@ -186,7 +186,7 @@ def all_targets(sight: Sight) -> str | None:
     return f"SendTargets=All answered with {len(names)} targets on a normal session" if names else None
 
 
-@RULES("text.other-targets", "R7143-C-13", _RESPONSE, from_start=True, stain=Stain.NOTHING)
+@RULES("text.other-targets", "R7143-C-13", _RESPONSE, stain=Stain.NOTHING)
 def other_targets(sight: Sight) -> str | None:
     """SendTargets without a value returns the session's own target alone."""
     exchange, own = sight.exchange, sight.connection.login.negotiation.said[0].get("TargetName")
@@ -205,7 +205,7 @@ _SERVED = (
 )
 
 
-@RULES("discovery.request-served", "R7143-4.3-02", *_SERVED, leans=False, from_start=True, stain=Stain.NOTHING)
+@RULES("discovery.request-served", "R7143-4.3-02", *_SERVED, leans=False, stain=Stain.NOTHING)
 def request_served(sight: Sight) -> str | None:
     """On a discovery session everything but SendTargets and Logout is rejected."""
     if not sight.session.discovery or sight.itt == NO_TAG:
@@ -220,7 +220,6 @@ def request_served(sight: Sight) -> str | None:
     Opcode.ASYNC_MESSAGE,
     level="SHOULD",
     leans=False,
-    from_start=True,
 )
 def unasked(sight: Sight) -> str | None:
     """On a discovery session the target sends only answers."""

@@ -1,0 +1,337 @@
+"""A scripted dialogue of an honest pair, PDU by PDU, whose every field a test may set otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Self
+
+import pytest
+
+from iscsi_captures.rulebook import Finding, RuleBook
+from iscsi_protocol.history import BytesRecord, PduRecord, Record, TransportEvent, TransportRecord
+from iscsi_protocol.pdu import (
+    NO_TAG,
+    R2T,
+    AsyncMessage,
+    DataIn,
+    DataOut,
+    LoginRequest,
+    LoginResponse,
+    LogoutRequest,
+    LogoutResponse,
+    NopIn,
+    NopOut,
+    Pdu,
+    RawPdu,
+    Reject,
+    ScsiCommand,
+    ScsiResponse,
+    SnackRequest,
+    TaskManagementRequest,
+    TaskManagementResponse,
+    TextRequest,
+    TextResponse,
+    bidirectional_read_length,
+    encode,
+    encode_ahs,
+)
+from iscsi_protocol.stream import Direction
+from iscsi_protocol.text import encode_pairs
+
+INITIATOR = "iqn.2026-01.com.example:initiator"
+TARGET = "iqn.2026-01.com.example:target"
+NAMES = (("InitiatorName", INITIATOR), ("TargetName", TARGET))
+DISCOVERY = (("InitiatorName", INITIATOR), ("SessionType", "Discovery"))
+TAG = (("TargetPortalGroupTag", "1"),)
+WINDOW = 32
+SENSE = b"\x00\x12\x70\x00\x05\x00\x00\x00\x00\x0a" + bytes(10)
+
+Pairs = Iterable[tuple[str, str]]
+
+
+class Script:
+    """Builds a history. Each verb sends one PDU and returns the script; keyword arguments set fields of that PDU.
+
+    Two more arguments work with each: `edit` changes the raw PDU, `to` the direction. What the verbs fill in is what an
+    honest side would send next; a field that a test sets otherwise does not count for later ones, unless it is a tag.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.connection = 1
+        self.cmd_sn = 100
+        self.stat_sns: dict[int, int] = {}
+        self.itt = 0
+        self.tsih = 0
+        self.cid = 0
+        self.task: dict[str, Any] = {}
+        self.former: dict[str, Any] = {}
+        self.connect(1)
+
+    # Connections and plain sending
+
+    def connect(self, number: int) -> Self:
+        """A TCP connection is made; the verbs speak on it from now on."""
+        self.records.append(TransportRecord(number, 0.0, TransportEvent.CONNECTED))
+        return self.on(number)
+
+    def on(self, number: int) -> Self:
+        """Speak on that connection."""
+        self.connection = number
+        self.stat_sns.setdefault(number, 1000 * number)
+        return self
+
+    def transport(self, event: TransportEvent) -> Self:
+        """Something happens to the connection."""
+        self.records.append(TransportRecord(self.connection, 0.0, event))
+        return self
+
+    def junk(self, direction: Direction = Direction.TO_TARGET) -> Self:
+        """Bytes that are no PDU go by."""
+        self.records.append(BytesRecord(self.connection, 0.0, direction, b"junk", "framing was lost"))
+        return self
+
+    def send(
+        self,
+        pdu: Pdu,
+        *,
+        edit: Callable[[RawPdu], RawPdu] | None = None,
+        to: Direction | None = None,
+        **fields: Any,
+    ) -> Self:
+        """One PDU, with these fields set otherwise."""
+        raw = encode(replace(pdu, **fields))
+        if edit is not None:
+            raw = edit(raw)
+        if to is None:
+            to = Direction.TO_TARGET if pdu.OPCODE < 0x20 else Direction.TO_INITIATOR
+        self.records.append(PduRecord(self.connection, float(len(self.records)), to, raw))
+        return self
+
+    @property
+    def stat_sn(self) -> int:
+        return self.stat_sns[self.connection]
+
+    def _status(self) -> int:
+        number = self.stat_sns[self.connection]
+        self.stat_sns[self.connection] = number + 1
+        return number
+
+    def _number(self, immediate: bool = False) -> int:
+        number = self.cmd_sn
+        if not immediate:
+            self.cmd_sn += 1
+        return number
+
+    def _tag(self, fields: dict[str, Any]) -> int:
+        self.itt += 1
+        return int(fields.pop("itt", self.itt))
+
+    def _window(self) -> dict[str, int]:
+        return {"exp_cmd_sn": self.cmd_sn, "max_cmd_sn": self.cmd_sn + WINDOW}
+
+    # Login
+
+    def login_request(self, pairs: Pairs = NAMES, **fields: Any) -> Self:
+        fields = {"transit": True, "csg": 1, "nsg": 3, "itt": 0x10, "tsih": self.tsih, "cid": self.cid} | fields
+        fields = {"data": encode_pairs(pairs), "cmd_sn": self.cmd_sn, "exp_stat_sn": self.stat_sn} | fields
+        return self.send(LoginRequest(), **fields)
+
+    def login_response(self, pairs: Pairs = TAG, **fields: Any) -> Self:
+        fields = {"transit": True, "csg": 1, "nsg": 3, "itt": 0x10, "data": encode_pairs(pairs)} | fields
+        if fields["transit"] and fields["nsg"] == 3 and not fields.get("status_class"):
+            self.tsih = self.tsih or 7
+        fields = {"tsih": self.tsih} | fields
+        if not fields.get("status_class"):
+            fields = {"stat_sn": self._status()} | self._window() | fields
+        return self.send(LoginResponse(), **fields)
+
+    def ready(self, **keys: str) -> Self:
+        """A login in one exchange; both sides say the same of each key."""
+        pairs = tuple(keys.items())
+        return self.login_request((*NAMES, *pairs)).login_response((*TAG, *pairs))
+
+    def discovery(self) -> Self:
+        """A discovery session."""
+        return self.login_request(DISCOVERY).login_response(())
+
+    def security(self, pairs: Pairs = (), **fields: Any) -> Self:
+        """A Login Request of the security stage, without T."""
+        return self.login_request(pairs, **({"csg": 0, "nsg": 0, "transit": False} | fields))
+
+    def security_response(self, pairs: Pairs = (), **fields: Any) -> Self:
+        """A Login Response of the security stage, without T."""
+        return self.login_response(pairs, **({"csg": 0, "nsg": 0, "transit": False} | fields))
+
+    def operational(self, pairs: Pairs = (), **fields: Any) -> Self:
+        """A Login Request of the operational stage, without T."""
+        return self.login_request(pairs, **({"nsg": 0, "transit": False} | fields))
+
+    def operational_response(self, pairs: Pairs = (), **fields: Any) -> Self:
+        """A Login Response of the operational stage, without T."""
+        return self.login_response(pairs, **({"nsg": 0, "transit": False} | fields))
+
+    # SCSI
+
+    def command(self, data: int = 0, **fields: Any) -> Self:
+        """A SCSI Command with so many bytes of immediate data."""
+        itt = self._tag(fields)
+        fields = {"cmd_sn": self._number(fields.get("immediate", False)), "exp_stat_sn": self.stat_sn} | fields
+        length = fields.get("expected_data_transfer_length", 0)
+        self.task = {
+            "itt": itt,
+            "length": length,
+            "in": 0,
+            "in_sn": 0,
+            "r2t_sn": 0,
+            "out": data,
+            "out_sn": 0,
+            "ttt": NO_TAG,
+        }
+        self.task |= {"lun": fields.get("lun", bytes(8)), "end": length}
+        return self.send(ScsiCommand(itt=itt, data=bytes(data)), **fields)
+
+    def read(self, length: int = 4096, **fields: Any) -> Self:
+        return self.command(read=True, expected_data_transfer_length=length, **fields)
+
+    def write(self, length: int = 4096, data: int = 0, **fields: Any) -> Self:
+        return self.command(data, write=True, expected_data_transfer_length=length, **fields)
+
+    def both(self, length: int = 4096, read: int = 4096, **fields: Any) -> Self:
+        fields = {"ahs": encode_ahs([bidirectional_read_length(read)])} | fields
+        return self.command(read=True, write=True, expected_data_transfer_length=length, **fields)
+
+    def data_in(self, length: int = 4096, **fields: Any) -> Self:
+        """The next Data-In; with F and S where it completes a read."""
+        task = self.task
+        end = task["in"] + length == task["length"]
+        fields = {"final": end, "status_present": end, "buffer_offset": task["in"], "data_sn": task["in_sn"]} | fields
+        if fields["status_present"] and "stat_sn" not in fields:
+            fields["stat_sn"] = self._status()
+        task["in"] = fields["buffer_offset"] + length
+        task["in_sn"] += 1
+        return self.send(DataIn(itt=task["itt"], data=bytes(length), **self._window()), **fields)
+
+    def r2t(self, length: int | None = None, **fields: Any) -> Self:
+        """The next R2T, for all that is left unless said otherwise."""
+        task = self.task
+        fields = {"buffer_offset": task["out"], "r2t_sn": task["r2t_sn"], "ttt": 0x50 + task["r2t_sn"]} | fields
+        length = task["length"] - fields["buffer_offset"] if length is None else length
+        task |= {"r2t_sn": task["r2t_sn"] + 1, "ttt": fields["ttt"], "out_sn": 0}
+        task |= {"out": fields["buffer_offset"], "end": fields["buffer_offset"] + length}
+        fields = {"desired_data_transfer_length": length, "stat_sn": self.stat_sn, "lun": task["lun"]} | fields
+        return self.send(R2T(itt=task["itt"], **self._window()), **fields)
+
+    def data_out(self, length: int = 4096, **fields: Any) -> Self:
+        """The next Data-Out; with F where it completes its burst."""
+        task = self.task
+        fields = {"buffer_offset": task["out"], "data_sn": task["out_sn"], "ttt": task["ttt"]} | fields
+        fields = {"final": fields["buffer_offset"] + length == task["end"], "exp_stat_sn": self.stat_sn} | fields
+        if fields["ttt"] != NO_TAG:
+            fields = {"lun": task["lun"]} | fields
+        task |= {"out": fields["buffer_offset"] + length, "out_sn": task["out_sn"] + 1}
+        return self.send(DataOut(itt=task["itt"], data=bytes(length)), **fields)
+
+    def response(self, **fields: Any) -> Self:
+        """The SCSI Response of the command."""
+        fields = {"itt": self.task["itt"], "exp_data_sn": self.task["in_sn"]} | fields
+        if "stat_sn" not in fields:
+            fields["stat_sn"] = self._status()
+        return self.send(ScsiResponse(**self._window()), **fields)
+
+    def check_condition(self, **fields: Any) -> Self:
+        return self.response(**({"status": 2, "data": SENSE} | fields))
+
+    # Everything else
+
+    def nop_out(self, **fields: Any) -> Self:
+        """A ping; with itt=NO_TAG what wants no answer."""
+        itt = self._tag(fields)
+        fields = {"immediate": itt == NO_TAG} | fields
+        self.task = {"itt": itt}
+        fields = {"cmd_sn": self._number(fields["immediate"]), "exp_stat_sn": self.stat_sn} | fields
+        return self.send(NopOut(itt=itt), **fields)
+
+    def nop_in(self, **fields: Any) -> Self:
+        """The answer to the ping; with itt=NO_TAG one of the target's own."""
+        fields = {"itt": self.task.get("itt", NO_TAG)} | fields
+        if "stat_sn" not in fields:
+            fields["stat_sn"] = self.stat_sn if fields["itt"] == NO_TAG else self._status()
+        return self.send(NopIn(**self._window()), **fields)
+
+    def tmf(self, function: int = 5, **fields: Any) -> Self:
+        itt = self._tag(fields)
+        self.former, self.task = self.task, {"itt": itt}
+        fields = {"immediate": True} | fields
+        fields = {"cmd_sn": self._number(fields["immediate"]), "exp_stat_sn": self.stat_sn} | fields
+        return self.send(TaskManagementRequest(itt=itt, function=function), **fields)
+
+    def tmf_response(self, **fields: Any) -> Self:
+        fields = {"itt": self.task["itt"], "stat_sn": self._status()} | fields
+        return self.send(TaskManagementResponse(**self._window()), **fields)
+
+    def text(self, pairs: Pairs = (), **fields: Any) -> Self:
+        """A Text Request that begins an exchange, or with `itt` and `ttt` goes on with one."""
+        itt = self._tag(fields)
+        self.task = {"itt": itt}
+        number = self._number(fields.get("immediate", False))
+        fields = {"data": encode_pairs(pairs), "cmd_sn": number, "exp_stat_sn": self.stat_sn} | fields
+        return self.send(TextRequest(itt=itt), **fields)
+
+    def text_response(self, pairs: Pairs = (), **fields: Any) -> Self:
+        fields = {"data": encode_pairs(pairs), "stat_sn": self._status(), "itt": self.task["itt"]} | fields
+        return self.send(TextResponse(**self._window()), **fields)
+
+    def logout(self, reason: int = 1, **fields: Any) -> Self:
+        itt = self._tag(fields)
+        self.task = {"itt": itt}
+        fields = {"immediate": True, "cid": self.cid} | fields
+        fields = {"cmd_sn": self._number(fields["immediate"]), "exp_stat_sn": self.stat_sn} | fields
+        return self.send(LogoutRequest(itt=itt, reason=reason), **fields)
+
+    def logout_response(self, **fields: Any) -> Self:
+        fields = {"itt": self.task["itt"], "stat_sn": self._status()} | fields
+        return self.send(LogoutResponse(**self._window()), **fields)
+
+    def asynchronous(self, event: int = 0, **fields: Any) -> Self:
+        fields = {"async_event": event, "stat_sn": self._status()} | fields
+        return self.send(AsyncMessage(**self._window()), **fields)
+
+    def reject(self, reason: int = 4, **fields: Any) -> Self:
+        """A Reject of the last PDU of the initiator."""
+        last = next(
+            record.raw
+            for record in reversed(self.records)
+            if isinstance(record, PduRecord) and record.direction is Direction.TO_TARGET
+        )
+        fields = {"data": bytes(last.bhs), "stat_sn": self._status()} | fields
+        return self.send(Reject(reason=reason, **self._window()), **fields)
+
+    def snack(self, kind: int = 1, **fields: Any) -> Self:
+        return self.send(SnackRequest(snack_type=kind, exp_stat_sn=self.stat_sn), **fields)
+
+    # What the rule book says of it
+
+    def findings(self) -> list[Finding]:
+        book = RuleBook()
+        for record in self.records:
+            book.record(record)
+        return book.findings
+
+
+def broken_rules(history: Script) -> set[str]:
+    """Ids of the rules that a history breaks."""
+    return {finding.rule for finding in history.findings()}
+
+
+@pytest.fixture
+def script() -> Script:
+    """An empty history with one connection."""
+    return Script()
+
+
+@pytest.fixture(scope="session")
+def script_class() -> type[Script]:
+    """What makes such histories, for tests that need many."""
+    return Script
