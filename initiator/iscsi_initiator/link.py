@@ -5,6 +5,7 @@ Numbers of the session are the session's; here are ExpStatSN and what the login 
 
 from __future__ import annotations
 
+from iscsi_initiator.requests import slots_of
 from iscsi_protocol.digest import digest_bytes
 from iscsi_protocol.framing import NO_LIMIT, Framer
 from iscsi_protocol.negotiation.keys import Role
@@ -40,6 +41,10 @@ class Link:
         self.data_digest = False
         self.max_send = 8192
         self.parameters = OperationalParameters()
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """What a copy needs: bytes of its own in place of the requesters' buffers."""
+        return None, {**slots_of(self), "outbox": [bytes(buffer) for buffer in self.outbox]}
 
     def enter_full_feature(self, parameters: OperationalParameters, exp_stat_sn: int, receive_limit: int) -> None:
         """From the next PDU on: digests and lengths as agreed."""

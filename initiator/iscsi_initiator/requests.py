@@ -28,6 +28,15 @@ class Failure(Enum):
     LOGIN_FAILED = "the login failed"
 
 
+def slots_of(instance: object) -> dict[str, object]:
+    """Slot to value of an object that has slots alone, as copy and pickle see it."""
+    state = object.__getstate__(instance)
+    slots = state[1] if isinstance(state, tuple) else None
+    if not isinstance(slots, dict):
+        raise TypeError(f"{type(instance).__name__} has more than slots")
+    return slots
+
+
 class Request:
     """One piece of work for a session. `result` or `failure` is set when it is done. timeout: seconds, None = setting.
 
@@ -83,6 +92,11 @@ class ScsiRequest(Request):
             raise ValueError("a LUN has 8 bytes")
         if not 1 <= len(self.cdb) <= 260:
             raise ValueError("a CDB has 1 to 260 bytes")
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """What a copy needs: buffers of its own."""
+        state = slots_of(self)
+        return None, {**state, "data_in": bytearray(self.data_in), "data_out": bytes(self.data_out)}
 
 
 class TaskManagement(Request):

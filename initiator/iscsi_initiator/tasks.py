@@ -7,7 +7,7 @@ What the target breaks is raised as a Violation with its event; the session acts
 from __future__ import annotations
 
 from iscsi_initiator.link import Link
-from iscsi_initiator.requests import Failure, Request, ScsiRequest
+from iscsi_initiator.requests import Failure, Request, ScsiRequest, slots_of
 from iscsi_protocol.pdu import NO_TAG, DataIn, DataOut, RawPdu, ScsiCommand
 from iscsi_protocol.pdu.ahs import Ahs, bidirectional_read_length, encode_ahs, extended_cdb
 from iscsi_protocol.pdu.codes import Flag, Opcode
@@ -81,9 +81,22 @@ class ScsiTask(Task):
         self.scsi = request
         self.ending: Failure | None = None
         self.timed_out = False
-        self.read_into = memoryview(request.data_in).cast("B")
-        self.write_from = memoryview(request.data_out).cast("B")
+        self._open_buffers()
         self.restart()
+
+    def _open_buffers(self) -> None:
+        self.read_into = memoryview(self.scsi.data_in).cast("B")
+        self.write_from = memoryview(self.scsi.data_out).cast("B")
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """What a copy needs: all but the views, which are those of the copied request."""
+        kept = {name: value for name, value in slots_of(self).items() if name not in ("read_into", "write_from")}
+        return None, kept
+
+    def __setstate__(self, state: tuple[None, dict[str, object]]) -> None:
+        for name, value in state[1].items():
+            setattr(self, name, value)
+        self._open_buffers()
 
     def restart(self) -> None:
         """Begin the data transfer from its start."""

@@ -263,7 +263,7 @@ class Bench:
             "status_present": True,
             "itt": command.itt,
             "data": data,
-            **self.numbers(),
+            **self.numbers(consume=fields.get("status_present", True)),
             **fields,
         }
         return DataIn(**values)
@@ -290,3 +290,9 @@ def up() -> Callable[..., Bench]:
         return made
 
     return make
+
+
+@pytest.fixture(scope="session")
+def bench_class() -> type[Bench]:
+    """For tests that make a bench for each of many examples."""
+    return Bench

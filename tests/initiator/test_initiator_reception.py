@@ -80,7 +80,7 @@ def test_a_read_that_breaks_nothing_logs_nothing(up):
 @pytest.mark.parametrize("excess", [1, 4096])
 def test_21_a_segment_over_the_declared_limit(up, excess):
     limit = Settings().max_recv_data_segment_length
-    bench, request, command = reading(up, 200_000)
+    bench, _request, command = reading(up, 200_000)
     raw = encode(DataIn(itt=command.itt, data=b"", data_segment_length=limit + excess))
     bench.give(raw)
     assert bench.log == [21]
@@ -106,7 +106,7 @@ def test_21_not_where_the_policy_takes_them(up):
 
 @pytest.mark.parametrize("byte", [0, 1, 5, 6, 7, 16, 24, 47])
 def test_22_a_bit_of_the_header(up, byte):
-    bench, request, command = reading(up, options=DIGESTS)
+    bench, _request, command = reading(up, options=DIGESTS)
     raw = encode(bench.read_response(command, bytes(1024))).with_digests(header=True, data=True)
     header = bytearray(raw.bhs)
     header[byte] ^= 1
@@ -340,7 +340,7 @@ def test_42_not_at_the_wrap(up):
 
 @pytest.mark.parametrize("kind", [NopIn, R2T])
 def test_42_the_next_number_without_using_it(up, kind):
-    bench, request, command = writing(up, bytes(200_000))
+    bench, _request, command = writing(up, bytes(200_000))
     wrong = {**bench.numbers(consume=False), "stat_sn": bench.stat_sn + 1}
     pdu = NopIn(**wrong) if kind is NopIn else R2T(itt=command.itt, ttt=1, desired_data_transfer_length=4, **wrong)
     bench.give(pdu)
@@ -438,7 +438,7 @@ def test_26_not_for_sequences_that_end(up):
 
 
 def test_26_not_where_the_policy_takes_it(up):
-    bench, request, command = reading(up, policy=Policy(accept_excess_data=True))
+    bench, _request, command = reading(up, policy=Policy(accept_excess_data=True))
     bench.give(DataIn(itt=command.itt, data=bytes(2048)))
     assert bench.log == []
 
