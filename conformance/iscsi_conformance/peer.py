@@ -47,6 +47,9 @@ class Operator(Protocol):
     def ping(self) -> None:
         """Send a NOP-In that asks for an answer."""
 
+    def tell_counters(self) -> None:
+        """Send a NOP-In that asks for none."""
+
     def leaks(self) -> list[str]:
         """Sessions and connections that the target still knows."""
 
