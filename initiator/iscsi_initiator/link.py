@@ -59,19 +59,6 @@ class Link:
         self.max_send = parameters.received_by(Role.TARGET)
         self.framer.max_data_segment_length = receive_limit
 
-    def mend_header(self) -> None:
-        """Give the PDU whose header digest is wrong a right one, so that the framer goes on with it."""
-        old = self.framer
-        rest = bytearray(old.remainder())
-        end = 48 + rest[4] * 4
-        rest[end : end + 4] = digest_bytes(rest[:end])
-        self.framer = Framer(
-            header_digest=old.header_digest,
-            data_digest=old.data_digest,
-            max_data_segment_length=old.max_data_segment_length,
-        )
-        self.framer.receive(bytes(rest))
-
     def take(self) -> list[Buffer]:
         """What there is to send, which is thereby on its way."""
         buffers, self.outbox = self.outbox, []

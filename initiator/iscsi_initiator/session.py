@@ -287,7 +287,7 @@ class Session:
         header = bytes(raw.bhs)
         if isinstance(error, HeaderDigestError):
             if policy.accept_header_digest_errors:
-                link.mend_header()
+                link.framer.forgive()
                 return
             self.log(22, header + bytes(raw.header_digest), now, str(error))
             if policy.drop_on_header_digest_error:
