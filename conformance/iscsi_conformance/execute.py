@@ -61,7 +61,7 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
         await scene.close()
     findings = judge.findings(case.role)
     evidence.findings = findings
-    outcome = _with_findings(outcome, findings, evidence)
+    outcome = _with_findings(case, outcome, findings, evidence)
     ending = peer.ending() if scene is None else scene.ending()
     if peer.closed_by_peer() and not isinstance(outcome, PeerGone):
         dead = await _proof_of_life(environment)
@@ -134,16 +134,19 @@ async def _arguments(case: Case, peer: Peer, scene: Scene | None) -> dict[str, o
     return arguments
 
 
-def _with_findings(outcome: Outcome | None, findings: list[FindingRow], evidence: Evidence) -> Outcome | None:
-    """The rule book sits beside every case: a broken MUST fails a case that found nothing itself."""
-    broken = [finding for finding in findings if finding.level == Level.MUST]
-    evidence.failed += [finding.clause for finding in broken if finding.clause not in evidence.failed]
+def _with_findings(
+    case: Case, outcome: Outcome | None, findings: list[FindingRow], evidence: Evidence
+) -> Outcome | None:
+    """The rule book sits beside every case. What it finds against the case's own requirements decides with the case;
+    anything else is kept as evidence, and the run reports it once a rule (`rules`), not once a case.
+    """
+    own = [finding for finding in findings if finding.clause in case.requirements]
+    evidence.failed += [finding.clause for finding in own if finding.clause not in evidence.failed]
+    broken = [finding for finding in own if finding.level == Level.MUST]
     if broken and (outcome is None or isinstance(outcome, Inconclusive)):
-        first = broken[0]
-        return Failed(first.clause, f"rule {first.rule}: {first.message}")
-    missed = [finding for finding in findings if finding.level == Level.SHOULD]
+        return Failed(broken[0].clause, f"rule {broken[0].rule}: {broken[0].message}")
+    missed = [finding for finding in own if finding.level == Level.SHOULD]
     if outcome is None and missed:
-        evidence.failed += [finding.clause for finding in missed if finding.clause not in evidence.failed]
         return _Missed(f"rule {missed[0].rule}: {missed[0].message}")
     return outcome
 

@@ -32,6 +32,7 @@ from iscsi_conformance.plugin import CasePlugin
 from iscsi_conformance.proof import proven_requirements
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Results, coverage_of, summary_of
+from iscsi_conformance.rules import broken_rules
 from iscsi_conformance.verdict import Exit, PeerGone, Verdict, exit_code
 
 FIRST_SUSPECT = "the product was gone afterwards; this case was in flight and is the first suspect"
@@ -200,6 +201,7 @@ def _silent_batch(options: RunOptions, wanted: Sequence[str]) -> Batch:
 
 def _collect(options: RunOptions, batches: Sequence[Batch], cases: Mapping[str, Case]) -> Results:
     rows = sorted((result for batch in batches for result in batch.results), key=lambda result: result.id)
+    rows += broken_rules(rows)
     proven = proven_requirements(cases)
     return Results(
         versions={
