@@ -16,6 +16,7 @@ _ANSWERS = frozenset(
     {Opcode.SCSI_RESPONSE, Opcode.TASK_MANAGEMENT_RESPONSE, Opcode.LOGOUT_RESPONSE, Opcode.NOP_IN, Opcode.REJECT}
 )
 _ENDING_FLAG: dict[int, int] = {Opcode.SCSI_DATA_IN: Flag.STATUS, Opcode.TEXT_RESPONSE: Flag.FINAL}
+_WITHIN_TASKS = frozenset({Opcode.SCSI_DATA_OUT, Opcode.SNACK_REQUEST})
 _FIRST_UNUSED = 0x7E57_0000
 _REMEMBERED = 1024
 
@@ -81,8 +82,9 @@ class Numbers:
         if raw.opcode in _ANSWERS or raw.bhs[1] & _ENDING_FLAG.get(raw.opcode, 0):
             tag = raw.initiator_task_tag
             if raw.opcode == Opcode.REJECT:
-                # The data are the header of the refused PDU.
-                tag = int.from_bytes(raw.data[16:20], "big") if len(raw.data) >= BHS_LENGTH else NO_TAG
+                # The data are the header of the refused PDU; a refused Data-Out or SNACK ends no task (7.3).
+                refuses_task = len(raw.data) >= BHS_LENGTH and raw.data[0] & 0x3F not in _WITHIN_TASKS
+                tag = int.from_bytes(raw.data[16:20], "big") if refuses_task else NO_TAG
             if tag in self._open:
                 del self._open[tag]
                 _remember(self._closed, tag)
