@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import secrets
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from iscsi_captures.pcapng import PcapngRecorder
 from iscsi_conformance.bundled import bundled_profile
 from iscsi_conformance.case import Case, CaseError, Role, load_cases, validate
 from iscsi_conformance.catalogue import requirements
+from iscsi_conformance.compare import compare, read_run
+from iscsi_conformance.doctor import Check, State, examine
 from iscsi_conformance.environments import DEFAULT_PORT, EnvironmentSpec
 from iscsi_conformance.expected import ExpectedFailuresError, load_expected
 from iscsi_conformance.profile import Profile, ProfileError, load_profile, profile_with
 from iscsi_conformance.progress import Progress
+from iscsi_conformance.relay import NotOnTheWire, Relay, check_relayable
 from iscsi_conformance.report import write_reports
+from iscsi_conformance.result import ResultsError
 from iscsi_conformance.runner import RunOptions, run
-from iscsi_conformance.show import case_page, case_table, fault_table, requirement_page, summary_table
+from iscsi_conformance.show import (
+    case_page,
+    case_table,
+    check_line,
+    comparison_page,
+    fault_table,
+    print_json,
+    requirement_page,
+    summary_table,
+)
 from iscsi_conformance.verdict import Exit
 from iscsi_initiator.faults import all_faults as initiator_faults
+from iscsi_protocol.fault import NamedFault, UnknownFault
+from iscsi_protocol.history import Endpoint
 from iscsi_target.config import host_and_port
 from iscsi_target.faults import all_faults as target_faults
 
@@ -39,7 +60,7 @@ class Refused(click.ClickException):
 
     def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
         super().__init__(message)
-        self.code = code
+        self.exit_code = code  # type: ignore[misc]  # click declares it for the class and reads it from the instance
 
 
 @click.group(context_settings=CONTEXT, epilog=EXAMPLES)
@@ -204,3 +225,118 @@ def faults_command(role: str, as_json: bool) -> None:
     known = {**target_faults(), **initiator_faults()}
     faults = [fault for fault in known.values() if Role(fault.side.value) in _roles(role)]
     fault_table(faults, known_cases().values(), as_json=as_json)
+
+
+@main.command("compare", context_settings=CONTEXT)
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def compare_command(before: Path, after: Path, as_json: bool) -> None:
+    """Compare two runs: verdicts and reasons that changed, cases that came or went.
+
+    BEFORE and AFTER are results.json files or the folders that hold them. Exit codes: 0 nothing is different,
+    1 something is, 2 usage.
+    """
+    try:
+        comparison = compare(read_run(before), read_run(after))
+    except ResultsError as error:
+        raise Refused(str(error)) from None
+    except OSError as error:
+        raise Refused(f"{error.filename}: {error.strerror}") from None
+    comparison_page(comparison, as_json=as_json)
+    sys.exit(Exit.CONFORMING if comparison.same else Exit.FAILURES)
+
+
+@main.command("doctor", context_settings=CONTEXT)
+@click.option("--portal", metavar="HOST:PORT", callback=_portal, help="The product's portal; without it: bundled.")
+@click.option("--target-name", metavar="IQN", help="The target node under test.")
+@click.option("--lun", type=click.IntRange(0, 16383), default=None, help="The logical unit that the cases use.")
+@click.option("--profile", type=click.Path(path_type=Path), help="What is known of the product, in TOML.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def doctor_command(
+    portal: str | None, target_name: str | None, lun: int | None, profile: Path | None, as_json: bool
+) -> None:
+    """Check what a run needs, of this machine and of the product: a line each, and a remedy where one is due.
+
+    Exit codes: 0 nothing stands in the way, 2 usage, 3 something does.
+    """
+    try:
+        base = load_profile(profile) if profile else Profile()
+    except ProfileError as error:
+        raise Refused(str(error)) from None
+    spec = _spec(profile_with(base, portal=portal, target_name=target_name, lun=lun), seed=0)
+    checks = asyncio.run(_examine(spec.profile, profile, quiet=as_json))
+    if as_json:
+        print_json(checks)
+    sys.exit(Exit.UNREACHABLE if any(check.state is State.BAD for check in checks) else Exit.CONFORMING)
+
+
+async def _examine(profile: Profile, path: Path | None, *, quiet: bool) -> list[Check]:
+    checks = []
+    async for check in examine(profile, path):
+        checks.append(check)
+        if not quiet:
+            check_line(check)
+    return checks
+
+
+@main.command("relay", context_settings=CONTEXT)
+@click.option("--listen", required=True, metavar="HOST:PORT", callback=_portal, help="Where to listen; port 0 is any.")
+@click.option("--upstream", required=True, metavar="HOST:PORT", callback=_portal, help="The target's portal.")
+@click.option("--fault", "fault_ids", multiple=True, metavar="ID", help="A named fault that every connection shows.")
+@click.option("--pcap", type=click.Path(path_type=Path), help="Write what the receivers saw to a pcapng file.")
+def relay_command(listen: str, upstream: str, fault_ids: Sequence[str], pcap: Path | None) -> None:
+    """Stand between an initiator and a target, and let one of them show a fault.
+
+    Prints one line of JSON with the portals when it listens, and works until SIGTERM or SIGINT. Exit codes: 0 stopped by
+    a signal, 2 usage, 3 a port that cannot be had or a file that cannot be written.
+    """
+    known = {**target_faults(), **initiator_faults()}
+    try:
+        faults = [_known_fault(known, fault_id) for fault_id in fault_ids]
+        check_relayable(faults)
+    except (UnknownFault, NotOnTheWire) as error:
+        raise Refused(str(error)) from None
+    recorder = None
+    try:
+        if pcap is not None:
+            recorder = PcapngRecorder(pcap, comment=f"relay to {upstream}: {', '.join(fault_ids) or 'no fault'}")
+        asyncio.run(_relay(Endpoint(*host_and_port(listen)), Endpoint(*host_and_port(upstream)), faults, recorder))
+    except OSError as error:
+        raise Refused(str(error), Exit.UNREACHABLE) from None
+    finally:
+        if recorder is not None:
+            recorder.close()
+
+
+def _known_fault(known: dict[str, NamedFault], fault_id: str) -> NamedFault:
+    if fault_id not in known:
+        raise UnknownFault(fault_id, list(known))
+    return known[fault_id]
+
+
+async def _relay(
+    listen: Endpoint, upstream: Endpoint, faults: Sequence[NamedFault], recorder: PcapngRecorder | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    relay = Relay(
+        upstream,
+        faults,
+        tap=None if recorder is None else recorder.record,
+        complain=lambda line: click.echo(f"iscsi-conformance: {line}", err=True),
+    )
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    endpoints = await relay.start(listen)
+    click.echo(json.dumps({"ready": [str(endpoint) for endpoint in endpoints]}))
+    waiting = asyncio.ensure_future(stopped.wait())
+    either: set[asyncio.Future[Any]] = {waiting, relay.trouble}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if relay.trouble.done():
+            relay.trouble.result()
+    finally:
+        waiting.cancel()
+        await relay.stop()
+    click.echo(f"{relay.connections} connections, {relay.fired} changes by faults", err=True)

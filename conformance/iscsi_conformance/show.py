@@ -10,6 +10,8 @@ from rich.table import Table
 
 from iscsi_conformance.case import Case
 from iscsi_conformance.catalogue import Requirement, requirements
+from iscsi_conformance.compare import Change, Comparison
+from iscsi_conformance.doctor import Check, State
 from iscsi_conformance.progress import STYLES
 from iscsi_conformance.result import Results
 from iscsi_conformance.verdict import Verdict
@@ -135,3 +137,45 @@ def fault_table(faults: Iterable[NamedFault], cases: Iterable[Case], *, as_json:
         table.add_row(fault.id, fault.side.value, fault.says, ", ".join(sorted(set(proves.get(fault.id, [])))))
     _console().print(table)
     print_text(f"{len(rows)} faults")
+
+
+def comparison_page(comparison: Comparison, *, as_json: bool = False) -> None:
+    """What is different between two runs, a line a case."""
+    if as_json:
+        print_json({**msgspec.to_builtins(comparison), "same": comparison.same})
+        return
+    if comparison.before != comparison.after:
+        print_text(f"before: {comparison.before}\nafter:  {comparison.after}")
+    sections = (
+        ("other verdicts", comparison.changed),
+        ("other reasons", comparison.reasons),
+        ("new cases", comparison.new),
+        ("gone cases", comparison.gone),
+    )
+    for title, changes in sections:
+        if changes:
+            print_text(f"{title}: {len(changes)}")
+            for change in changes:
+                _change_lines(change)
+    print_text(f"{comparison.compared} cases in both runs" + (", nothing different" if comparison.same else ""))
+
+
+def _change_lines(change: Change) -> None:
+    verdicts = [verdict.value for verdict in (change.before, change.after) if verdict is not None]
+    print_text(f"  {change.case}: {' → '.join(dict.fromkeys(verdicts))}")
+    if change.reason_before != change.reason_after:
+        for when, reason in (("before", change.reason_before), ("after", change.reason_after)):
+            if reason:
+                print_text(f"      {when}: {reason}")
+
+
+_STATE_STYLES = {State.OK: "green", State.WARN: "yellow", State.BAD: "bold red"}
+
+
+def check_line(check: Check) -> None:
+    """One check of the doctor, its remedy below it."""
+    console = _console()
+    console.print(f"[{_STATE_STYLES[check.state]}]{check.state.value:<5}[/] ", end="")
+    console.print(f"{check.name}: {check.says}", markup=False, soft_wrap=True)
+    if check.remedy:
+        print_text(f"      remedy: {check.remedy}")
