@@ -84,7 +84,13 @@ def _holds(test: Test, raw: RawPdu) -> bool:
 def _has_key(test: HasKey, text: bytes) -> bool:
     name = test.key.encode() + b"="
     values = [pair[len(name) :] for pair in text.split(b"\0") if pair.startswith(name)]
-    return bool(values) if test.value is None else test.value.encode("utf-8", "surrogateescape") in values
+    if test.value is not None:
+        values = [value for value in values if value == _encoded(test.value)]
+    return any(value.startswith(_encoded(test.prefix)) for value in values)
+
+
+def _encoded(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
 
 
 def _compares(test: FieldIs, raw: RawPdu) -> bool:
