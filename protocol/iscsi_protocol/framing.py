@@ -74,11 +74,10 @@ class Framer:
 
     def __getstate__(self) -> dict[str, object]:
         """What a copy needs: bytes of its own in place of the view."""
-        return {**self.__dict__, "_view": bytes(self._view)}
+        return {**self.__dict__, "_view": bytes(self._view), "_owned": True, "_partial": bytearray(self._partial)}
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._view = memoryview(bytes(self._view))
+    def __setstate__(self, state: dict[str, bytes]) -> None:
+        self.__dict__.update(state, _view=memoryview(state["_view"]))
 
     def receive(self, data: Buffer) -> None:
         """Take the next bytes of the stream. Whatever was left of the bytes before is kept first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from builtins import bytearray as real_bytearray
 from builtins import bytes as real_bytes
 from itertools import pairwise
@@ -359,6 +361,20 @@ def test_skipping_goes_on_over_pieces():
     framer.data_digest = True
     framer.receive(GOOD.to_bytes())
     assert framer.next_pdu() == GOOD
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda framer: pickle.loads(pickle.dumps(framer))])
+@pytest.mark.parametrize("at", [0, 20, 56, 60, 90])
+def test_a_copy_goes_on_by_itself(how, at):
+    stream = bytearray(join([GOOD, GOOD]))
+    framer = Framer(header_digest=True, data_digest=True)
+    framer.receive(memoryview(stream)[:at])
+    found = [raw.kept() for raw in [framer.next_pdu()] if raw is not None]
+    other = how(framer)
+    framer.receive(bytes(200))
+    stream[:at] = bytes(at)
+    other.receive(memoryview(stream)[at:])
+    assert found + list(other) == [GOOD, GOOD]
 
 
 def test_a_digest_is_the_crc_of_what_it_covers():
