@@ -9,6 +9,7 @@ from typing import Any, Self
 import pytest
 
 from iscsi_captures.rulebook import Finding, RuleBook
+from iscsi_captures.rules import RULES
 from iscsi_protocol.history import BytesRecord, PduRecord, Record, TransportEvent, TransportRecord
 from iscsi_protocol.pdu import (
     NO_TAG,
@@ -320,11 +321,6 @@ class Script:
         return book.findings
 
 
-def broken_rules(history: Script) -> set[str]:
-    """Ids of the rules that a history breaks."""
-    return {finding.rule for finding in history.findings()}
-
-
 @pytest.fixture
 def script() -> Script:
     """An empty history with one connection."""
@@ -335,3 +331,35 @@ def script() -> Script:
 def script_class() -> type[Script]:
     """What makes such histories, for tests that need many."""
     return Script
+
+
+Sample = Callable[[Script], Script]
+
+
+def check_broken(rule: str, samples: tuple[Sample, ...]) -> None:
+    """Each of these histories breaks the rule, and the finding bears its facts."""
+    row = next(row for row in RULES if row.id == rule)
+    for sample in samples:
+        found = [finding for finding in sample(Script()).findings() if finding.rule == rule]
+        assert found, f"{rule} found nothing"
+        assert {(finding.clause, finding.level) for finding in found} == {(row.clause, row.level)}
+        assert {finding.role for finding in found} <= set(row.roles)
+
+
+def check_kept(rule: str, samples: tuple[Sample, ...]) -> None:
+    """None of these histories, each all but a violation, gives a finding."""
+    for sample in samples:
+        found = [(finding.rule, finding.message) for finding in sample(Script()).findings()]
+        assert found == [], f"a near miss of {rule}"
+
+
+@pytest.fixture
+def broken() -> Callable[[str, tuple[Sample, ...]], None]:
+    """The check of breaking histories."""
+    return check_broken
+
+
+@pytest.fixture
+def kept() -> Callable[[str, tuple[Sample, ...]], None]:
+    """The check of near misses."""
+    return check_kept

@@ -67,6 +67,7 @@ class Dialogue:
         """The connection of a PDU that no connect came before: known when the PDU opens a login, else seen from here on."""
         opens = raw.opcode == Opcode.LOGIN_REQUEST and b"InitiatorName=" in bytes(raw.data)
         connection = self.connections[number] = Connection(number, known=opens)
+        connection.session.recovering = not opens
         if not opens and not login.is_login(raw.opcode):
             connection.phase = Phase.FULL
         return connection
