@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from iscsi_conformance.session import Session, TaskResult
@@ -38,10 +37,12 @@ def blocks_for(session: Session, length: int) -> int:
     return -(-length // session.block_size)
 
 
-def write_command(session: Session, data: bytes, lba: int = 0, **fields: object) -> ScsiCommand:
-    """Send WRITE(10) for this data without sending any of it; fields as `Session.command` has them."""
+def write_command(
+    session: Session, data: bytes, lba: int = 0, *, immediate: int = 0, final: bool = True
+) -> ScsiCommand:
+    """Send WRITE(10) for this data, with so many bytes of it as immediate data."""
     cdb = opcodes.WRITE_10.build(lba=lba, blocks=blocks_for(session, len(data)))
-    return session.command(cdb, write=len(data), **fields)  # type: ignore[arg-type]  # `command` checks them
+    return session.command(cdb, write=len(data), data=data[:immediate], final=final)
 
 
 def read_command(session: Session, blocks: int, lba: int = 0) -> ScsiCommand:
@@ -89,29 +90,29 @@ class Reaction:
         return ", ".join(parts) or "nothing"
 
 
-async def reaction(
-    session: Session, command: ScsiCommand, *, enough: Callable[[Reaction], bool] = lambda seen: False
-) -> Reaction:
+async def reaction(session: Session, command: ScsiCommand, *, write_data: bytes | None = None) -> Reaction:
     """What comes about a command up to its response, a new R2T, the end of the connection, or silence.
 
-    enough: ends the waiting earlier.
+    write_data: R2Ts are answered from it, and the waiting goes on.
     """
     seen = Reaction(command)
-    while not enough(seen):
+    while True:
         received = await session.receive_or_none()
         if received is None:
             seen.closed = session.raw.closed is not None
-            break
+            return seen
         pdu = received.pdu
         if isinstance(pdu, Reject):
             seen.rejects.append(pdu)
         elif isinstance(pdu, ScsiResponse) and pdu.itt == command.itt:
             seen.response = pdu
-            break
+            return seen
         elif isinstance(pdu, R2T) and pdu.itt == command.itt:
             seen.r2ts.append(pdu)
-            break
-    return seen
+            if write_data is None:
+                return seen
+            stop = pdu.buffer_offset + pdu.desired_data_transfer_length
+            session.data_out(command, write_data[pdu.buffer_offset : stop], r2t=pdu)
 
 
 def require_good(outcome: TaskResult, clause: str, what: str) -> None:

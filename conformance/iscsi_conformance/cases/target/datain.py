@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from iscsi_conformance.case import TARGET, case
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
@@ -207,7 +209,7 @@ async def offsets_rise(peer: Peer) -> None:
     """With DataPDUInOrder the offsets within a sequence rise and nothing is sent twice."""
     disk = await peer.disk((("DataPDUInOrder", "Yes"), *SMALL_BURST, *smallest_segments()))
     for sequence in sequences(await read_long(disk, "R7143-11.7.6-02", 3 * disk.agreed_number("MaxBurstLength"))):
-        for before, after in zip(sequence, sequence[1:], strict=False):
+        for before, after in pairwise(sequence):
             end = before.buffer_offset + len(before.data)
             require(after.buffer_offset >= end, "R7143-11.7.6-02", f"offset {end} or more", seen=after.buffer_offset)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from iscsi_conformance.case import TARGET, case
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
@@ -40,10 +42,10 @@ async def asked(peer: Peer, clause: str) -> tuple[Session, ScsiCommand, bytes, R
     return disk, command, data, r2t
 
 
-def part(disk: Session, command: ScsiCommand, data: bytes, r2t: R2T, start: int, stop: int, **fields: object) -> None:
+def part(disk: Session, command: ScsiCommand, data: bytes, r2t: R2T, start: int, stop: int, **fields: Any) -> None:
     """Send the bytes start to stop of what an R2T asked for as one Data-Out; fields as `DataOut` has them."""
     at = r2t.buffer_offset
-    values: dict[str, object] = {"buffer_offset": at + start, "final": stop == r2t.desired_data_transfer_length}
+    values: dict[str, Any] = {"buffer_offset": at + start, "final": stop == r2t.desired_data_transfer_length}
     disk.data_out(command, data[at + start : at + stop], r2t=r2t, **(values | fields))
 
 
