@@ -40,6 +40,7 @@ from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
 from iscsi_initiator.url import IscsiUrl, parse_url
 from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import Endpoint, SettingsRecord, Tap
+from iscsi_protocol.identity import Isid
 from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.scsi import opcodes
@@ -87,6 +88,7 @@ class Client:
         chap: ChapOptions | None = None,
         header_digest: tuple[str, ...] = NO_DIGEST,
         data_digest: tuple[str, ...] = NO_DIGEST,
+        isid: bytes | None = None,
         options: SessionOptions | None = None,
         connector: Connector | None = None,
         policy: Policy = CONFORMING,
@@ -98,6 +100,7 @@ class Client:
     ) -> Self:
         """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
 
+        isid: one of the random kind where it is None, so that clients do not reinstate each other's sessions (6.3.5).
         options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
         the driver's events. Raises UrlError, SessionFailed.
         """
@@ -111,6 +114,7 @@ class Client:
             chap=chap,
             header_digest=header_digest,
             data_digest=data_digest,
+            isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
         client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun)
         client._log = event_log
