@@ -12,7 +12,9 @@ from iscsi_conformance.transfer import (
     AMOUNT,
     BEHIND_THE_END,
     R2T_MODE,
+    SMALL_BURST,
     Reaction,
+    blocks_for,
     pattern,
     reaction,
     require_good,
@@ -135,17 +137,23 @@ async def other_lun(peer: Peer) -> None:
 @case(
     "dataout.other-offset",
     clauses={"R7143-4.2.5.3-03": "dataout.places-ignored"},
-    needs=WRITABLE,
+    needs=(*WRITABLE, Feature.SMALL_BURST),
     destructive=True,
     role=TARGET,
 )
 async def other_offset(peer: Peer) -> None:
-    """Data-Out with offsets that its R2T did not ask for is a protocol error."""
-    disk, command, data, r2t = await asked(peer, "R7143-4.2.5.3-03")
-    length = min(r2t.desired_data_transfer_length, disk.target_segment_limit)
-    part(disk, command, data, r2t, 0, length, final=True, buffer_offset=LENGTH)
+    """Data-Out with the offset of another burst than its R2T asked for is a protocol error."""
+    disk = await peer.disk((*R2T_MODE, *SMALL_BURST))
+    burst = disk.agreed_number("MaxBurstLength")
+    data = pattern(blocks_for(disk, 3 * burst) * disk.block_size)
+    command = write_command(disk, data)
+    r2t = await disk.answer(R2T, command.itt, "R7143-4.2.5.3-03")
+    desired = r2t.desired_data_transfer_length
+    length = min(desired, disk.target_segment_limit)
+    part(disk, command, data, r2t, 0, length, buffer_offset=r2t.buffer_offset + desired, final=True)
     seen = await reaction(disk, command)
-    require(seen.refused, "R7143-4.2.5.3-03", "the wrong offset is noticed", seen=seen)
+    onward = seen.r2ts and not seen.rejects and seen.r2ts[0].buffer_offset > r2t.buffer_offset
+    require(seen.refused and not onward, "R7143-4.2.5.3-03", "the wrong offset is noticed", seen=seen)
 
 
 @case(
@@ -161,7 +169,7 @@ async def unknown_tag(peer: Peer) -> None:
     part(disk, command, data, r2t, 0, 512, ttt=NO_R2T, final=True)
     first = (await disk.receive("R7143-11.17.1-02", "Reject of Data-Out with an unknown TTT")).pdu
     fits = isinstance(first, Reject) and first.reason == RejectReason.INVALID_PDU_FIELD
-    require(fits, "R7143-11.17.1-02", "a Reject with reason 0x09", seen=first)
+    require(fits, "R7143-11.17.1-02", "a Reject with reason 0x09", seen=type(first).__name__)
     disk.data_out(command, data[: r2t.desired_data_transfer_length], r2t=r2t)
     seen = await reaction(disk, command)
     goes_on = seen.response or seen.r2ts or seen.closed

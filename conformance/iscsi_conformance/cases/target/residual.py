@@ -324,11 +324,12 @@ async def sense_of_an_unknown_command(disk: Session) -> None:
 
 @case("residual.data-count", clauses={"R7143-11.4.8-01": "residual.data-count-off"}, needs=DISK, role=TARGET)
 async def data_count(disk: Session) -> None:
-    """Where the status of a read has a PDU of its own, ExpDataSN is the number of Data-In PDUs."""
-    outcome = await disk.read("R7143-11.4.8-01", blocks=blocks_for(disk, 16384))
-    if isinstance(outcome.ending, ScsiResponse):
-        sent, told = len(outcome.data_ins), outcome.ending.exp_data_sn
-        require(told == sent, "R7143-11.4.8-01", f"ExpDataSN tells {sent} Data-In PDUs", seen=told)
+    """Where the status of a read has a PDU of its own, ExpDataSN is the number of Data-In PDUs, 0 of them included."""
+    done = await disk.read("R7143-11.4.8-01", blocks=blocks_for(disk, 16384))
+    for outcome in (done, await refused_read(disk, "R7143-11.4.8-01")):
+        if isinstance(outcome.ending, ScsiResponse):
+            sent, told = len(outcome.data_ins), outcome.ending.exp_data_sn
+            require(told == sent, "R7143-11.4.8-01", f"ExpDataSN tells {sent} Data-In PDUs", seen=told)
 
 
 @case(
