@@ -14,8 +14,10 @@ from iscsi_protocol.pdu.codes import AsyncEvent, Flag, LogoutResponseCode, Opcod
 from iscsi_protocol.scsi.status import Status
 
 _NO_TAG = b"\xff\xff\xff\xff"
-_OU = Flag.OVERFLOW | Flag.UNDERFLOW
-_BIDI_OU = Flag.BIDI_OVERFLOW | Flag.BIDI_UNDERFLOW
+_OU = int(Flag.OVERFLOW | Flag.UNDERFLOW)
+_BIDI_OU = int(Flag.BIDI_OVERFLOW | Flag.BIDI_UNDERFLOW)
+_STATUS = int(Flag.STATUS)
+_DATA_IN_OPCODE = int(Opcode.SCSI_DATA_IN)
 
 Rule = tuple[str, Callable[[RawPdu], bool]]
 
@@ -114,7 +116,7 @@ _RULES: Mapping[int, tuple[Rule, ...]] = MappingProxyType(
 def fault_of(raw: RawPdu, opcode: int) -> str:
     """The first rule that the PDU breaks, in words; empty for none."""
     flags = raw.bhs[1]
-    if opcode == Opcode.SCSI_DATA_IN and (not flags & Flag.STATUS or (flags & 0x87 == 0x81 and raw.bhs[3] == 0)):
+    if opcode == _DATA_IN_OPCODE and (not flags & _STATUS or (flags & 0x87 == 0x81 and raw.bhs[3] == 0)):
         return ""
     for text, broken in _RULES.get(opcode, ()):
         if broken(raw):

@@ -28,6 +28,12 @@ _numbers = struct.Struct(">16xI4xIII").unpack_from
 _residuals = struct.Struct(">36xIII").unpack_from
 """ExpDataSN or DataSN, bidirectional read residual or offset, residual."""
 
+# Plain integers, as in tasks.
+_STATUS = int(Flag.STATUS)
+_UNDERFLOW, _OVERFLOW = int(Flag.UNDERFLOW), int(Flag.OVERFLOW)
+_BIDI_UNDERFLOW, _BIDI_OVERFLOW = int(Flag.BIDI_UNDERFLOW), int(Flag.BIDI_OVERFLOW)
+_DATA_IN, _R2T, _NOP_IN = int(Opcode.SCSI_DATA_IN), int(Opcode.R2T), int(Opcode.NOP_IN)
+
 MAX_RESENDS = 3
 """How many times a command that was rejected for its data digest is sent again."""
 
@@ -70,20 +76,19 @@ class Reception:
         try:
             self._check(raw, opcode)
             itt, stat_sn, exp_cmd_sn, max_cmd_sn = _numbers(raw.bhs)
-            if opcode != Opcode.SCSI_DATA_IN or raw.bhs[1] & Flag.STATUS:
+            if opcode != _DATA_IN or raw.bhs[1] & _STATUS:
                 self._check_stat_sn(opcode, itt, stat_sn)
             session.work.take_command_numbers(exp_cmd_sn, max_cmd_sn)
             notice = self._notices.get(opcode)
             if notice is not None:
                 notice(raw, now)
                 return
-            if itt == NO_TAG and opcode == Opcode.NOP_IN:
+            if itt == NO_TAG and opcode == _NOP_IN:
                 self._nop_in(raw)
                 return
             task = session.work.tasks.get(itt)
             if task is None or (
-                task.answer != opcode
-                and not (isinstance(task, ScsiTask) and opcode in (Opcode.SCSI_DATA_IN, Opcode.R2T))
+                task.answer != opcode and not (isinstance(task, ScsiTask) and opcode in (_DATA_IN, _R2T))
             ):
                 task = None
                 raise Violation(27, bytes(raw.bhs), f"no task {itt:#x}")
@@ -119,7 +124,7 @@ class Reception:
                 raise Violation(42, extra, f"StatSN {stat_sn}, expected {link.exp_stat_sn}")
             if serial.lt(stat_sn, link.exp_stat_sn):
                 return
-        if opcode != Opcode.R2T and (opcode != Opcode.NOP_IN or itt != NO_TAG):
+        if opcode != _R2T and (opcode != _NOP_IN or itt != NO_TAG):
             link.exp_stat_sn = serial.add(stat_sn)
 
     # SCSI.
@@ -133,7 +138,7 @@ class Reception:
             task.take_data(raw, link, lenient=session.policy.accept_excess_data)
         except DataMissing:
             self._data_missing(task, now)
-        if raw.bhs[1] & Flag.STATUS:
+        if raw.bhs[1] & _STATUS:
             self._end(task, raw, ScsiResult(raw.bhs[3], received=task.received), now)
 
     def _r2t(self, raw: RawPdu, task: Task, now: float) -> None:
@@ -170,10 +175,10 @@ class Reception:
                 result.response,
                 result.sense,
                 result.received,
-                residual if flags & Flag.UNDERFLOW else 0,
-                residual if flags & Flag.OVERFLOW else 0,
-                read_residual if bidirectional and flags & Flag.BIDI_UNDERFLOW else 0,
-                read_residual if bidirectional and flags & Flag.BIDI_OVERFLOW else 0,
+                residual if flags & _UNDERFLOW else 0,
+                residual if flags & _OVERFLOW else 0,
+                read_residual if bidirectional and flags & _BIDI_UNDERFLOW else 0,
+                read_residual if bidirectional and flags & _BIDI_OVERFLOW else 0,
                 result.response_data,
             )
         failure = None if task.ending is Failure.TIMED_OUT else task.ending

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.pdu.codes import TaskAttribute, TaskFunction
@@ -51,7 +52,7 @@ class Request:
         self.session = 0
         self.due: float | None = None
         self.held_until: float | None = None
-        self.result: object = None
+        self.result: Any = None
         self.failure: Failure | None = None
 
 

@@ -14,6 +14,10 @@ from iscsi_protocol.pdu.codes import Flag, Opcode
 from iscsi_protocol.pdu.layout import packer, unpacker
 from iscsi_protocol.pdu.transfer import R2T
 
+# Plain integers: operators of an enum cost more than all else that is done to a PDU here.
+_FINAL, _READ, _WRITE = int(Flag.FINAL), int(Flag.READ), int(Flag.WRITE)
+_SCSI_COMMAND, _SCSI_DATA_OUT = int(Opcode.SCSI_COMMAND), int(Opcode.SCSI_DATA_OUT)
+
 _command = packer(
     ScsiCommand,
     *("@0", "@1", "@4", "@5", "@6", "@7", "lun", "itt"),
@@ -77,7 +81,7 @@ class ScsiTask(Task):
     )
 
     def __init__(self, itt: int, cmd_sn: int, request: ScsiRequest) -> None:
-        super().__init__(Opcode.SCSI_COMMAND, Opcode.SCSI_RESPONSE, itt, cmd_sn, request, immediate=False)
+        super().__init__(_SCSI_COMMAND, Opcode.SCSI_RESPONSE, itt, cmd_sn, request, immediate=False)
         self.scsi = request
         self.ending: Failure | None = None
         self.timed_out = False
@@ -127,16 +131,16 @@ class ScsiTask(Task):
                 immediate = min(burst, link.max_send)
             if not parameters.initial_r2t:
                 unsolicited = burst - immediate
-        flags = request.attribute | (0 if unsolicited else Flag.FINAL)
+        flags = request.attribute | (0 if unsolicited else _FINAL)
         if reading:
-            flags |= Flag.READ
+            flags |= _READ
         if length:
-            flags |= Flag.WRITE
+            flags |= _WRITE
         ahs = b""
         if len(request.cdb) > 16 or self.bidirectional:
             ahs = self._ahs()
         bhs = _command(
-            *(Opcode.SCSI_COMMAND, flags, len(ahs) // 4, immediate >> 16, immediate >> 8 & 0xFF, immediate & 0xFF),
+            *(_SCSI_COMMAND, flags, len(ahs) // 4, immediate >> 16, immediate >> 8 & 0xFF, immediate & 0xFF),
             *(request.lun, self.itt, length or reading, self.cmd_sn, link.exp_stat_sn, request.cdb[:16]),
         )
         link.send(bhs, data[:immediate] if immediate else b"", ahs)
@@ -162,7 +166,7 @@ class ScsiTask(Task):
         while offset < end:
             size = min(limit, end - offset)
             bhs = _data_out(
-                *(Opcode.SCSI_DATA_OUT, Flag.FINAL if offset + size == end else 0),
+                *(_SCSI_DATA_OUT, _FINAL if offset + size == end else 0),
                 *(size >> 16, size >> 8 & 0xFF, size & 0xFF, lun, itt, ttt, exp_stat_sn, data_sn, offset),
             )
             link.send(bhs, data[offset : offset + size])
@@ -213,7 +217,7 @@ class ScsiTask(Task):
         data_sn, offset = _data_in(raw.bhs, 0)
         data = raw.data
         length = len(data)
-        final = raw.bhs[1] & Flag.FINAL
+        final = raw.bhs[1] & _FINAL
         if data_sn != self.data_sn:
             if (data_sn - self.data_sn) & 0xFFFFFFFF < 0x80000000:
                 raise DataMissing

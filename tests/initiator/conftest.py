@@ -246,13 +246,15 @@ class Bench:
     def security(self) -> LoginRequest:
         """Connect, and give the first login request."""
         self.connect()
-        return self.take(LoginRequest)
+        request: LoginRequest = self.take(LoginRequest)
+        return request
 
     def operational(self) -> LoginRequest:
         """Connect, pass the security stage, and give the operational request."""
         request = self.security()
         self.respond(request, self.consent(request))
-        return self.take(LoginRequest)
+        following: LoginRequest = self.take(LoginRequest)
+        return following
 
     # SCSI.
 

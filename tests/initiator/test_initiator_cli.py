@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -22,7 +23,7 @@ from iscsi_target.shell.serving import close_devices, make_engine
 def portal():
     """The bundled target on a free port of loopback, in a thread of its own."""
     ready = threading.Event()
-    found = {}
+    found: dict[str, Any] = {}
 
     async def serve() -> None:
         config = bundled_config()

@@ -12,11 +12,11 @@ from iscsi_conformance.bundled import CHAP, MUTUAL, PLAIN, bundled_config
 from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, RequestFailed, ScsiError, SessionFailed
-from iscsi_initiator.requests import Failure, SessionUp
+from iscsi_initiator.requests import Event, Failure, SessionUp
 from iscsi_initiator.settings import REQUIRE_DIGEST, ChapOptions, Settings
 from iscsi_protocol.chap import Credentials
 from iscsi_protocol.fault import Drop, Fault, Flip, Part, Reset, Silence, When
-from iscsi_protocol.history import PduRecord, SettingsRecord, TransportRecord
+from iscsi_protocol.history import PduRecord, Record, SettingsRecord, TransportRecord
 from iscsi_protocol.pdu.codes import Opcode, TaskFunction
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.stream import Direction
@@ -236,7 +236,7 @@ def test_a_cancelled_request_is_aborted():
 
 def test_the_history_begins_with_the_settings():
     async def test(connector):
-        records = []
+        records: list[Record] = []
         async with await connect(connector, tap=records.append) as client:
             await client.inquiry()
         assert isinstance(records[0], SettingsRecord)
@@ -254,7 +254,7 @@ def test_the_history_begins_with_the_settings():
 
 def test_events_are_handed_on():
     async def test(connector):
-        seen = []
+        seen: list[Event] = []
         async with await connect(connector, on_event=seen.append):
             pass
         assert any(isinstance(event, SessionUp) for event in seen)

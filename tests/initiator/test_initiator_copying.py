@@ -49,7 +49,7 @@ def test_disk_to_disk(blocks, length, source_block, target_block, piece):
     source, target = Disk(blocks, b"0123456789"), Disk(48, b"x")
     before = bytes(target.data)
     length = min(length, (blocks - source_block) * BLOCK)
-    moved = []
+    moved: list[int] = []
 
     async def run():
         return await copy(

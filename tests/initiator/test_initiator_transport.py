@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import struct
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,10 @@ class Peer:
         self.listener.listen()
         self.listener.setblocking(False)
         self.endpoint = Endpoint(*self.listener.getsockname())
-        self.connection: socket.socket | None = None
+        self.connection = socket.socket()
 
     async def accept(self):
+        self.connection.close()
         self.connection, _ = await asyncio.get_running_loop().sock_accept(self.listener)
         self.connection.setblocking(False)
 
@@ -54,8 +56,7 @@ class Peer:
 
     def close(self):
         self.listener.close()
-        if self.connection is not None:
-            self.connection.close()
+        self.connection.close()
 
 
 def on_loopback(test):
@@ -83,7 +84,7 @@ class Ear:
 
     def __init__(self) -> None:
         self.data = b""
-        self.reasons = []
+        self.reasons: list[TransportEvent] = []
         self.changed = asyncio.Event()
 
     def data_received(self, view):
@@ -346,7 +347,7 @@ def test_the_raw_login_stops_at_a_refusal():
 
 def test_the_recorder_sees_what_crossed_the_wire():
     async def test(peer):
-        records = []
+        records: list[Any] = []
         fault = Fault(when=When(direction=Direction.TO_TARGET, opcode=0, nth=1), what=(Drop(),))
         connection = await open_raw(peer, tap=records.append, faults=[fault], clock=lambda: 4.0)
         connection.send(NopOut(itt=1))
@@ -392,7 +393,7 @@ def test_a_fault_that_resets_tells_the_receiver_that_we_did():
 
 def test_a_refused_attempt_is_recorded():
     async def run():
-        records = []
+        records: list[Any] = []
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             endpoint = Endpoint(*unused.getsockname())

@@ -181,7 +181,7 @@ class Client:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
         self.engine.submit(self._session, request, self.driver.clock())
-        self.driver.pump()
+        self.driver.pump_soon()
         try:
             await future
         except asyncio.CancelledError:
@@ -382,7 +382,11 @@ def _medium(ten: Command, sixteen: Command, lba: int, blocks: int) -> bytes:
 
 async def _together(commands: Iterable[Coroutine[None, None, memoryview]]) -> None:
     """All at once; when one fails the others are given up, and its error is raised as it is."""
-    tasks = [asyncio.ensure_future(command) for command in commands]
+    listed = list(commands)
+    if len(listed) == 1:
+        await listed[0]
+        return
+    tasks = [asyncio.ensure_future(command) for command in listed]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -32,10 +32,18 @@ class Driver:
         self._timer_due = 0.0
         self._pumping = False
         self._again = False
+        self._scheduled = False
         self._stopped = False
+
+    def pump_soon(self) -> None:
+        """As `pump`, once for all that is asked in this turn of the loop, so that it goes out in one send."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.pump)
 
     def pump(self) -> None:
         """Carry out what the engine wants by now. To be called whenever something was asked of it."""
+        self._scheduled = False
         if self._pumping or self._stopped:
             self._again = True
             return

@@ -1,25 +1,198 @@
-"""What initiators do wrong when they log in (RFC 7143 sections 6.3 and 11.12)."""
+"""What initiators do wrong when they log in (RFC 7143 sections 6.3, 11.12 and 11.13)."""
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import Fault, HasKey, NamedFault, SetKey, Side, When
-from iscsi_protocol.pdu import Opcode
+from iscsi_initiator.faults import sends, takes_for
+from iscsi_protocol.fault import (
+    Drop,
+    FieldIs,
+    Flip,
+    HasKey,
+    Insert,
+    Of,
+    Part,
+    Plus,
+    Relation,
+    Repeat,
+    Replace,
+    Set,
+    SetKey,
+    Template,
+)
+from iscsi_protocol.pdu import LoginRequest, NopOut, Opcode
 from iscsi_protocol.stream import Direction
 
+_LOGIN = Opcode.LOGIN_REQUEST
+_RESPONSE = Opcode.LOGIN_RESPONSE
+_NAME = "InitiatorName"
+
 FAULTS = (
-    NamedFault(
-        id="ilogin.no-initiator-name",
-        side=Side.INITIATOR,
-        says="The first Login Request does not say who logs in.",
-        faults=(
-            Fault(
-                when=When(
-                    direction=Direction.TO_TARGET,
-                    opcode=Opcode.LOGIN_REQUEST,
-                    tests=(HasKey("InitiatorName"),),
-                ),
-                what=(SetKey("InitiatorName", None),),
-            ),
+    sends(
+        "ilogin.no-initiator-name",
+        "The first Login Request does not say who logs in.",
+        _LOGIN,
+        SetKey(_NAME, None),
+        tests=(HasKey(_NAME),),
+    ),
+    sends(
+        "ilogin.no-target-name",
+        "The first Login Request does not say where the initiator wants to.",
+        _LOGIN,
+        SetKey("TargetName", None),
+        tests=(HasKey("TargetName"),),
+    ),
+    sends(
+        "ilogin.ping-first",
+        "A ping goes out before the login.",
+        _LOGIN,
+        Insert(Template(NopOut, {"immediate": True, "itt": 0x70}), before=True),
+    ),
+    sends("ilogin.not-immediate", "Login Requests lack the I bit.", _LOGIN, Set("immediate", False), times=0),
+    sends("ilogin.version-one", "Version-max is 1.", _LOGIN, Set("version_max", 1), times=0),
+    sends("ilogin.tsih-at-first", "A new session is asked for with a TSIH.", _LOGIN, Set("tsih", 0x1234), times=0),
+    sends(
+        "ilogin.reserved-isid",
+        "The ISID is of the reserved type.",
+        _LOGIN,
+        Set("isid", bytes.fromhex("c00000000001")),
+        times=0,
+    ),
+    sends("ilogin.itt-changes", "Each Login Request has a task tag of its own.", _LOGIN, Set("itt", Plus(1)), nth=2),
+    sends("ilogin.cid-changes", "The CID changes within the login.", _LOGIN, Set("cid", Plus(1)), nth=2),
+    sends("ilogin.tsih-changes", "The TSIH changes within the login.", _LOGIN, Set("tsih", Plus(1)), nth=2),
+    sends("ilogin.version-max-changes", "Version-max changes within the login.", _LOGIN, Set("version_max", 1), nth=2),
+    sends("ilogin.version-min-changes", "Version-min changes within the login.", _LOGIN, Set("version_min", 1), nth=2),
+    sends("ilogin.cmd-sn-counts", "CmdSN rises within the login.", _LOGIN, Set("cmd_sn", Plus(1)), nth=2),
+    sends("ilogin.no-acknowledgement", "ExpStatSN stays 0.", _LOGIN, Set("exp_stat_sn", 0), times=0),
+    sends(
+        "ilogin.back-to-security",
+        "The request to leave a stage names the same stage as the next.",
+        _LOGIN,
+        Set("nsg", Of("trigger.csg")),
+        tests=(FieldIs("transit", True),),
+        times=0,
+    ),
+    sends(
+        "ilogin.reserved-stage",
+        "Requests that do not leave a stage name a next one.",
+        _LOGIN,
+        Set("nsg", 2),
+        tests=(FieldIs("transit", False),),
+        times=0,
+    ),
+    sends(
+        "ilogin.other-stage",
+        "The request behind a stage change still has the old stage.",
+        _LOGIN,
+        Set("csg", 0),
+        tests=(FieldIs("csg", 1),),
+        times=0,
+    ),
+    sends("ilogin.never-ready", "T is never set.", _LOGIN, Set("transit", False), Set("nsg", 0), times=0),
+    sends(
+        "ilogin.gives-up-t",
+        "A T that the target did not answer with T is not repeated.",
+        _LOGIN,
+        Set("transit", False),
+        Set("nsg", 0),
+        nth=3,
+    ),
+    takes_for(
+        "ilogin.redirect-ignored",
+        "A redirection is taken for a refusal.",
+        _RESPONSE,
+        Set("status_class", 2),
+        tests=(FieldIs("status_class", 1),),
+    ),
+    takes_for(
+        "ilogin.redirect-by-guess",
+        "A redirection without an address leads somewhere.",
+        _RESPONSE,
+        SetKey("TargetAddress", "127.0.0.1:1"),
+        tests=(FieldIs("status_class", 1),),
+    ),
+    takes_for(
+        "ilogin.tries-at-once",
+        "A refused login is repeated as it is.",
+        _RESPONSE,
+        Insert(
+            Template(LoginRequest, {"transit": True, "nsg": 1, "itt": Of("trigger.itt"), "cmd_sn": 1}),
+            before=True,
+            direction=Direction.TO_TARGET,
         ),
+        tests=(FieldIs("status_class", 2),),
+    ),
+    takes_for(
+        "ilogin.passes-over-strays",
+        "A PDU that is no Login Response is passed over during login.",
+        Opcode.NOP_IN,
+        Drop(),
+    ),
+    takes_for(
+        "ilogin.accepts-no-tsih",
+        "A final response without TSIH is as good as any.",
+        _RESPONSE,
+        Set("tsih", 0x77),
+        tests=(FieldIs("nsg", 3), FieldIs("tsih", 0)),
+    ),
+    takes_for(
+        "ilogin.accepts-any-nsg",
+        "A reserved next stage is taken for the one that was asked for.",
+        _RESPONSE,
+        Set("nsg", 3),
+        tests=(FieldIs("nsg", 2),),
+    ),
+    takes_for(
+        "ilogin.accepts-any-version",
+        "The active version does not matter.",
+        _RESPONSE,
+        Set("version_active", 0),
+        tests=(FieldIs("version_active", 0, Relation.ABOVE),),
+    ),
+    sends(
+        "ilogin.transit-with-more",
+        "A request that goes on in the next one asks for the next stage.",
+        _LOGIN,
+        Set("transit", True),
+        tests=(FieldIs("continued", True),),
+    ),
+    sends(
+        "ilogin.long-segment",
+        "A Login Request has more than 8192 bytes of text.",
+        _LOGIN,
+        Replace(Part.DATA, b"X-long.text=" + b"a" * 8188),
+        tests=(FieldIs("continued", True),),
+    ),
+    sends(
+        "ilogin.pair-cut-short",
+        "What is left of a pair at the end of a request is not sent on.",
+        _LOGIN,
+        Flip(Part.DATA, 0, 0x7F),
+        tests=(FieldIs("continued", True),),
+        nth=1,
+    ),
+    sends(
+        "ilogin.ends-in-between",
+        "The last request names the operational stage once more.",
+        _LOGIN,
+        Set("nsg", 1),
+        tests=(FieldIs("nsg", 3),),
+        times=0,
+    ),
+    sends("ilogin.request-repeated", "A Login Request is sent twice.", _LOGIN, Repeat()),
+    sends(
+        "ilogin.command-skips-number",
+        "The first command does not take the CmdSN of the login.",
+        Opcode.SCSI_COMMAND,
+        Set("cmd_sn", Plus(1)),
+        times=0,
+    ),
+    takes_for(
+        "ilogin.accepts-twice",
+        "The second value of a key does not matter.",
+        _RESPONSE,
+        SetKey("MaxBurstLength", None),
+        SetKey("MaxBurstLength", "16384"),
+        tests=(HasKey("MaxBurstLength"),),
     ),
 )
