@@ -42,6 +42,11 @@ def challenged(s, offer="5", **fields):
     return chosen(s).security([("CHAP_A", offer)], **fields).security_response(CHALLENGE)
 
 
+def with_challenge(s, size):
+    """The target's challenge has this size."""
+    return chosen(s).security([("CHAP_A", "5")]).security_response([*CHALLENGE[:2], ("CHAP_C", "0x" + "ab" * size)])
+
+
 def ended(s, pairs=()):
     """The end of the security stage, then of the login."""
     return s.login_response(pairs, csg=0, nsg=1).login_request(()).login_response(())
@@ -205,14 +210,14 @@ TABLE = {
     ),
     "login.two-requests": (
         (lambda s: s.operational(NAMES).login_request(()),),
-        (lambda s: twice(s),),
+        (twice,),
     ),
     "login.response-unasked": (
         (
             lambda s: s.operational(NAMES).operational_response(TAG).operational_response(()),
             lambda s: s.login_response(),
         ),
-        (lambda s: twice(s),),
+        (twice,),
     ),
     "login.data-too-long": (
         (

@@ -45,7 +45,7 @@ def other_pdu(sight: Sight) -> str | None:
 @RULES("login.again", "R7143-4.2.4-05", _REQUEST, phases=(Phase.FULL,), leans=False)
 def again(sight: Sight) -> str | None:
     """A connection logs in once."""
-    return None if sight.connection.ended else "a Login Request in the full feature phase"
+    return f"a Login Request on a connection that is logged in, or was, as CID {sight.connection.cid}"
 
 
 @RULES("login.response-in-full-feature", "R7143-4.2.4-03", _RESPONSE, phases=(Phase.FULL,))
