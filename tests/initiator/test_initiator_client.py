@@ -196,7 +196,6 @@ def test_an_outage_that_lasts_costs_the_request():
         assert ids[0] == 20
         assert set(ids[1:]) == {1}
         connector.road = Road.OPEN
-        await asyncio.sleep(5)
         await client.command(opcodes.TEST_UNIT_READY.build())
         assert client.events[-1].id == 34
         await client.logout()
