@@ -159,7 +159,7 @@ class Peer:
         wire.isid = isid
         try:
             login = await wire.raw.login(
-                [*wire.names(session_type=session_type), *keys],
+                [*wire.names(session_type=session_type, leading=not tsih), *keys],
                 chap=self._authentication(chap),
                 isid=isid,
                 tsih=tsih,

@@ -139,9 +139,13 @@ class Wire:
 
     isid: bytes = bytes.fromhex("800000000001")
 
-    def names(self, *more: tuple[str, str], session_type: str = "Normal") -> list[tuple[str, str]]:
-        """The keys that a first request needs, and more."""
-        pairs = [("InitiatorName", self.initiator_name), ("SessionType", session_type)]
+    def names(
+        self, *more: tuple[str, str], session_type: str = "Normal", leading: bool = True
+    ) -> list[tuple[str, str]]:
+        """The keys that a first request needs, and more. leading: with SessionType, as a new session alone has it."""
+        pairs = [("InitiatorName", self.initiator_name)]
+        if leading:
+            pairs.append(("SessionType", session_type))
         if session_type == "Normal":
             pairs.append(("TargetName", self.target_name))
         return [*pairs, *more]

@@ -50,7 +50,7 @@ def admit(core: Core, connection: Connection, first: bytes, pairs: list[Pair]) -
         isid=isid,
         target_name=node.name if node is not None else None,
         portal_group_tag=connection.portal_group_tag if node is not None else 0,
-        portal=None if node is not None else str(connection.local),
+        portal=None if node is not None or core.policy.merge_discovery_portals else str(connection.local),
     )
     joins = None
     if tsih and not core.policy.accept_any_tsih:

@@ -115,8 +115,9 @@ def _error(clause: str, message: str) -> PeerViolation:
 
 def _check_header(core: Core, login: Login, raw: RawPdu) -> None:
     """Everything in the header of a Login Request (11.12, 6.3). Raises PeerViolation."""
-    byte0, flags, _, version_min, isid, tsih, itt, cid, _ = _fields(raw.bhs, 0)
+    byte0, flags, _, _, isid, tsih, itt, cid, _ = _fields(raw.bhs, 0)
     first = _fields(login.first, 0)
+    version_min = first[3]
     if version_min > VERSION:
         raise refused_login(LoginStatus.UNSUPPORTED_VERSION, "R7143-11.12.4-02", f"version {version_min} at least")
     if core.policy.accept_any_login_request:

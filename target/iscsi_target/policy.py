@@ -41,6 +41,8 @@ class Policy:
     """Makes a new session of a login with an unknown TSIH (R7143-6.3.1-01, R7143-6.3.1-06)."""
     keep_reinstated_session: bool = False
     """Session reinstatement leaves the old session and its connections alive (R7143-6.3.1-03)."""
+    merge_discovery_portals: bool = False
+    """Unnamed discovery sessions of one initiator port are one, whatever portal they come to (R7143-7.4.2.1-04)."""
     skip_authentication: bool = False
     """Lets an initiator go without the authentication that the node requires (R7143-6.3.1-08)."""
     accept_any_chap_response: bool = False

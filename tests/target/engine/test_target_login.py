@@ -60,6 +60,13 @@ def test_security_stage_may_lead_straight_to_full_feature_phase(bench):
     assert texts(response)["AuthMethod"] == "None"
 
 
+def test_version_range_of_the_first_request_counts(bench):
+    host = bench.host()
+    host.ask(host.login_request(host.names(), transit=False, nsg=0))
+    response = host.ask(host.login_request(version_max=1, version_min=1))
+    assert response.status == 0x0200
+
+
 def test_request_in_pieces_is_answered_empty_until_complete(bench):
     host = bench.host()
     whole = encode_pairs([*host.names(), ("HeaderDigest", "None")])
