@@ -95,7 +95,8 @@ class Relay:
         try:
             upstream = await self._connect(self.connections)
             if upstream is None:
-                await _end([writer], reset=True)
+                _reset(writer)
+                await _closed(writer)
                 return
             link = _Link(self.connections, (reader, writer), upstream, FaultyWire(self._faults), self._tap)
             self._links[task] = link
@@ -104,7 +105,7 @@ class Relay:
             if not self.trouble.done():
                 self.trouble.set_exception(error)
         except asyncio.CancelledError:
-            await _end([writer], reset=True)
+            _reset(writer)
         finally:
             ended = self._links.pop(task)
             self._fired += 0 if ended is None else ended.wire.fired
@@ -145,29 +146,28 @@ class _Link:
 
     async def run(self) -> None:
         """Pass on until both ends have closed. Raises OSError when the tap cannot write."""
-        if self._tap is not None:
-            initiator, target = (_peer(self._writers[way]) for way in reversed(Direction))
-            self._tap.transport(TransportEvent.CONNECTED, time.time(), initiator=initiator, target=target)
-        pumps = [asyncio.ensure_future(self._pump(way)) for way in Direction]
+        pumps = {asyncio.ensure_future(self._pump(way)) for way in Direction}
         over = asyncio.ensure_future(self._over.wait())
-        both = asyncio.gather(*pumps)
-        either: set[asyncio.Future[Any]] = {both, over}
         try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not both.done():
-                await asyncio.wait({both}, timeout=DISCONNECT_TIME)
-            if both.done():
-                both.result()
+            if self._tap is not None:
+                initiator, target = (_peer(self._writers[way]) for way in reversed(Direction))
+                self._tap.transport(TransportEvent.CONNECTED, time.time(), initiator=initiator, target=target)
+            await _all_done(pumps, over)
         finally:
-            finished = both.done() and not both.cancelled()
+            # Another cancellation may come at the wait; everything is given back before.
+            finished = all(pump.done() for pump in pumps)
             for task in (*pumps, over):
                 task.cancel()
-            await asyncio.gather(*pumps, over, return_exceptions=True)
             if self._alarm is not None:
                 self._alarm.cancel()
-            await _end(self._writers.values(), reset=not finished)
+            for writer in self._writers.values():
+                if finished:
+                    writer.close()
+                else:
+                    _reset(writer)
             if self._tap is not None:
                 self._tap.finish(time.time())
+            await asyncio.gather(*pumps, over, *map(_closed, self._writers.values()), return_exceptions=True)
 
     async def _pump(self, way: Direction) -> None:
         """Everything that goes one way, to its FIN or RST. Behind a hang-up it is read and forgotten."""
@@ -249,6 +249,18 @@ class _Link:
         self._ticked.set()
 
 
+async def _all_done(pumps: set[asyncio.Task[None]], over: asyncio.Task[bool]) -> None:
+    """Wait for the pumps; once it is over, no longer than DISCONNECT_TIME. Raises what a pump raised."""
+    pending: set[asyncio.Task[Any]] = {*pumps, over}
+    while over in pending and len(pending) > 1:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    rest = pending - {over}
+    if rest:
+        await asyncio.wait(rest, timeout=DISCONNECT_TIME)
+
+
 def _reset(writer: asyncio.StreamWriter) -> None:
     """RST at once, whatever was still to be sent."""
     if not writer.is_closing():
@@ -256,15 +268,10 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def _end(writers: Iterable[asyncio.StreamWriter], *, reset: bool) -> None:
-    """Give the sockets back."""
-    ended = list(writers)
-    for writer in ended:
-        if reset:
-            _reset(writer)
-        else:
-            writer.close()
-    await asyncio.gather(*[writer.wait_closed() for writer in ended], return_exceptions=True)
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Return once the socket was given back."""
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def _peer(writer: asyncio.StreamWriter) -> Endpoint | None:
