@@ -16,7 +16,7 @@ from iscsi_conformance.peer import Environment, Peer
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Evidence, FindingRow
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.verdict import Failed, Inconclusive, Outcome, PeerGone, Skipped, Unsupported, Verdict
+from iscsi_conformance.verdict import Failed, Inconclusive, Outcome, PeerGone, Skipped, Unsupported, Verdict, printable
 from iscsi_protocol.history import Record
 
 LIFE_ATTEMPTS = 7
@@ -104,7 +104,7 @@ async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options
     except asyncio.CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 - the one place where our own defects become the verdict ERROR
-        evidence.notes.append("".join(traceback.format_exception(error)))
+        evidence.notes.append(printable("".join(traceback.format_exception(error))))
         return _Defect(f"{type(error).__name__}: {error}")
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from iscsi_captures.rulebook import RuleBook
 
 from iscsi_conformance.result import FindingRow
+from iscsi_conformance.verdict import printable
 from iscsi_protocol.history import Record
 
 
@@ -26,7 +27,7 @@ class RuleBookJudge:
                 clause=finding.clause,
                 level=finding.level,
                 role=finding.role,
-                message=finding.message,
+                message=printable(finding.message),
                 index=finding.index,
             )
             for finding in self._book.findings

@@ -32,8 +32,12 @@ class Recorder:
             listener(record)
 
     def dialogue(self) -> list[dict[str, object]]:
-        """The records for a report: one row each, decoded, the middle left out where there are too many."""
-        rows = [_row(index, record) for index, record in enumerate(self.records)]
+        """The records for a report: one row each, decoded, the middle left out where there are too many.
+
+        index: the record's place in the whole history, from 0, though the ring may have lost what came first.
+        """
+        first = self.count - len(self.records)
+        rows = [_row(index, record) for index, record in enumerate(self.records, first)]
         if len(rows) > DIALOGUE_LIMIT:
             left_out = len(rows) - DIALOGUE_LIMIT
             half = DIALOGUE_LIMIT // 2

@@ -45,14 +45,19 @@ GRAVITY = (
 )
 
 
+def printable(text: str) -> str:
+    """The text with lone surrogates, which stand for a product's bytes that are no UTF-8, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class Outcome(Exception):
-    """Ends a case with a verdict. `reason` is one clear sentence."""
+    """Ends a case with a verdict. `reason` is one clear sentence, made printable."""
 
     verdict: Verdict
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = printable(reason)
+        super().__init__(self.reason)
 
 
 class Failed(Outcome):
