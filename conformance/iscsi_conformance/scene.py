@@ -6,6 +6,7 @@ logged. In a proof the initiator itself has a fault or a switch of its engine.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +29,9 @@ from iscsi_protocol.stream import Direction
 from iscsi_target.config import TargetConfig
 
 P = TypeVar("P", bound=Pdu)
+
+PATIENCE = 5.0
+"""Seconds behind which the initiator is not waited for any longer. A clean one never takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +102,12 @@ class Scene:
             return failed
         raise Failed(clause, what)
 
-    async def attempt(self, doing: Awaitable[object]) -> ClientError | None:
-        """Do something that may fail, and give the error of the client that came of it."""
+    async def attempt(self, doing: Awaitable[object]) -> ClientError | TimeoutError | None:
+        """Do something that may fail or never end, and give the error that came of it, None when it was done."""
         try:
-            await doing
-        except ClientError as error:
+            async with asyncio.timeout(PATIENCE):
+                await doing
+        except (ClientError, TimeoutError) as error:
             return error
         return None
 
