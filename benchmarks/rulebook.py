@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from iscsi_captures.rulebook import RuleBook
 from iscsi_captures.rules import RULES
@@ -36,9 +37,9 @@ _NAMES = [("InitiatorName", "iqn.2026-01.example:i"), ("TargetName", "iqn.2026-0
 
 def _pdus(commands: int) -> Iterator[Pdu]:
     """A login, then reads of 64 KiB and writes of 64 KiB by turns, with every fourth command a small one."""
-    flags = {"transit": True, "csg": 1, "nsg": 3, "itt": 1}
+    flags: dict[str, Any] = {"transit": True, "csg": 1, "nsg": 3, "itt": 1}
     yield LoginRequest(**flags, cmd_sn=1, data=encode_pairs(_NAMES))
-    window = {"exp_cmd_sn": 1, "max_cmd_sn": 65}
+    window: dict[str, Any] = {"exp_cmd_sn": 1, "max_cmd_sn": 65}
     yield LoginResponse(**flags, **window, tsih=1, stat_sn=1, data=encode_pairs([("TargetPortalGroupTag", "1")]))
     stat_sn, data = 2, bytes(SEGMENT)
     for number in range(1, commands + 1):

@@ -28,7 +28,6 @@ from iscsi_protocol.pdu import (
     NopIn,
     NopOut,
     Pdu,
-    RawPdu,
     Reject,
     ScsiCommand,
     ScsiResponse,
@@ -102,8 +101,8 @@ class Script:
         self,
         pdu: Pdu,
         *,
-        edit: Callable[[RawPdu], RawPdu] | None = None,
-        to: Direction | None = None,
+        edit: Any = None,
+        to: Any = None,
         **fields: Any,
     ) -> Self:
         """One PDU, with these fields set otherwise."""
@@ -134,7 +133,7 @@ class Script:
         self.itt += 1
         return int(fields.pop("itt", self.itt))
 
-    def _window(self) -> dict[str, int]:
+    def _window(self) -> dict[str, Any]:
         return {"exp_cmd_sn": self.cmd_sn, "max_cmd_sn": add(self.cmd_sn, WINDOW)}
 
     # Login

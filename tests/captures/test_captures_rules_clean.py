@@ -363,7 +363,9 @@ def mutated(records, changes):
             number = int.from_bytes(raw.bhs[place : place + 4], "big") + (value - 128)
             raw = raw.with_bytes(place, (number & 0xFFFFFFFF).to_bytes(4, "big"))
         elif kind == "data":
-            raw = RawPdu(raw.bhs, raw.ahs, raw.data[:value] + bytes([value]) + raw.data[value + 1 :], raw.padding)
+            raw = RawPdu(
+                raw.bhs, raw.ahs, bytes(raw.data[:value]) + bytes([value]) + bytes(raw.data[value + 1 :]), raw.padding
+            )
         elif kind == "mark":
             raw.header_digest_error, raw.data_digest_error = bool(value & 1), bool(value & 2)
         elif kind == "padding":
