@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from iscsi_captures.rulebook import RuleBook
-
 from iscsi_conformance.result import FindingRow
 from iscsi_conformance.verdict import printable
 from iscsi_protocol.history import Record

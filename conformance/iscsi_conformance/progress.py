@@ -27,7 +27,7 @@ class Progress:
     """A context manager whose `selected` and `done` the runner calls."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        self._console = Console(stderr=True, highlight=False, emoji=False, quiet=quiet)
         self._counts: Counter[Verdict] = Counter()
         self._bar: Bar | None = None
         if self._console.is_terminal and not quiet:

@@ -19,7 +19,7 @@ from iscsi_protocol.fault import NamedFault
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def print_json(value: object) -> None:
@@ -29,7 +29,7 @@ def print_json(value: object) -> None:
 
 def print_text(text: str) -> None:
     """Print text as it is, whatever brackets it has."""
-    _console().print(text, markup=False, soft_wrap=True)
+    _console().print(text, soft_wrap=True)
 
 
 def summary_table(results: Results, *, as_json: bool = False) -> None:
@@ -175,7 +175,7 @@ _STATE_STYLES = {State.OK: "green", State.WARN: "yellow", State.BAD: "bold red"}
 def check_line(check: Check) -> None:
     """One check of the doctor, its remedy below it."""
     console = _console()
-    console.print(f"[{_STATE_STYLES[check.state]}]{check.state.value:<5}[/] ", end="")
-    console.print(f"{check.name}: {check.says}", markup=False, soft_wrap=True)
+    console.print(f"{check.state.value:<5} ", style=_STATE_STYLES[check.state], end="")
+    console.print(f"{check.name}: {check.says}", soft_wrap=True)
     if check.remedy:
         print_text(f"      remedy: {check.remedy}")
