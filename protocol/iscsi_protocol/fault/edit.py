@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, assert_never
 
 from iscsi_protocol.fault.action import Flip, Of, Part, Plus, Poke, Replace, Set, SetKey, Template
 from iscsi_protocol.pdu.base import encode, field_of, get_field, set_field
@@ -36,6 +36,8 @@ def edit(raw: RawPdu, action: Edit, look_up: LookUp) -> RawPdu:
             return _replace(raw, action.part, action.value)
         case SetKey():
             return _replace(raw, Part.DATA, _with_key(bytes(raw.data), action))
+        case _:
+            assert_never(action)
 
 
 def build(template: Template, look_up: LookUp) -> RawPdu:

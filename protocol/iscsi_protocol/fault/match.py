@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from iscsi_protocol.fault.action import (
     Close,
@@ -107,3 +108,5 @@ def _compares(test: FieldIs, raw: RawPdu) -> bool:
             return found > wanted
         case Relation.BITS:
             return found & wanted == wanted
+        case _:
+            assert_never(test.relation)

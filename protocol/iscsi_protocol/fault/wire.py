@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from iscsi_protocol.fault.action import (
     Close,
@@ -244,6 +245,8 @@ class FaultyWire:
                 change.hangup = Hangup(direction, isinstance(action, Reset))
             case Silence():
                 self._silent[direction] = True
+            case _:
+                assert_never(action)
 
     def _digested(self, way: Direction, raw: RawPdu) -> RawPdu:
         """Digests as the sender believes to be agreed; a login PDU never has any."""
