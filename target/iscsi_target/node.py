@@ -53,6 +53,9 @@ class ScsiDevice(Protocol):
     def reset_target(self, by: Nexus | None) -> None:
         """All logical units at once."""
 
+    def power_on(self) -> None:
+        """All sessions are about to end as with the power."""
+
     def nexus_made(self, nexus: Nexus) -> None:
         """A session begins."""
 
@@ -79,6 +82,9 @@ class NoDevice:
 
     def reset_target(self, by: Nexus | None) -> None:
         """There is nothing to reset."""
+
+    def power_on(self) -> None:
+        """Nobody takes notice."""
 
     def nexus_made(self, nexus: Nexus) -> None:
         """Nobody takes notice."""

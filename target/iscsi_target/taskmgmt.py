@@ -304,6 +304,7 @@ def _answer(core: Core, session: Session, request: TaskFunctionRequest, response
 
 def _power_on(core: Core, session: Session) -> None:
     """Behind TARGET COLD RESET every connection of every initiator of the node ends (11.5.1, 11.6.1)."""
+    session.device.power_on()
     for other in core.sessions:
         if other.node is session.node:
             if other is not session and not other.discovery:

@@ -329,6 +329,20 @@ def test_new_nexuses_find_a_unit_attention_where_that_is_wanted(make_disk):
     assert disk.refusal(op.TEST_UNIT_READY) == power_on
 
 
+def test_who_was_there_at_power_on_finds_a_unit_attention(disk):
+    disk.device.power_on()
+    for nexus in (disk.nexus, disk.other):
+        disk.device.nexus_lost(nexus)
+        disk.device.nexus_made(nexus)
+    power_on = (SenseKey.UNIT_ATTENTION, AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED)
+    assert disk.refusal(op.TEST_UNIT_READY) == power_on
+    disk.good(op.TEST_UNIT_READY)
+    disk.good(op.TEST_UNIT_READY, nexus=disk.other)
+    disk.device.nexus_lost(disk.nexus)
+    disk.device.nexus_made(disk.nexus)
+    disk.good(op.TEST_UNIT_READY)
+
+
 def test_a_lost_nexus_is_forgotten(disk):
     disk.device.nexus_lost(disk.nexus)
     disk.device.nexus_lost(disk.nexus)

@@ -36,6 +36,7 @@ class Device:
         self._units = {lun: LogicalUnit(lun, node.luns[lun], backends[lun], node.name) for lun in sorted(node.luns)}
         self._by_structure = {spelling: unit for unit in self._units.values() for spelling in _spellings(unit.lun)}
         self._paths: dict[Nexus, dict[bytes, ItlNexus]] = {}
+        self._unaware: set[tuple[str, bytes, int]] = set()
 
     def luns(self) -> list[int]:
         """All LUNs, whoever may see them."""
@@ -53,11 +54,12 @@ class Device:
         for lun in luns:
             unit = self._units[lun]
             path = ItlNexus(nexus, unit, luns)
-            if self.node.initial_unit_attention:
+            if self.node.initial_unit_attention or _port(nexus) in self._unaware:
                 path.attentions.append(AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED)
             unit.paths[nexus] = path
             paths.update(dict.fromkeys(_spellings(lun), path))
         self._paths[nexus] = paths
+        self._unaware.discard(_port(nexus))
 
     def nexus_lost(self, nexus: Nexus) -> None:
         """The session is over, however it ended; what it held is let go. A nexus that is not known is no error."""
@@ -76,6 +78,10 @@ class Device:
         """TARGET WARM or COLD RESET: every logical unit is reset."""
         for unit in self._units.values():
             unit.reset(by, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
+
+    def power_on(self) -> None:
+        """Behind TARGET COLD RESET: who is there now finds a unit attention when it comes back (Appendix E.2)."""
+        self._unaware.update(_port(nexus) for nexus in self._paths)
 
     def close(self) -> None:
         """Close all back ends. Completions with a FileSlice have to be gone by then."""
@@ -186,6 +192,11 @@ def _spellings(lun: int) -> list[bytes]:
     if lun <= MAX_PERIPHERAL_LUN:
         found.append(((MAX_FLAT_LUN + 1) | lun).to_bytes(2, "big").ljust(LUN_LENGTH, b"\0"))
     return found
+
+
+def _port(nexus: Nexus) -> tuple[str, bytes, int]:
+    """The nexus by its ends, whichever session makes it."""
+    return nexus.initiator_name, nexus.isid, nexus.target_portal_group_tag
 
 
 def open_device(node: TargetNode) -> Device:

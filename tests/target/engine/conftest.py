@@ -86,6 +86,9 @@ class FakeDevice:
     def reset_target(self, by):
         self.log.append(("reset_target",))
 
+    def power_on(self):
+        self.log.append(("power_on",))
+
     def nexus_made(self, nexus):
         self.log.append(("made", nexus.tsih))
 

@@ -288,6 +288,7 @@ def test_cold_reset_ends_all_connections(bench):
     assert (notice.async_event, notice.parameter3) == (3, 0)
     assert (host.closed, third.closed, discovery.closed) == ("fin", "fin", None)
     assert [session.discovery for session in bench.engine.sessions] == [True]
+    assert ("power_on",) in bench.device.log
 
 
 def test_too_many_immediate_functions(bench):
