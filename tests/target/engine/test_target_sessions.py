@@ -152,6 +152,14 @@ def test_unnamed_discovery_is_separate_per_portal(bench):
     assert two.closed is None
 
 
+def test_portals_may_share_unnamed_discovery_by_a_switch(make_bench):
+    bench = make_bench(policy=Policy(merge_discovery_portals=True))
+    one = bench.host().login(discovery=True)
+    bench.host(portal="127.0.0.2").login(discovery=True)
+    assert len(bench.engine.sessions) == 1
+    assert one.closed == "fin"
+
+
 def test_normal_session_does_not_reinstate_unnamed_discovery(bench):
     bench.host().login(discovery=True)
     bench.session()

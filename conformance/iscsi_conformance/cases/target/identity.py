@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from iscsi_conformance.case import TARGET, case
 from iscsi_conformance.cases.target.login import OPEN, outcome, partial, ping, responses
 from iscsi_conformance.feature import Feature
@@ -285,7 +283,8 @@ async def session_outlives_its_connection(peer: Peer) -> None:
     if not old.agreed_number("DefaultTime2Retain"):
         raise Inconclusive("the session is not retained: DefaultTime2Retain=0 was agreed on")
     old.raw.abort()
-    await asyncio.sleep(old.agreed_number("DefaultTime2Wait"))
+    quiet = await peer.connect()
+    await quiet.receive_or_none(within=old.agreed_number("DefaultTime2Wait"))  # no recovery before Time2Wait (7.5)
     new = await peer.login(isid=ISIDS[2], tsih=old.tsih, clause=clause)
     require(new.tsih == old.tsih, clause, f"the session is the one of TSIH {old.tsih:#x}", seen=f"{new.tsih:#x}")
     await new.alive(clause)

@@ -228,14 +228,14 @@ async def operational_key_in_security(wire: Wire) -> None:
 
 @case(
     "login.continue-excludes-transit",
-    clauses={"R7143-11.13.5-16": "login.blames-itself", "R7143-6.2-01": "login.overlooks-continue"},
+    clauses={"R7143-11.13.5-16": "login.blames-itself", "R7143-7.7-01": "login.overlooks-continue"},
     role=TARGET,
     needs=OPEN,
 )
 async def continue_excludes_transit(wire: Wire) -> None:
-    """A request with T=1 and C=1 is refused: with an initiator error where a status is given."""
+    """A request whose T and C contradict each other is refused: with an initiator error where a status is given."""
     wire.send(wire.login_request(wire.names(), continued=True))
-    status = await no_success(wire, "R7143-6.2-01", "T=1 and C=1 exclude each other")
+    status = await no_success(wire, "R7143-7.7-01", "T=1 and C=1 exclude each other")
     right = status in (None, LoginStatus.INITIATOR_ERROR)
     require(right, "R7143-11.13.5-16", "status 0200 was due", seen=f"{status or 0:04x}")
 
@@ -259,15 +259,16 @@ async def no_renegotiation(wire: Wire) -> None:
 @case(
     "login.no-redeclaration",
     clauses={"R7143-7.12-02": "login.leaves-without-a-word", "R7143-7.12-01": "login.stays-after-refusal"},
-    touches=["R7143-6.3-22"],
+    touches=["R7143-6.3-21"],
     role=TARGET,
     needs=OPEN,
 )
 async def no_redeclaration(wire: Wire) -> None:
     """A second InitiatorName ends the login with a status of the initiator's fault, and the connection."""
     await begun(wire, "R7143-7.12-02")
-    wire.send(wire.login_request([("InitiatorName", wire.initiator_name)]))
-    response = await wire.expect_login_refused("R7143-7.12-02", what="the login ends with a status")
+    request = wire.login_request([("InitiatorName", wire.initiator_name)])
+    response = await wire.exchange_login(request, "R7143-7.12-02", "a Login reject")
+    require(response.status_class, "R7143-6.3-21", "the redeclaration is detected", seen=f"{response.status:04x}")
     require(response.status_class == 2, "R7143-7.12-02", "a status of class 2 was due", seen=f"{response.status:04x}")
     await wire.expect_closed("R7143-7.12-01", "a failed negotiation ends the connection")
 
