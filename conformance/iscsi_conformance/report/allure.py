@@ -18,6 +18,7 @@ from allure_commons.types import AttachmentType, LabelType, LinkType, Severity
 
 from iscsi_conformance.catalogue import Level, requirements
 from iscsi_conformance.expected import is_news
+from iscsi_conformance.report.capture import capture_path
 from iscsi_conformance.report.legible import legible
 from iscsi_conformance.result import CaseResult, Results
 from iscsi_conformance.verdict import Verdict
@@ -158,10 +159,11 @@ def _attachments(result: CaseResult, out: Path, logger: _Logger) -> list[Attachm
         source = ATTACHMENT_PATTERN.format(prefix=uuid4(), ext="txt")
         logger.report_attached_data(body=_dialogue_text(result), file_name=source)
         attached.append(Attachment(name="dialogue", source=source, type=AttachmentType.TEXT.mime_type))
-    if result.evidence.capture and (out / result.evidence.capture).is_file():
+    path = capture_path(result)
+    if path is not None and (out / path).is_file():
         source = ATTACHMENT_PATTERN.format(prefix=uuid4(), ext="pcapng")
-        logger.report_attached_file(source=out / result.evidence.capture, file_name=source)
-        attached.append(Attachment(name=Path(result.evidence.capture).name, source=source, type=_PCAPNG))
+        logger.report_attached_file(source=out / path, file_name=source)
+        attached.append(Attachment(name=path.name, source=source, type=_PCAPNG))
     return attached
 
 

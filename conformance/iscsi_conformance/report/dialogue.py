@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from iscsi_conformance.report.legible import legible
 
-Packed = list[object]
+Packed = list[Any]
+Layout = tuple[tuple[Any, ...], ...]
 _ARROWS = ("→ ", "← ")
 _LEFT_OUT = "\x01"
 _KINDS = ("pdu", "bytes", "transport", "settings", "gap")
@@ -24,11 +26,11 @@ class Pools:
     """
 
     def __init__(self) -> None:
-        self._layouts: dict[tuple[tuple[object, ...], ...], int] = {}
+        self._layouts: dict[Layout, int] = {}
         self._lines: dict[str, int] = {}
 
     @property
-    def layouts(self) -> list[tuple[tuple[object, ...], ...]]:
+    def layouts(self) -> list[Layout]:
         """The layouts in the order of their numbers."""
         return list(self._layouts)
 
@@ -37,7 +39,7 @@ class Pools:
         """The lines in the order of their numbers."""
         return list(self._lines)
 
-    def layout(self, rows: tuple[tuple[object, ...], ...]) -> int:
+    def layout(self, rows: Layout) -> int:
         """The number of a layout."""
         return self._layouts.setdefault(rows, len(self._layouts))
 
@@ -83,7 +85,7 @@ def _packed(place: int, row: Mapping[str, object], start: float, pools: Pools) -
     return [*packed, pools.line(line), payload, bhs, layout]
 
 
-def _layout_row(field: Mapping[str, object], header: bytes) -> tuple[object, ...]:
+def _layout_row(field: Mapping[str, object], header: bytes) -> tuple[Any, ...]:
     name, value = legible(str(field["name"])), str(field["value"])
     offset, size, mask = field["offset"], field["size"], field["mask"]
     if not isinstance(offset, int) or not isinstance(size, int):

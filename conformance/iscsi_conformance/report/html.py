@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Iterable
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
@@ -22,6 +22,7 @@ from markupsafe import Markup
 from iscsi_conformance.case import load_cases
 from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.expected import is_news
+from iscsi_conformance.report.capture import capture_path
 from iscsi_conformance.report.dialogue import Pools, packed_rows
 from iscsi_conformance.report.legible import legible
 from iscsi_conformance.result import CaseResult, Results
@@ -145,11 +146,8 @@ def _areas(cases: Iterable[CaseResult], verdicts: list[Verdict]) -> list[tuple[s
 
 
 def _capture(result: CaseResult) -> str | None:
-    """The capture as a link that cannot lead anywhere but below the report's own folder."""
-    if result.evidence.capture is None:
-        return None
-    path = PurePosixPath(result.evidence.capture)
-    return None if path.is_absolute() or ".." in path.parts else quote(str(path))
+    path = capture_path(result)
+    return None if path is None else quote(str(path))
 
 
 def _head(results: Results, pools: Pools) -> dict[str, object]:
