@@ -55,6 +55,15 @@ def answered_backwards(s):
     return s.data_out()
 
 
+def second_begun(s, length):
+    """The first of two R2Ts gets so much data without F, then the second one is answered."""
+    s, first, second = two_r2ts(s)
+    s.task = first
+    s.data_out(length, final=False)
+    s.task = second
+    return s.data_out()
+
+
 def answered_in_order(s):
     """Both R2Ts are answered in their order."""
     s, first, second = two_r2ts(s)
@@ -330,10 +339,21 @@ TABLE = {
         ),
     ),
     "dataout.final-missing": (
-        (lambda s: s.ready().write().r2t().data_out(final=False),),
-        (lambda s: s.ready().write().r2t().data_out(4092, final=False).data_out(4, final=True).response(),),
+        (
+            lambda s: (
+                small_bursts(s).write(8192).r2t(4096).data_out(final=False).r2t(4096, buffer_offset=4096).data_out()
+            ),
+            lambda s: second_begun(s, 4096),
+        ),
+        (
+            lambda s: s.ready().write().r2t().data_out(4092, final=False).data_out(4, final=True).response(),
+            lambda s: (
+                small_bursts(s).write(8192).r2t(4096).data_out(final=False).data_out(0, final=True).r2t(4096).data_out()
+            ),
+            answered_in_order,
+        ),
     ),
-    "dataout.r2t-order": ((answered_backwards,), (answered_in_order,)),
+    "dataout.r2t-order": ((answered_backwards, lambda s: second_begun(s, 4092)), (answered_in_order,)),
     "r2t.r2t-sn": (
         (
             lambda s: s.ready().write().r2t(r2t_sn=1),
@@ -374,6 +394,7 @@ TABLE = {
             ),
         ),
         (
+            lambda s: s.ready().write(8192).r2t(4096).data_out(final=False).r2t(4096),
             lambda s: s.ready(**TWO_R2TS).write(8192).r2t(2048).r2t(2048, buffer_offset=2048),
             lambda s: unsolicited(s).write(8192, final=False).r2t(4096, buffer_offset=4096),
         ),

@@ -133,11 +133,16 @@ TABLE = {
             lambda s: s.login_request(nsg=2),
             lambda s: s.login_request(csg=2),
             lambda s: s.login_request(csg=3),
-            lambda s: s.login_request(transit=False, nsg=3),
             lambda s: s.login_request(csg=0, nsg=3).login_response(csg=0, nsg=2),
-            lambda s: s.login_request().login_response(transit=False, nsg=1),
         ),
         (lambda s: s.login_request(csg=0, nsg=3).login_response(csg=0, nsg=3),),
+    ),
+    "login.stage-without-transit": (
+        (
+            lambda s: s.login_request(transit=False, nsg=3),
+            lambda s: s.login_request().login_response(transit=False, nsg=1),
+        ),
+        (lambda s: s.login_request().login_response((), **REFUSED | {"nsg": 1}),),
     ),
     "login.transition": (
         (lambda s: s.login_request(nsg=1), lambda s: s.login_request(csg=0, nsg=0), lambda s: s.login_request(nsg=0)),

@@ -46,6 +46,9 @@ def advance_cmd_sn(sight: Sight) -> None:
         if session.cmd_sn is None:
             session.cmd_sn = number
         return
+    if session.max_cmd_sn is not None and serial.gt(number, session.max_cmd_sn):
+        # The target passes over it as if it had never come (4.2.2.1).
+        return
     if session.cmd_sn is None or serial.ge(number, session.cmd_sn):
         session.cmd_sn = serial.add(number)
     if sight.connection.cmd_sn is None or serial.gt(number, sight.connection.cmd_sn):

@@ -81,6 +81,11 @@ class Burst:
         self.reached = offset
         self.data_sn = 0
 
+    @property
+    def complete(self) -> bool:
+        """Whether all its data has come; an empty PDU with F may still follow."""
+        return self.sent >= self.length
+
 
 class Task:
     """Whatever an Initiator Task Tag stands for. The fields behind `write` count for SCSI commands alone."""

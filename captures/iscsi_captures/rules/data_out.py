@@ -184,18 +184,21 @@ def answer_not_continuous(sight: Sight) -> str | None:
 
 @RULES("dataout.final-missing", "R7143-11.8-05", _OUT, stain=_TASK)
 def final_missing(sight: Sight) -> str | None:
-    """The last PDU of an answer has F."""
-    burst = _solicited(sight)
-    if burst is None or sight.final or burst.sent + sight.length < burst.length:
+    """The last PDU of an answer has F, be it one without data."""
+    task, burst = sight.scsi, _solicited(sight)
+    if task is None or burst is None:
         return None
-    return f"all {burst.length} bytes of the R2T are there and F is 0"
+    first = task.bursts[0]
+    if first is burst or not first.complete:
+        return None
+    return f"the answer to Target Transfer Tag {first.ttt:#010x} has all its data and no F, and the next one begins"
 
 
 @RULES("dataout.r2t-order", "R7143-11.8-09", _OUT, stain=_TASK)
 def r2t_order(sight: Sight) -> str | None:
     """The R2Ts of a task are answered in the order in which they came."""
     task, burst = sight.scsi, _solicited(sight)
-    if task is None or burst is None or task.bursts[0] is burst:
+    if task is None or burst is None or task.bursts[0] is burst or task.bursts[0].complete:
         return None
     first = task.bursts[0].ttt
     return f"Target Transfer Tag {burst.ttt:#010x} is answered while {first:#010x} came before it"

@@ -397,7 +397,7 @@ def first_burst_above_max_burst(sight: Sight) -> str | None:
     return f"FirstBurstLength={first} with MaxBurstLength={longest}"
 
 
-@RULES("keys.task-reporting-offer", "R7143-13.23-02", *_LOGIN_PDUS, phases=_IN_LOGIN, leans=False)
+@RULES("keys.task-reporting-offer", "R7143-13.23-02", *_LOGIN_PDUS, phases=_IN_LOGIN, leans=False, stain=Stain.NOTHING)
 def task_reporting_offer(sight: Sight) -> str | None:
     """An offer of TaskReporting has RFC3720 and ResponseFence in it."""
     for pair in _proposals(sight):

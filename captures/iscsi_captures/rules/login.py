@@ -129,7 +129,7 @@ def response_transit_with_continue(sight: Sight) -> str | None:
 
 @RULES("login.reserved-stage", "R7143-11.12.3-01", *_BOTH, leans=False)
 def reserved_stage(sight: Sight) -> str | None:
-    """Stages are 0, 1 and 3; the current one is not 3, and a next one is named with T alone."""
+    """Stages are 0, 1 and 3, and the current one is not 3."""
     following = sight.bhs[1] & 3
     if _refusal(sight):
         return None
@@ -137,7 +137,14 @@ def reserved_stage(sight: Sight) -> str | None:
         return f"CSG is {sight.stage}"
     if sight.final and following not in _STAGES:
         return f"NSG is {following}"
-    return f"NSG is {following} with T=0" if following and not sight.final else None
+    return None
+
+
+@RULES("login.stage-without-transit", "R7143-11.12.3-01", *_BOTH, leans=False, stain=Stain.NOTHING)
+def stage_without_transit(sight: Sight) -> str | None:
+    """NSG is reserved with T=0."""
+    following = sight.bhs[1] & 3
+    return f"NSG is {following} with T=0" if following and not sight.final and not _refusal(sight) else None
 
 
 @RULES("login.transition", "R7143-6.3-17", _REQUEST, leans=False)

@@ -77,9 +77,12 @@ def lun(sight: Sight) -> str | None:
 def too_many(sight: Sight) -> str | None:
     """Outstanding R2Ts of a task stay within MaxOutstandingR2T."""
     task, limits = sight.scsi, sight.connection.limits
-    if task is None or limits.error_recovery_level or len(task.bursts) < limits.max_outstanding_r2t:
+    if task is None or limits.error_recovery_level:
         return None
-    return f"{len(task.bursts) + 1} R2Ts are outstanding, MaxOutstandingR2T is {limits.max_outstanding_r2t}"
+    waiting = sum(not burst.complete for burst in task.bursts) + 1
+    if waiting <= limits.max_outstanding_r2t:
+        return None
+    return f"{waiting} R2Ts are outstanding, MaxOutstandingR2T is {limits.max_outstanding_r2t}"
 
 
 @RULES("r2t.order", "R7143-11.8-12", _R2T, stain=_TASK)

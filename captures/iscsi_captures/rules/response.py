@@ -190,7 +190,7 @@ def before_the_data(sight: Sight) -> str | None:
     task = sight.scsi
     if task is None or sight.bhs[2] or not sight.bhs[3] or task.aborting or sight.session.recovering:
         return None
-    waiting = len(task.bursts) + (task.unsolicited is not None)
+    waiting = sum(not burst.complete for burst in (*task.bursts, task.unsolicited) if burst is not None)
     return f"status {sight.bhs[3]:#04x} while {waiting} data sequence is not finished" if waiting else None
 
 
