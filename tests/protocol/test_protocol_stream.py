@@ -202,6 +202,14 @@ def test_the_end_within_the_data_of_a_damaged_header():
     assert list(pair.finish()) == [(OUT, Undecodable(bytes(range(70 - 52)), "the stream ended within a PDU"))]
 
 
+def test_the_end_behind_a_damaged_header():
+    bad = encode(ScsiCommand(data=b"immed")).with_digests(header=True, data=True)
+    bad.header_digest = b"oops"
+    pair = logged_in()
+    assert len(list(pair.receive(OUT, bad.to_bytes() + b"begun"))) == 2
+    assert list(pair.finish()) == [(OUT, Undecodable(b"begun", "the stream ended within a PDU"))]
+
+
 def test_a_wrong_data_digest_is_a_mark():
     bad = encode(NopOut(data=b"ping")).with_digests(header=True, data=True)
     bad.data_digest = b"oops"
