@@ -100,12 +100,16 @@ async def fresh_challenges(scene: Scene) -> None:
     "ichap.challenge-not-reflected",
     clauses={"R7143-9.2.1-11": "ichap.same-challenge"},
     role=INITIATOR,
+    events=["iScsiPrt:10"],
 )
 async def challenge_not_reflected(scene: Scene) -> None:
-    """The initiator does not send the target's challenge back as its own."""
+    """The initiator does not send the target's challenge back as its own.
+
+    The target knows nothing of the challenge that the initiator was told, and so refuses the response.
+    """
     constant = "0x" + "5a" * 16
     stimulus = answer(_RESPONSE, SetKey("CHAP_C", constant), tests=[HasKey("CHAP_C")])
-    await scene.target(stimulus, policy={"accept_any_chap_response": True})
+    await scene.target(stimulus)
     await scene.attempt(log_in(scene, target_name=MUTUAL, chap=chap_options(_mutual())))
     own = values(login_keys(scene), "CHAP_C")
     require(own and own[0].lower() != constant, "R7143-9.2.1-11", "the challenge is not the target's own", seen=own)
