@@ -6,9 +6,10 @@ from iscsi_conformance.case import SHOULD, TARGET, case
 from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
+from iscsi_conformance.pending import give_data, pending_write
 from iscsi_conformance.session import ALIVE, Session
-from iscsi_conformance.transfer import write_command
-from iscsi_conformance.verdict import Inconclusive, require
+from iscsi_conformance.transfer import pattern
+from iscsi_conformance.verdict import Inconclusive, Unsupported, require
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import (
     R2T,
@@ -29,21 +30,8 @@ from iscsi_protocol.scsi.lun import encode_lun
 
 TUR = opcodes.TEST_UNIT_READY.build()
 OTHER_ISID = bytes.fromhex("800000000002")
-PATTERN = bytes(range(256)) * 64
 RESET_CODES = range(0x2900, 0x2A00)
 """Sense codes of unit attentions that tell of a reset or power on."""
-
-
-async def pending_write(disk: Session, blocks: int = 2) -> tuple[ScsiCommand, R2T]:
-    """A write that waits for the data of its R2T."""
-    command = write_command(disk, PATTERN[: blocks * disk.block_size])
-    return command, await disk.expect(R2T, "R7143-11.8-01", "an R2T for the write", itt=command.itt)
-
-
-def give_data(disk: Session, command: ScsiCommand, r2t: R2T) -> None:
-    """Answer the R2T."""
-    end = r2t.buffer_offset + r2t.desired_data_transfer_length
-    disk.data_out(command, PATTERN[r2t.buffer_offset : end], r2t=r2t)
 
 
 async def concluded(session: Session, request: TaskManagementRequest, clause: str) -> TaskManagementResponse:
@@ -65,6 +53,21 @@ async def no_answer_behind(session: Session, clause: str, *tasks: ScsiCommand) -
                 break
             late = isinstance(received.pdu, ScsiResponse | DataIn | R2T) and received.raw.initiator_task_tag in tags
             require(not late, clause, "nothing comes for an ended task", seen=one_line(received.raw))
+
+
+async def held_back(session: Session, request: TaskManagementRequest, clause: str, what: str) -> None:
+    """The function is not answered yet: proved by two fences. Raises Unsupported where it is answered with 5."""
+    for _ in range(2):
+        fence = session.ping()
+        while True:
+            received = await session.receive(ALIVE, "the answer to a ping")
+            if received.raw.initiator_task_tag == fence.itt:
+                break
+            pdu = received.pdu
+            if isinstance(pdu, TaskManagementResponse) and pdu.response == TaskResponse.FUNCTION_NOT_SUPPORTED:
+                raise Unsupported(f"task-management-{request.function}", "the function is answered with response 5")
+            early = received.raw.initiator_task_tag == request.itt
+            require(not early, clause, what, seen=one_line(received.raw))
 
 
 def require_response(
@@ -253,7 +256,7 @@ async def reassignment_below_level_2(disk: Session) -> None:
     allowed += [TaskResponse.FUNCTION_NOT_SUPPORTED]
     require_response(answer, "R7143-7.2.2-06", *allowed, what="TASK REASSIGN at level 0")
     give_data(disk, write, r2t)
-    await disk.result(write, "R7143-7.2.2-06", write_data=PATTERN)
+    await disk.result(write, "R7143-7.2.2-06", write_data=pattern(write.expected_data_transfer_length))
 
 
 async def absent_lun(session: Session) -> int:
@@ -317,7 +320,7 @@ async def waits_for_data(disk: Session, function: TaskFunction, clause: str) -> 
     """A function that ends a write waits for the data of its R2T, then it is answered, and the write is not."""
     write, r2t = await pending_write(disk)
     request = disk.manage_task(function)
-    await disk.silence(clause, "the function waits for the data of an open R2T", about=request.itt)
+    await held_back(disk, request, clause, "the function waits for the data of an open R2T")
     give_data(disk, write, r2t)
     answer = await concluded(disk, request, clause)
     require_response(answer, "R7143-11.6.1-01", TaskResponse.FUNCTION_COMPLETE)
@@ -407,7 +410,7 @@ async def clear_task_set_waits_for_commands(session: Session) -> None:
     """An immediate CLEAR TASK SET is answered only when the commands before it have come."""
     gap = session.raw.next_cmd_sn()
     request = session.manage_task(TaskFunction.CLEAR_TASK_SET)
-    await session.silence("R7143-11.6.1-05", "the function waits for the missing command", about=request.itt)
+    await held_back(session, request, "R7143-11.6.1-05", "the function waits for the missing command")
     session.command(TUR, cmd_sn=gap)
     await concluded(session, request, "R7143-11.6.1-05")
 
@@ -438,14 +441,23 @@ async def reset_ends_tasks_of_others(peer: Peer) -> None:
 async def after_reset(
     mine: Session, other: Session, request: TaskManagementRequest, write: ScsiCommand, r2t: R2T, clause: str
 ) -> None:
-    """The function is done, before the other session's data or behind it, and the other's write is never GOOD."""
+    """The function is done, before the other session's data or behind it, and the other's write is not carried out.
+
+    The write may be told as aborted (TASK ABORTED where the TAS bit says so), but not as GOOD.
+    """
     received = await mine.receive_or_none(within=1.0)
     give_data(other, write, r2t)
     if received is not None:
         mine.put_back(received)
     answer = await mine.task_response(request, "R7143-11.5.1-01")
+    if answer.response == TaskResponse.FUNCTION_NOT_SUPPORTED:
+        raise Unsupported(f"task-management-{request.function}", "the function is answered with response 5")
     require_response(answer, "R7143-11.6.1-01", TaskResponse.FUNCTION_COMPLETE)
-    await no_answer_behind(other, clause, write)
+    fence = other.ping()
+    while (received := await other.receive(ALIVE, "the answer to a ping")).raw.initiator_task_tag != fence.itt:
+        pdu = received.pdu
+        good = isinstance(pdu, ScsiResponse) and pdu.itt == write.itt and not pdu.status
+        require(not good, clause, "the other session's write is not carried out", seen=one_line(received.raw))
 
 
 @case(
