@@ -11,10 +11,9 @@ import re
 import subprocess
 from typing import Protocol
 
+from iscsi_initiator.client import Client as Session
 from peers import PeerFailed, find
 from workload import BLOCK, SIZE, Workload
-
-from iscsi_initiator.client import Client as Session
 
 _STRIDE = (1 << 20) + 4096
 """Steps of qemu-img bench where transfers are to be scattered: it has no random mode."""

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Mapping
 
 from clients import Client
-from workload import Workload
-
 from iscsi_conformance.relay import Relay
 from iscsi_initiator.url import parse_url
 from iscsi_protocol.history import Endpoint, PduRecord, Record
 from iscsi_protocol.pdu import Opcode
 from iscsi_protocol.stream import Direction
 from iscsi_protocol.text import scan_pairs
+from workload import Workload
 
 KEYS = (
     "HeaderDigest",
