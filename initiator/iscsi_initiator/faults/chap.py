@@ -30,7 +30,6 @@ FAULTS = (
     _says("ichap.same-challenge", "The challenge for the target is always the same.", "CHAP_C", CONSTANT_CHALLENGE),
     _says("ichap.same-identifier", "The identifier for the target is always the same.", "CHAP_I", "7"),
     _says("ichap.empty-name", "CHAP_N is empty.", "CHAP_N", ""),
-    _says("ichap.no-method", "AuthMethod does not offer CHAP.", "AuthMethod", "KRB5"),
     behaves(
         "ichap.trusts-any-target",
         "A target whose response is wrong is trusted.",

@@ -27,7 +27,6 @@ FAULTS = (
     sends(
         "idata.overlap", "A Data-Out begins where the one before did.", _OUT, Set("buffer_offset", Plus(-4096)), nth=2
     ),
-    sends("idata.answer-left-out", "The second R2T is not answered.", _OUT, Drop(), tests=_SOLICITED, nth=3, times=2),
     sends("idata.half-an-answer", "An R2T is answered with 512 bytes.", _OUT, Replace(Part.DATA, bytes(512))),
     sends("idata.second-r2t-first", "The second R2T is answered before the first.", _OUT, Hold(pdus=1)),
     takes_for(

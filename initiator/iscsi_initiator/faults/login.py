@@ -196,4 +196,13 @@ FAULTS = (
         SetKey("MaxBurstLength", "131072"),
         tests=(HasKey("MaxBurstLength"),),
     ),
+    takes_for(
+        "ilogin.accepts-unasked-transit",
+        "A stage change that nobody asked for is passed over.",
+        _RESPONSE,
+        Set("transit", False),
+        Set("nsg", 0),
+        stage=1,
+        times=1,
+    ),
 )

@@ -109,14 +109,15 @@ async def data_digest_error_in_ping(scene: Scene) -> None:
 
 @case(
     "idigest.required-header-digest",
-    clauses={"R7143-6.2.1-03": "idigest.does-not-insist-on-header"},
+    clauses={"R7143-6.2.1-06": "idigest.does-not-insist-on-header"},
+    touches=["R7143-6.2.1-03"],
     role=INITIATOR,
     events=["iScsiPrt:18"],
 )
 async def required_header_digest(scene: Scene) -> None:
     """HeaderDigest=None does not answer an offer of CRC32C alone."""
     await scene.target(answer(_RESPONSE, SetKey("HeaderDigest", "None"), stage=1))
-    await give_up(scene, "R7143-6.2.1-03", "None was not offered", header_digest=REQUIRE_DIGEST)
+    await give_up(scene, "R7143-6.2.1-06", "None was not offered", header_digest=REQUIRE_DIGEST)
 
 
 @case(

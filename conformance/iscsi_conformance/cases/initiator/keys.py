@@ -264,24 +264,26 @@ async def more_than_offered(scene: Scene) -> None:
 
 @case(
     "ikeys.less-wait-than-offered",
-    clauses={"R7143-13-05": "ikeys.accepts-less-time2wait"},
+    clauses={"R7143-6.2.2-04": "ikeys.accepts-less-time2wait"},
+    touches=["R7143-13-05"],
     role=INITIATOR,
     events=["iScsiPrt:11"],
 )
 async def less_wait(scene: Scene) -> None:
     """A DefaultTime2Wait below what was offered is no answer."""
-    await _refuses(scene, "R7143-13-05", "DefaultTime2Wait", "0")
+    await _refuses(scene, "R7143-6.2.2-04", "DefaultTime2Wait", "0")
 
 
 @case(
     "ikeys.or-of-yes-and-no",
-    clauses={"R7143-13-06": "ikeys.accepts-initial-r2t-no"},
+    clauses={"R7143-6.2.2-04": "ikeys.accepts-initial-r2t-no"},
+    touches=["R7143-13-06"],
     role=INITIATOR,
     events=["iScsiPrt:11"],
 )
 async def or_of_yes_and_no(scene: Scene) -> None:
     """InitialR2T=No does not answer InitialR2T=Yes."""
-    await _refuses(scene, "R7143-13-06", "InitialR2T", "No", Settings(initial_r2t=True))
+    await _refuses(scene, "R7143-6.2.2-04", "InitialR2T", "No", Settings(initial_r2t=True))
 
 
 @case(
@@ -298,24 +300,26 @@ async def burst_below_first(scene: Scene) -> None:
 
 @case(
     "ikeys.pdu-order",
-    clauses={"R7143-13.18-01": "ikeys.accepts-any-order"},
+    clauses={"R7143-6.2.2-04": "ikeys.accepts-any-order"},
+    touches=["R7143-13.18-01"],
     role=INITIATOR,
     events=["iScsiPrt:61"],
 )
 async def pdu_order(scene: Scene) -> None:
     """DataPDUInOrder=No does not answer DataPDUInOrder=Yes."""
-    await _refuses(scene, "R7143-13.18-01", "DataPDUInOrder", "No")
+    await _refuses(scene, "R7143-6.2.2-04", "DataPDUInOrder", "No")
 
 
 @case(
     "ikeys.sequence-order",
-    clauses={"R7143-13.19-01": "ikeys.accepts-any-sequence-order"},
+    clauses={"R7143-6.2.2-04": "ikeys.accepts-any-sequence-order"},
+    touches=["R7143-13.19-01"],
     role=INITIATOR,
     events=["iScsiPrt:62"],
 )
 async def sequence_order(scene: Scene) -> None:
     """DataSequenceInOrder=No does not answer DataSequenceInOrder=Yes."""
-    await _refuses(scene, "R7143-13.19-01", "DataSequenceInOrder", "No")
+    await _refuses(scene, "R7143-6.2.2-04", "DataSequenceInOrder", "No")
 
 
 @case(
@@ -331,13 +335,13 @@ async def key_of_another_phase(scene: Scene) -> None:
 
 @case(
     "ikeys.no-boolean",
-    clauses={"R7143-7.13-01": "ikeys.accepts-text-for-boolean"},
+    clauses={"R7143-7.12-01": "ikeys.accepts-text-for-boolean"},
     role=INITIATOR,
     events=["iScsiPrt:11"],
 )
 async def no_boolean(scene: Scene) -> None:
     """A Boolean that is neither Yes nor No is no answer."""
-    await _refuses(scene, "R7143-7.13-01", "ImmediateData", "maybe")
+    await _refuses(scene, "R7143-7.12-01", "ImmediateData", "maybe")
 
 
 @case(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from iscsi_conformance.bundled import PLAIN
+from iscsi_conformance.bundled import CHAP, PLAIN
 from iscsi_conformance.case import INITIATOR, case
 from iscsi_conformance.scene import Scene
 from iscsi_conformance.stimulus import (
@@ -15,6 +15,7 @@ from iscsi_conformance.stimulus import (
     log_in,
     login_keys,
     request,
+    require_dropped,
     values,
 )
 from iscsi_conformance.verdict import require
@@ -277,6 +278,35 @@ async def refusal_is_final(scene: Scene) -> None:
 
 
 @case(
+    "ilogin.chap-demanded",
+    clauses={"R7143-11.13.5-24": "ilogin.tries-at-once"},
+    role=INITIATOR,
+    events=["iScsiPrt:40"],
+)
+async def chap_demanded(scene: Scene) -> None:
+    """A login without CHAP where the target insists on it ends, and is not repeated."""
+    await give_up(scene, "R7143-11.13.5-24", "status 0201 ends the login", target_name=CHAP)
+    sent = len(scene.sent(LoginRequest))
+    require(sent == 1, "R7143-11.13.5-24", "the Login Request is not repeated", seen=f"{sent} requests")
+
+
+@case(
+    "ilogin.no-answer",
+    clauses={"R7143-6.3-01": "ilogin.request-repeated"},
+    touches=["R7143-8.1-03"],
+    role=INITIATOR,
+    events=["iScsiPrt:43"],
+)
+async def no_answer(scene: Scene) -> None:
+    """A target that does not answer a Login Request gets no second one; in the end the initiator closes the connection."""
+    await scene.target(answer(_RESPONSE, Drop(), times=0))
+    await scene.attempt(log_in(scene, settings=Settings(wmi_request_timeout=0.1)))
+    sent = len(scene.sent(LoginRequest))
+    require(sent == 1, "R7143-6.3-01", "one Login Request is outstanding", seen=f"{sent} requests")
+    await require_dropped(scene, "R7143-8.1-03", "silence ends the login")
+
+
+@case(
     "ilogin.one-request-at-a-time",
     clauses={"R7143-6.3-01": "ilogin.request-repeated"},
     role=INITIATOR,
@@ -333,14 +363,27 @@ async def reserved_next_stage(scene: Scene) -> None:
 
 @case(
     "ilogin.other-version",
-    clauses={"R7143-7.13-01": "ilogin.accepts-any-version"},
+    clauses={"R7143-7.7-02": "ilogin.accepts-any-version"},
     role=INITIATOR,
     events=["iScsiPrt:11"],
 )
 async def other_version(scene: Scene) -> None:
     """An active version that the initiator never proposed is a protocol error."""
     await scene.target(answer(_RESPONSE, Set("version_active", 1)))
-    await give_up(scene, "R7143-7.13-01", "another version ends the login")
+    await give_up(scene, "R7143-7.7-02", "another version ends the login")
+
+
+@case(
+    "ilogin.transit-unasked",
+    clauses={"R7143-7.13-01": "ilogin.accepts-unasked-transit"},
+    role=INITIATOR,
+    events=["iScsiPrt:11"],
+)
+async def transit_unasked(scene: Scene) -> None:
+    """A stage change that the target makes in the middle of the initiator's text is out of turn, and ends the login."""
+    await scene.target(answer(_RESPONSE, Set("transit", True), Set("nsg", 3), Set("tsih", 1), stage=1))
+    extra = tuple((f"X-org.example.key{number:02}", "v" * 250) for number in range(40))
+    await give_up(scene, "R7143-7.13-01", "T=1 in answer to C=1 ends the login", extra_keys=extra)
 
 
 @case(

@@ -10,7 +10,7 @@ from iscsi_conformance.scene import Scene
 from iscsi_conformance.stimulus import A_MOMENT, answer, configured, dialogue, log_in, require_dropped
 from iscsi_conformance.verdict import require
 from iscsi_protocol import serial
-from iscsi_protocol.fault import Of, Plus, Set
+from iscsi_protocol.fault import Of, Part, Plus, Replace, Set
 from iscsi_protocol.pdu import (
     NO_TAG,
     LoginResponse,
@@ -84,8 +84,8 @@ async def immediate_request(scene: Scene) -> None:
 def _within_window(scene: Scene, clause: str) -> None:
     """Every command lay between ExpCmdSN and MaxCmdSN as the initiator knew them when it sent it."""
     low = high = 0
-    for way, pdu in dialogue(scene):
-        if way is Direction.TO_INITIATOR and hasattr(pdu, "max_cmd_sn"):
+    for _, pdu in dialogue(scene):
+        if isinstance(pdu, LoginResponse | ScsiResponse):
             low, high = pdu.exp_cmd_sn, pdu.max_cmd_sn
         elif isinstance(pdu, ScsiCommand):
             inside = serial.le(low, pdu.cmd_sn) and serial.le(pdu.cmd_sn, high)
@@ -289,3 +289,17 @@ async def reserved_opcode(scene: Scene) -> None:
     client = await log_in(scene)
     await scene.attempt(client.ping())
     await require_dropped(scene, "R7143-7.7-02", "opcode 0x2a")
+
+
+@case(
+    "inumbering.data-that-is-no-sense",
+    clauses={"R7143-7.7-02": "inumbering.accepts-invalid-pdus"},
+    role=INITIATOR,
+    events=["iScsiPrt:60"],
+)
+async def data_no_sense(scene: Scene) -> None:
+    """A SCSI Response whose data is no sense data ends the connection."""
+    await scene.target(answer(Opcode.SCSI_RESPONSE, Replace(Part.DATA, bytes.fromhex("00ff70000000"))))
+    client = await log_in(scene)
+    await scene.attempt(client.execute(_READY))
+    await require_dropped(scene, "R7143-7.7-02", "a sense length beyond the data")
