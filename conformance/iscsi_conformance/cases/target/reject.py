@@ -29,7 +29,8 @@ UNASSIGNED = 0x1B
 
 def send_unknown(session: Session) -> RawPdu:
     """An immediate request with an unassigned opcode, otherwise like a ping."""
-    ping = NopOut(immediate=True, **session.numbered(immediate=True))
+    counters = session.raw
+    ping = NopOut(itt=counters.next_itt(), cmd_sn=counters.cmd_sn, exp_stat_sn=counters.exp_stat_sn)
     raw = encode(ping).with_bytes(0, bytes([0x40 | UNASSIGNED]))
     session.send(raw)
     return raw
@@ -253,8 +254,7 @@ async def own_opcodes(session: Session) -> None:
 @case("reject.format-error", clauses={"R7143-7.7-01": "reject.format-error-survived"}, role=TARGET)
 async def format_error(session: Session) -> None:
     """A NOP-Out that is a ping and the answer to one at once ends the session, or is rejected."""
-    bad = NopOut(immediate=True, ttt=0x1234, **session.numbered(immediate=True))
-    session.send(bad)
+    session.ping(ttt=0x1234)
     received = await session.receive_or_none()
     if received is None:
         require(session.raw.closed, "R7143-7.7-01", "a format error is not passed over")
