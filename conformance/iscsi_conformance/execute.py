@@ -20,6 +20,8 @@ from iscsi_conformance.verdict import Failed, Inconclusive, Outcome, PeerGone, S
 from iscsi_protocol.history import Record
 
 LIFE_ATTEMPTS = 7
+CLOSING_TIME = 15.0
+"""Seconds, on the run's clock, for a stage to end."""
 
 
 class Judge(Protocol):
@@ -58,7 +60,7 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
         if outcome is None and evidence.events != list(case.events):
             logged, due = ", ".join(evidence.events) or "nothing", ", ".join(case.events) or "nothing"
             outcome = Failed(case.requirements[0], f"the initiator logged {logged}; {due} was due")
-        await scene.close()
+        outcome = await _close(scene, outcome)
     findings = judge.findings(case.role)
     evidence.findings = findings
     outcome = _with_findings(case, outcome, findings, evidence)
@@ -80,6 +82,16 @@ def _scene(case: Case, environment: Environment, recorder: Recorder) -> Scene | 
     if case.role is not Role.INITIATOR or environment.open_stage is None:
         return None
     return Scene(environment.open_stage, recorder, environment.random_bytes, environment.initiator_fault)
+
+
+async def _close(scene: Scene, outcome: Outcome | None) -> Outcome | None:
+    """End the stage within a bounded time; one that does not end is our own defect."""
+    try:
+        async with asyncio.timeout(CLOSING_TIME):
+            await scene.close()
+    except TimeoutError:
+        return _Defect(f"the stage did not end within {CLOSING_TIME:g} s")
+    return outcome
 
 
 async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options, evidence: Evidence) -> Outcome | None:

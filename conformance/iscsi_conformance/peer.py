@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +17,7 @@ from iscsi_initiator.raw import PeerClosed, RawConnection, SilentPeer
 from iscsi_initiator.raw_login import Change, RawLogin
 from iscsi_initiator.transport import ConnectFailed, Connector, TappedConnector
 from iscsi_protocol.chap import ChapError, ChapInitiator, Credentials
-from iscsi_protocol.history import Endpoint
+from iscsi_protocol.history import Endpoint, SettingsRecord
 
 if TYPE_CHECKING:
     from iscsi_conformance.scene import OpenStage
@@ -100,6 +101,7 @@ class Peer:
         self.recorder = recorder
         self.wires: list[Wire] = []
         self._connector = TappedConnector(environment.connector, tap=recorder.record)
+        self._declared = False
 
     @property
     def target_name(self) -> str:
@@ -128,6 +130,7 @@ class Peer:
 
     async def connect(self, *, portal: int = 0, target_name: str | None = None) -> Wire:
         """A TCP connection, nothing said yet. Raises PeerGone when the portal does not take it."""
+        self._declare()
         endpoints = self.environment.endpoints
         if portal >= len(endpoints):
             raise Unsupported(Feature.SECOND_PORTAL, "the profile names no second portal")
@@ -218,6 +221,13 @@ class Peer:
     async def discovery(self, keys: Pairs = (), *, clause: str | None = None) -> Session:
         """A discovery session."""
         return await self.login(keys, session_type="Discovery", clause=clause)
+
+    def _declare(self) -> None:
+        """Say in the history, once, who the initiator is: an instrument without timers or recovery of its own."""
+        if not self._declared:
+            self._declared = True
+            settings = {"InitiatorName": self.profile.initiator_name, "ResponseTime": self.profile.response_time}
+            self.recorder.record(SettingsRecord(asyncio.get_running_loop().time(), settings))
 
     async def close(self) -> None:
         """End every connection that is still open."""

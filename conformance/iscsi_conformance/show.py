@@ -17,9 +17,23 @@ from iscsi_conformance.result import Results
 from iscsi_conformance.verdict import Verdict
 from iscsi_protocol.fault import NamedFault
 
+_PIPE_WIDTH = 100_000
+"""Columns: in a pipe nothing is cut short or broken into lines, so that a line is a row."""
+
 
 def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """A table without lines. On a narrow terminal long words are folded, never cut short."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def print_json(value: object) -> None:
@@ -38,8 +52,7 @@ def summary_table(results: Results, *, as_json: bool = False) -> None:
         print_json(results)
         return
     console = _console()
-    table = Table(title=f"{results.dut.get('target_name') or results.profile}: {len(results.cases)} cases")
-    table.add_column("area")
+    table = _table("area", title=f"{results.dut.get('target_name') or results.profile}: {len(results.cases)} cases")
     shown = [verdict for verdict in Verdict if results.summary.get(verdict.value)]
     for verdict in shown:
         table.add_column(verdict.value, justify="right", style=STYLES[verdict])
@@ -64,7 +77,7 @@ def case_table(cases: Iterable[Case], *, as_json: bool = False) -> None:
     if as_json:
         print_json([_case_row(case) for case in rows])
         return
-    table = Table("case", "role", "level", "requirements", "what", box=None, pad_edge=False)
+    table = _table("case", "role", "level", "requirements", "what")
     for case in rows:
         table.add_row(case.id, case.role.value, case.level.value, str(len(case.requirements)), case.title)
     _console().print(table)
@@ -132,7 +145,7 @@ def fault_table(faults: Iterable[NamedFault], cases: Iterable[Case], *, as_json:
             ]
         )
         return
-    table = Table("fault", "of", "what it does", "proves", box=None, pad_edge=False)
+    table = _table("fault", "of", "what it does", "proves")
     for fault in rows:
         table.add_row(fault.id, fault.side.value, fault.says, ", ".join(sorted(set(proves.get(fault.id, [])))))
     _console().print(table)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from iscsi_conformance.case import TARGET, case
+from iscsi_conformance.clock import passed
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.session import Session
@@ -29,7 +28,7 @@ async def send_in_pieces(session: Session, data: bytes, size: int, pause: float 
     """Hand the bytes over in pieces of this size, one send each, with room for other work between them."""
     for start in range(0, len(data), size):
         session.send(data[start : start + size])
-        await asyncio.sleep(pause)
+        await passed(pause)
 
 
 async def write_in_pieces(disk: Session, size: int, pause: float = 0.0) -> None:
