@@ -137,6 +137,14 @@ class Scene:
         """Let the dialogue go on for so long, on the run's own clock."""
         await passed(seconds)
 
+    async def until(self, condition: Callable[[], object]) -> bool:
+        """Let the dialogue go on until this holds, or nobody would wait any longer; whether it holds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE
+        while not condition() and loop.time() < end:
+            await passed(0.005)
+        return bool(condition())
+
     async def close(self) -> None:
         """End every session and the target."""
         for client in self.clients:

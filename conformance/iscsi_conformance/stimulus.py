@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from iscsi_conformance.bundled import DISK_SIZE, PLAIN, bundled_config, bundled_profile
-from iscsi_conformance.clock import passed
 from iscsi_conformance.profile import ChapLogin
 from iscsi_conformance.scene import Scene
 from iscsi_conformance.verdict import require
@@ -23,7 +22,7 @@ from iscsi_protocol.text import decode_pairs
 from iscsi_target.config import Limits, LunConfig, TargetConfig, TargetNode
 
 A_MOMENT = 0.05
-"""Seconds in which everything that is on its way arrives."""
+"""Seconds in which what should not happen would happen."""
 
 NOTHING_LISTENS = "127.0.0.1:1"
 """A portal that nobody has."""
@@ -91,9 +90,9 @@ async def give_up(
 
 
 async def require_dropped(scene: Scene, clause: str, what: str) -> None:
-    """The initiator ended the connection itself, in a moment. Raises Failed."""
-    await passed(A_MOMENT)
-    require(scene.transport(TransportEvent.CLOSED_BY_US), clause, f"{what}: the connection is closed by the initiator")
+    """The initiator ends the connection itself. Raises Failed."""
+    closed = await scene.until(lambda: scene.transport(TransportEvent.CLOSED_BY_US))
+    require(closed, clause, f"{what}: the connection is closed by the initiator")
 
 
 def chap_options(login: ChapLogin | None = None) -> ChapOptions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_conformance.case import INITIATOR, case
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.stimulus import A_MOMENT, answer, configured, log_in, request
+from iscsi_conformance.stimulus import answer, configured, log_in, request
 from iscsi_conformance.verdict import require
 from iscsi_initiator.client import Client
 from iscsi_initiator.settings import REQUIRE_DIGEST, Settings
@@ -58,7 +58,7 @@ async def logout_wanted(scene: Scene) -> None:
     client = await log_in(scene)
     await scene.attempt(client.execute(_READY))
     stage.operator.request_logout(10)
-    await scene.settle(A_MOMENT)
+    await scene.until(lambda: scene.sent(LogoutRequest))
     logouts = scene.sent(LogoutRequest)
     require(logouts, "R7143-11.9.1-02", "a Logout Request answers the message")
     reason = logouts[0].reason
@@ -87,6 +87,7 @@ async def connection_drop(scene: Scene) -> None:
     stage = await scene.target(_wait_of(5), config=configured(DefaultTime2Wait="0"))
     await scene.login(settings=_AT_ONCE)
     stage.operator.announce_connection_drop()
+    await scene.until(scene.logged)
     await scene.settle(_WAIT)
     require(_connects(scene) == 1, "R7143-11.9.1-07", "Time2Wait of the message is waited for")
 
@@ -103,6 +104,7 @@ async def session_drop(scene: Scene) -> None:
     stage = await scene.target(_wait_of(5), config=configured(DefaultTime2Wait="0"))
     await scene.login(settings=_AT_ONCE)
     stage.operator.announce_session_drop()
+    await scene.until(scene.logged)
     await scene.settle(_WAIT)
     require(_connects(scene) == 1, "R7143-11.9.1-08", "Time2Wait of the message is waited for")
 
@@ -116,8 +118,7 @@ async def negotiation_wanted(scene: Scene) -> None:
     stage = await scene.target()
     await log_in(scene)
     stage.operator.request_negotiation(3)
-    await scene.settle(A_MOMENT)
-    answered = bool(scene.sent(TextRequest)) or bool(scene.sent(LogoutRequest))
+    answered = await scene.until(lambda: bool(scene.sent(TextRequest)) or bool(scene.sent(LogoutRequest)))
     require(answered, "R7143-11.9.1-09", "a Text Request answers the message")
 
 
@@ -137,7 +138,7 @@ async def tasks_ended(scene: Scene) -> None:
     await scene.target(answer(Opcode.SCSI_RESPONSE, Insert(message), renumber=True))
     client = await log_in(scene)
     await scene.attempt(client.execute(_READY))
-    await scene.settle(A_MOMENT)
+    await scene.until(lambda: scene.sent(NopOut))
     said = [(sent.itt, sent.lun) for sent in scene.sent(NopOut)]
     require((NO_TAG, _LUN_1) in said, "R7143-11.9.1-11", "a NOP-Out with the LUN acknowledges it", seen=said)
 
@@ -177,7 +178,7 @@ async def gap_is_filled(scene: Scene) -> None:
     await scene.target(request(Opcode.TEXT_REQUEST, Flip(Part.DATA_DIGEST)))
     client = await _digests(scene)
     await scene.attempt(client.negotiate(("MaxRecvDataSegmentLength", "32768")))
-    await scene.settle(A_MOMENT)
+    await scene.until(lambda: scene.sent(NopOut))
     (rejected,) = scene.sent(TextRequest)
     sent = [decode(raw) for raw in scene.raw(Direction.TO_TARGET)]
     numbers = [pdu.cmd_sn for pdu in sent if isinstance(pdu, NopOut | ScsiCommand) and not pdu.immediate]
@@ -201,6 +202,7 @@ async def recovery_waits(scene: Scene) -> None:
     await scene.target(_GONE)
     client = await scene.login()
     await scene.attempt(client.ping())
+    await scene.until(scene.logged)
     await scene.settle(_WAIT)
     require(_connects(scene) == 1, "R7143-7.5-01", "no new connection is tried within Time2Wait")
 
@@ -211,7 +213,7 @@ async def _reinstated(scene: Scene) -> tuple[LoginRequest, LoginRequest]:
     client = await scene.login(settings=_AT_ONCE)
     await scene.attempt(client.execute(_READY))
     await scene.attempt(client.ping())
-    await scene.settle(A_MOMENT)
+    await scene.until(scene.logged)
     await scene.attempt(client.execute(_READY))
     logins = [sent for sent in scene.sent(LoginRequest) if sent.csg == 0]
     require(len(logins) > 1, "R7143-7.14-03", "the initiator logs in again")

@@ -14,6 +14,7 @@ from iscsi_protocol.fault import Of, Part, Plus, Replace, Set
 from iscsi_protocol.pdu import (
     NO_TAG,
     LoginResponse,
+    NopIn,
     NopOut,
     Opcode,
     Pdu,
@@ -121,6 +122,7 @@ async def closed_window(scene: Scene) -> None:
     client = await log_in(scene)
     command = asyncio.ensure_future(client.execute(_READY))
     stage.operator.tell_counters()
+    await scene.until(lambda: scene.received(NopIn))
     await scene.settle(A_MOMENT)
     sent = len(scene.sent(ScsiCommand))
     require(sent == 0, "R7143-4.2.2.1-16", "impossible counters leave the window closed", seen=f"{sent} commands")
@@ -141,7 +143,7 @@ async def counters_stay(scene: Scene) -> None:
     client = await log_in(scene)
     await scene.attempt(client.execute(_READY))
     stage.operator.tell_counters()
-    await scene.settle(A_MOMENT)
+    await scene.until(lambda: scene.received(NopIn))
     await scene.attempt(client.execute(_READY))
     sent = len(scene.sent(ScsiCommand))
     require(sent == 2, "R7143-4.2.2.1-17", "the window stays open", seen=f"{sent} commands")
@@ -226,6 +228,7 @@ async def unknown_tag(scene: Scene) -> None:
     await scene.target(answer(Opcode.SCSI_RESPONSE, Set("itt", 0x7E570000)))
     client = await log_in(scene)
     command = asyncio.ensure_future(client.execute(_READY))
+    await scene.until(lambda: scene.received(ScsiResponse))
     await scene.settle(A_MOMENT)
     open_still = not command.done()
     command.cancel()
