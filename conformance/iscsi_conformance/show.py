@@ -28,9 +28,9 @@ def _console() -> Console:
     return console
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
+def _table(*columns: str) -> Table:
     """A table without lines. On a narrow terminal long words are folded, never cut short."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")
     return table
@@ -52,7 +52,8 @@ def summary_table(results: Results, *, as_json: bool = False) -> None:
         print_json(results)
         return
     console = _console()
-    table = _table("area", title=f"{results.dut.get('target_name') or results.profile}: {len(results.cases)} cases")
+    console.print(f"{results.dut.get('target_name') or results.profile}: {len(results.cases)} cases", style="bold")
+    table = _table("area")
     shown = [verdict for verdict in Verdict if results.summary.get(verdict.value)]
     for verdict in shown:
         table.add_column(verdict.value, justify="right", style=STYLES[verdict])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -96,3 +97,11 @@ def recorder() -> Recorder:
     recorder.record(BytesRecord(1, 0.008, Direction.TO_INITIATOR, b"\0garbage", "framing was lost before"))
     recorder.record(TransportRecord(1, 0.01, TransportEvent.FIN, *ends))
     return recorder
+
+
+@pytest.fixture
+def unused_endpoint() -> Iterator[str]:
+    """Return a loopback HOST:PORT that is bound and does not listen: every connection to it is refused."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
