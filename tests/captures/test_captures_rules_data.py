@@ -34,6 +34,22 @@ def short(s, residual):
     return s.ready().read(8192).data_in(4096, underflow=True, residual_count=residual, **end)
 
 
+def two_writes(s):
+    """Two writes whose unsolicited data is due; `former` is the first one."""
+    unsolicited(s).write(final=False)
+    s.former = s.task
+    return s.write(final=False)
+
+
+def both_written(s):
+    """The data of both comes in the order of the commands."""
+    two_writes(s)
+    s.former, s.task = s.task, s.former
+    s.data_out().response()
+    s.task = s.former
+    return s.data_out().response()
+
+
 def pair(s):
     """Two connections of one session; the script speaks on the second one."""
     s.ready(MaxConnections="2")
@@ -270,6 +286,10 @@ TABLE = {
             lambda s: unsolicited(s).write(2048, final=False).data_out(1024, final=True),
         ),
         (lambda s: unsolicited(s).write(2048, 1024, final=False).data_out(1024, final=True).response(),),
+    ),
+    "dataout.unsolicited-out-of-turn": (
+        (lambda s: two_writes(s).data_out(),),
+        (both_written, lambda s: unsolicited(s).write(final=False).data_out().write(final=False).data_out()),
     ),
     "dataout.beyond-expected-length": (
         (

@@ -63,16 +63,20 @@ TRUTHS = (["yes", "1", ""], ["Yes", "No"])
 TABLE = {
     "keys.no-nul": (
         (
-            lambda s: s.login_request(data=b"InitiatorName=iqn.a:i\0TargetName=iqn.a:t"),
+            lambda s: s.login_request(data=b"InitiatorName=iqn.2026-01.a:i\0TargetName=iqn.2026-01.a:t"),
             lambda s: s.login_request().login_response(data=b"TargetPortalGroupTag=1"),
             lambda s: s.ready().text(data=b"SendTargets="),
         ),
-        (lambda s: s.login_request(data=b"InitiatorName=iqn.a:i\0TargetName=iqn.a:t\0").login_response(),),
+        (
+            lambda s: s.login_request(
+                data=b"InitiatorName=iqn.2026-01.a:i\0TargetName=iqn.2026-01.a:t\0"
+            ).login_response(),
+        ),
     ),
     "keys.no-pair": (
         (
-            lambda s: s.login_request(data=b"InitiatorName=iqn.a:i\0TargetName=iqn.a:t\0nothing\0"),
-            lambda s: s.login_request(data=b"InitiatorName=iqn.a:i\0TargetName=iqn.a:t\0\0"),
+            lambda s: s.login_request(data=b"InitiatorName=iqn.2026-01.a:i\0TargetName=iqn.2026-01.a:t\0nothing\0"),
+            lambda s: s.login_request(data=b"InitiatorName=iqn.2026-01.a:i\0TargetName=iqn.2026-01.a:t\0\0"),
             lambda s: s.login_request().login_response(data=b"TargetPortalGroupTag=1\0=1\0"),
         ),
         (pair("X-com.example.key", "a=b=c"),),
@@ -93,8 +97,36 @@ TABLE = {
         (lambda s: s.login_request((("InitiatorName", "eui.02004567A425678D"), TARGET)).login_response(),),
     ),
     "keys.iscsi-name-too-long": (
-        (lambda s: s.login_request((INITIATOR, ("TargetName", "iqn." + "a" * 220))),),
-        (lambda s: s.login_request((INITIATOR, ("TargetName", "iqn." + "a" * 219))).login_response(),),
+        (lambda s: s.login_request((INITIATOR, ("TargetName", "iqn.2026-01." + "a" * 212))),),
+        (lambda s: s.login_request((INITIATOR, ("TargetName", "iqn.2026-01." + "a" * 211))).login_response(),),
+    ),
+    "keys.value-too-long": (
+        (
+            pair("InitiatorAlias", "a" * 256),
+            pair("HeaderDigest", "CRC32C," + "Y-" + "a" * 254, "CRC32C"),
+            lambda s: s.login_request().login_response((*TAG, ("TargetAlias", "a" * 256))),
+        ),
+        (pair("InitiatorAlias", "a" * 255), pair("HeaderDigest", "CRC32C,Y-" + "a" * 250, "CRC32C")),
+    ),
+    "keys.iqn-form": (
+        (
+            lambda s: s.login_request((INITIATOR, ("TargetName", "disk"))),
+            lambda s: s.login_request((INITIATOR, ("TargetName", "iqn.com.example:disk"))),
+            lambda s: s.login_request((INITIATOR, ("TargetName", "iqn.2026-13.com.example:disk"))),
+            lambda s: s.discovery().text([("SendTargets", "All")]).text_response([("TargetName", "iqn.2026-1.com.a")]),
+        ),
+        (lambda s: s.login_request((INITIATOR, ("TargetName", "iqn.2026-12.com.example"))).login_response(),),
+    ),
+    "keys.eui-form": (
+        (lambda s: s.login_request((INITIATOR, ("TargetName", "eui.02004567a425678"))),),
+        (lambda s: s.login_request((INITIATOR, ("TargetName", "eui.02004567a425678d"))).login_response(),),
+    ),
+    "keys.naa-form": (
+        (lambda s: s.login_request((INITIATOR, ("TargetName", "naa.52004567ba64678d0"))),),
+        (
+            lambda s: s.login_request((INITIATOR, ("TargetName", "naa." + "6" * 32))).login_response(),
+            lambda s: s.login_request((INITIATOR, ("TargetName", "naa." + "5" * 16))).login_response(),
+        ),
     ),
     "keys.value.SessionType": (
         (lambda s: s.login_request((*NAMES, ("SessionType", "discovery"))),),

@@ -313,6 +313,28 @@ TABLE = {
         ),
         (lambda s: ended(responded(s, [*ANSWER, *COUNTER]), ANSWER),),
     ),
+    "chap.challenge-reflected": (
+        (lambda s: responded(s, [*ANSWER, ("CHAP_I", "2"), CHALLENGE[2]]),),
+        (lambda s: ended(responded(s, [*ANSWER, *COUNTER]), ANSWER),),
+    ),
+    "chap.challenge-empty": (
+        (
+            lambda s: chosen(s).security([("CHAP_A", "5")]).security_response([*CHALLENGE[:2], ("CHAP_C", "0x")]),
+            lambda s: responded(s, [*ANSWER, ("CHAP_I", "2"), ("CHAP_C", "")]),
+        ),
+        (lambda s: chosen(s).security([("CHAP_A", "5")]).security_response([*CHALLENGE[:2], ("CHAP_C", "0x0")]),),
+    ),
+    "chap.name-empty": (
+        (lambda s: responded(s, [("CHAP_N", ""), ANSWER[1]]),),
+        (lambda s: ended(responded(s, [("CHAP_N", "u"), ANSWER[1]])),),
+    ),
+    "chap.asks-at-the-end": (
+        (
+            lambda s: ended(responded(s, ANSWER), [("CHAP_A", "5")]),
+            lambda s: ended(responded(s, ANSWER), CHALLENGE[1:]),
+        ),
+        (lambda s: ended(responded(s, [*ANSWER, *COUNTER]), ANSWER),),
+    ),
     "chap.too-long": (
         (
             lambda s: (

@@ -107,12 +107,12 @@ TABLE = {
         ),
     ),
     "text.request-too-long": (
-        (lambda s: s.ready(MaxRecvDataSegmentLength="512").text([("InitiatorAlias", "a" * 498)]),),
-        (lambda s: s.ready(MaxRecvDataSegmentLength="512").text([("InitiatorAlias", "a" * 496)]).text_response(),),
+        (lambda s: s.ready(MaxRecvDataSegmentLength="512").text([("X-com.a", "a" * 505)]),),
+        (lambda s: s.ready(MaxRecvDataSegmentLength="512").text([("X-com.a", "a" * 503)]).text_response(),),
     ),
     "text.response-too-long": (
-        (lambda s: s.ready(MaxRecvDataSegmentLength="512").text().text_response([("TargetAlias", "a" * 500)]),),
-        (lambda s: s.ready(MaxRecvDataSegmentLength="512").text().text_response([("TargetAlias", "a" * 499)]),),
+        (lambda s: s.ready(MaxRecvDataSegmentLength="512").text().text_response([("X-com.a", "a" * 504)]),),
+        (lambda s: s.ready(MaxRecvDataSegmentLength="512").text().text_response([("X-com.a", "a" * 503)]),),
     ),
     "text.response-tag": (
         (lambda s: s.ready().text().text_response(itt=99), lambda s: s.ready().text().text_response().text_response()),
@@ -280,6 +280,17 @@ TABLE = {
             lambda s: s.ready().command().tmf_response(),
         ),
         (lambda s: s.ready().tmf(itt=99).tmf_response(),),
+    ),
+    "tmf.response-before-the-data": (
+        (
+            lambda s: s.ready().write().r2t().tmf(2).tmf_response(),
+            lambda s: s.ready().write().r2t().tmf(5).tmf_response(),
+        ),
+        (
+            lambda s: s.ready().write().r2t().data_out().tmf(2).tmf_response(),
+            lambda s: s.ready().write().r2t().tmf(2).tmf_response(response=5),
+            lambda s: s.ready().write().tmf(4).tmf_response(),
+        ),
     ),
     "tmf.reserved-response": (
         (lambda s: s.ready().tmf().tmf_response(response=8), lambda s: s.ready().tmf().tmf_response(response=254)),

@@ -104,6 +104,16 @@ TABLE = {
         ),
         (lambda s: s.ready().command().response(exp_cmd_sn=FIRST + 1),),
     ),
+    "cmdsn.hole-acknowledged": (
+        (
+            lambda s: s.ready().command(cmd_sn=FIRST + 1).response(exp_cmd_sn=FIRST + 2),
+            lambda s: s.ready().command(cmd_sn=FIRST + 1).nop_in(itt=NO_TAG, exp_cmd_sn=FIRST + 1),
+        ),
+        (
+            lambda s: s.ready().command(cmd_sn=FIRST).nop_in(itt=NO_TAG, exp_cmd_sn=FIRST + 1),
+            lambda s: s.ready().command().command().response(exp_cmd_sn=FIRST + 2),
+        ),
+    ),
     "cmdsn.acknowledgement-back": (
         (lambda s: late_answer(s, exp_cmd_sn=FIRST + 1),),
         (lambda s: late_answer(s, exp_cmd_sn=FIRST + 2),),

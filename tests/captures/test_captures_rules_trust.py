@@ -17,11 +17,20 @@ def blamed(script, role):
     return [finding.rule for finding in script.findings() if finding.role == role]
 
 
+def missing_command_aborted(s):
+    """ABORT TASK for a command that never came fills its place (7.11)."""
+    s.ready().command(cmd_sn=101).tmf(1, referenced_task_tag=77, ref_cmd_sn=100, cmd_sn=102)
+    s.former, s.task = s.task, s.former
+    s.tmf_response(itt=s.former["itt"], exp_cmd_sn=102)
+    return s.response(exp_cmd_sn=102)
+
+
 STIMULI = {
     "a command above the window is passed over": lambda s: s.ready().command(cmd_sn=ABOVE_WINDOW).nop_in(itt=NO_TAG),
     "a duplicate is passed over": lambda s: (
         s.ready().command().response().command(cmd_sn=100).nop_in(itt=NO_TAG, exp_cmd_sn=101)
     ),
+    "a missing command is aborted": missing_command_aborted,
     "a tag in use is rejected": lambda s: s.ready().command(itt=5).command(itt=5).reject().response(itt=5),
     "data with a wrong digest is asked for anew": lambda s: (
         digest_error(s.ready(ErrorRecoveryLevel="1").write().r2t()).reject(2).r2t(buffer_offset=0)

@@ -74,7 +74,7 @@ def after_response(sight: Sight, sessions: Sessions) -> None:
     advance_window(connection, sight.word(28), sight.word(32))
     if sight.pairs is not None and login.last and not login.last[1] & 0x40:
         login.whole_answers += 1
-    if not sight.final:
+    if not sight.final or sight.continued:
         return
     login.stage = sight.bhs[1] & 3
     if login.stage == Stage.FULL_FEATURE:

@@ -49,6 +49,10 @@ def advance_cmd_sn(sight: Sight) -> None:
     if session.max_cmd_sn is not None and serial.gt(number, session.max_cmd_sn):
         # The target passes over it as if it had never come (4.2.2.1).
         return
+    if number == session.hole or not session.holes_count:
+        session.hole = None
+    elif session.hole is None and session.cmd_sn is not None and serial.gt(number, session.cmd_sn):
+        session.hole = session.cmd_sn
     if session.cmd_sn is None or serial.ge(number, session.cmd_sn):
         session.cmd_sn = serial.add(number)
     if sight.connection.cmd_sn is None or serial.gt(number, sight.connection.cmd_sn):

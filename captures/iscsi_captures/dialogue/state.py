@@ -215,7 +215,8 @@ class Session:
     """One session. `cmd_sn` is the number that the next non-immediate request takes.
 
     ended: tags of tasks that are over, the latest ones. aborted: those that a task management function ended, with its code.
-    recovering: a request was refused or lost, so that numbers may come again.
+    recovering: a request was refused or lost, so that numbers may come again. hole: the first CmdSN that was left out.
+    holes_count: no request that never came was aborted, which would fill its hole.
     """
 
     __slots__ = (
@@ -226,6 +227,8 @@ class Session:
         "discovery",
         "ended",
         "exp_cmd_sn",
+        "hole",
+        "holes_count",
         "initiator_name",
         "isid",
         "max_cmd_sn",
@@ -240,6 +243,8 @@ class Session:
         self.cmd_sn: int | None = None
         self.exp_cmd_sn: int | None = None
         self.max_cmd_sn: int | None = None
+        self.hole: int | None = None
+        self.holes_count = True
         self.discovery: bool | None = None
         self.initiator_name = ""
         self.isid = b""
@@ -251,8 +256,10 @@ class Session:
 
     def end(self, itt: int) -> None:
         """A task is over; its tag may be used again."""
-        if self.tasks.pop(itt, None) is not None:
+        task = self.tasks.pop(itt, None)
+        if task is not None:
             self.ended.append(itt)
+            task.connection.unsolicited.pop(itt, None)
 
     def abort(self, itt: int, function: int) -> None:
         """A task is over because of a task management function."""
@@ -275,6 +282,7 @@ class Connection:
     """One connection. `known`: its first byte is in the history. `stat_sn`: what the next status takes.
 
     resent: SNACK was used, so that PDUs may come again. lost: bytes went by that were no PDUs. logout_wanted: event 1 came.
+    unsolicited: tasks whose announced burst is not over, in the order of their commands.
     plain: nothing unusual has happened, so that the quick tests may judge.
     """
 
@@ -302,6 +310,7 @@ class Connection:
         "resent",
         "session",
         "stat_sn",
+        "unsolicited",
     )
 
     def __init__(self, number: int, *, known: bool) -> None:
@@ -327,4 +336,5 @@ class Connection:
         self.lost = False
         self.headers: deque[bytes] = deque(maxlen=HEADERS_KEPT)
         self.pings: dict[int, bytes] = {}
+        self.unsolicited: dict[int, Task] = {}
         self.exchange: Exchange | None = None

@@ -146,13 +146,17 @@ def _scsi_command(sight: Sight) -> None:
 
 
 def _task_management(sight: Sight) -> None:
+    referenced = sight.session.tasks.get(sight.word(20))
+    if sight.bhs[1] & 0x7F == TaskFunction.ABORT_TASK and (referenced is None or referenced.cmd_sn != sight.word(32)):
+        # An aborted command that never came counts as received (7.11): from here on holes may be filled so.
+        sight.session.holes_count = False
     if _file(sight) is None:
         return
-    for task in _covered(sight.session.tasks[sight.itt]):
+    for task in covered(sight.session.tasks[sight.itt]):
         task.aborting = True
 
 
-def _covered(request: Task) -> list[Task]:
+def covered(request: Task) -> list[Task]:
     """The SCSI tasks that a task management request aims at (11.5.1): those of lower CmdSN."""
     bhs, session = request.bhs, request.connection.session
     function = bhs[1] & 0x7F
@@ -223,9 +227,9 @@ def _task_management_response(sight: Sight) -> None:
     if request is None or request.opcode != Opcode.TASK_MANAGEMENT_REQUEST:
         return
     function = request.bhs[1] & 0x7F
-    covered = _covered(request)
+    aimed_at = covered(request)
     sight.session.end(sight.itt)
-    for task in covered:
+    for task in aimed_at:
         if function in (TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK):
             task.aborting = False
             task.snacked = True

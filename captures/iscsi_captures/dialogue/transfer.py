@@ -24,6 +24,7 @@ def begin_command(connection: Connection, bhs: bytes, itt: int, edtl: int, cmd_s
     if task.write and not flags & FINAL:
         allowed = min(connection.limits.first_burst_length, edtl)
         task.unsolicited = Burst(NO_TAG, task.lun, immediate_length, allowed - immediate_length)
+        connection.unsolicited[itt] = task
     connection.session.remember(task)
     return task
 
@@ -61,6 +62,7 @@ def data_out_sent(task: Task, burst: Burst, data_sn: int, offset: int, length: i
     if final:
         if burst is task.unsolicited:
             task.unsolicited = None
+            task.connection.unsolicited.pop(task.itt, None)
         elif burst in task.bursts:
             task.bursts.remove(burst)
         return

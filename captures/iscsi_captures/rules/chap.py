@@ -67,6 +67,35 @@ def mutual_not_answered(sight: Sight) -> str | None:
     return f"the initiator's challenge is not answered: {missing[0]} is missing" if missing else None
 
 
+@RULES("chap.challenge-reflected", "R7143-9.2.1-11", _REQUEST, leans=False)
+def challenge_reflected(sight: Sight) -> str | None:
+    """The initiator's challenge is not the target's."""
+    own, theirs = _values(sight).get("CHAP_C"), _said(sight, 1).get("CHAP_C")
+    return f"CHAP_C={own} is the target's own challenge" if own is not None and own == theirs else None
+
+
+@RULES("chap.challenge-empty", "R1994-4.1-06", _REQUEST, _RESPONSE, leans=False)
+def challenge_empty(sight: Sight) -> str | None:
+    """A challenge has one byte at least."""
+    value = _values(sight).get("CHAP_C")
+    return f"CHAP_C={value}" if value is not None and value.lower() in ("", "0x", "0b") else None
+
+
+@RULES("chap.name-empty", "R1994-4.1-05", _REQUEST, _RESPONSE, leans=False)
+def name_empty(sight: Sight) -> str | None:
+    """A name has one character at least."""
+    return "CHAP_N is empty" if _values(sight).get("CHAP_N") == "" else None
+
+
+@RULES("chap.asks-at-the-end", "R7143-6.3-16", _RESPONSE, leans=False)
+def asks_at_the_end(sight: Sight) -> str | None:
+    """A response with T=1 asks for no further step of the authentication."""
+    if sight.bhs[36] or not sight.final:
+        return None
+    asked = [key for key in ("CHAP_A", "CHAP_C") if key in _values(sight)]
+    return f"{asked[0]} in a response that leaves the stage" if asked else None
+
+
 @RULES("chap.too-long", "R7143-12.1.3-07", _REQUEST, _RESPONSE, leans=False)
 def too_long(sight: Sight) -> str | None:
     """CHAP_C and CHAP_R are at most 1024 bytes long."""

@@ -106,6 +106,18 @@ def first_burst_too_short(sight: Sight) -> str | None:
     return f"the unsolicited burst ends after {total} bytes, {burst.offset + burst.length} were due"
 
 
+@RULES("dataout.unsolicited-out-of-turn", "R7143-4.2.5.2-12", _OUT, stain=_TASK)
+def unsolicited_out_of_turn(sight: Sight) -> str | None:
+    """Unsolicited bursts follow the order of their commands."""
+    task, burst = sight.scsi, _unsolicited(sight)
+    if task is None or burst is None:
+        return None
+    first = next((other for other in sight.connection.unsolicited.values() if not other.aborting), task)
+    if first is task or first.unsolicited is None or first.unsolicited.complete:
+        return None
+    return f"unsolicited data of CmdSN {task.cmd_sn} while that of CmdSN {first.cmd_sn} is due"
+
+
 @RULES("dataout.beyond-expected-length", "R7143-11.7.6-01", _OUT, level="SHOULD")
 def beyond_expected_length(sight: Sight) -> str | None:
     """Offset and length stay within the expected transfer length."""

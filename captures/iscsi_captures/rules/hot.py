@@ -193,6 +193,8 @@ def data_out_is_normal(connection: Connection, raw: RawPdu) -> bool:
         return False
     if ttt == NO_TAG:
         burst = task.unsolicited
+        if burst is not None and next(iter(connection.unsolicited), itt) != itt:
+            return False
     else:
         burst = task.bursts[0] if task.bursts else None
         if burst is not None and (burst.ttt != ttt or burst.lun != lun):

@@ -32,6 +32,11 @@ _IN_FULL = (Phase.FULL,)
 _ADDRESS = re.compile(
     r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?::([0-9]{1,5}))?(?:,([0-9]{1,5}|0[xX][0-9A-Fa-f]{1,4}))?"
 )
+_NAME_TYPES = ("iqn.", "eui.", "naa.")
+_IQN = re.compile(r"iqn\.[0-9]{4}-(?:0[1-9]|1[0-2])\.[^:]+(?::.*)?", re.DOTALL)
+_EUI = re.compile(r"eui\.[0-9A-Fa-f]{16}")
+_NAA = re.compile(r"naa\.(?:[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32})")
+_SIMPLE = frozenset({Kind.LIST, Kind.BOOLEAN, Kind.NUMBER, Kind.BINARY, Kind.LOCAL_NAME, Kind.CHOICE})
 _OBSOLETE_MARKERS = frozenset({"IFMarker", "OFMarker"})
 _OBSOLETE_INTERVALS = frozenset({"IFMarkInt", "OFMarkInt"})
 
@@ -113,6 +118,49 @@ def iscsi_name_too_long(sight: Sight) -> str | None:
         if pair.key in ("InitiatorName", "TargetName") and length > 223:
             return f"{pair.key} of {length} bytes"
     return None
+
+
+@RULES("keys.value-too-long", "R7143-6.1-15", *_ALL, leans=False)
+def value_too_long(sight: Sight) -> str | None:
+    """A simple value has at most 255 bytes, and so has each item of a list."""
+    for pair in _pairs(sight):
+        row = pair.row
+        if row is None or row.kind not in _SIMPLE:
+            continue
+        longest = max(len(item.encode("utf-8", "surrogateescape")) for item in pair.value.split(","))
+        if longest > row.max_length:
+            return f"{pair.key} with {longest} bytes"
+    return None
+
+
+def _name_form(sight: Sight, begins: tuple[str, ...], form: re.Pattern[str]) -> str | None:
+    for pair in _pairs(sight):
+        named = pair.key in ("InitiatorName", "TargetName") and pair.value.startswith(begins)
+        if named and not form.fullmatch(pair.value) and len(pair.value) <= 223:
+            return f"{pair.key}={pair.value}"
+    return None
+
+
+@RULES("keys.iqn-form", "R7143-4.2.7.4-01", *_ALL, leans=False)
+def iqn_form(sight: Sight) -> str | None:
+    """An iqn name has year, month and reversed domain; a name of no type has no form at all."""
+    typed = [pair for pair in _pairs(sight) if pair.key in ("InitiatorName", "TargetName")]
+    for pair in typed:
+        if pair.value and not pair.value.startswith(_NAME_TYPES):
+            return f"{pair.key}={pair.value[:80]} has no type"
+    return _name_form(sight, ("iqn.",), _IQN)
+
+
+@RULES("keys.eui-form", "R7143-4.2.7.5-01", *_ALL, leans=False)
+def eui_form(sight: Sight) -> str | None:
+    """An eui name has 16 hexadecimal digits."""
+    return _name_form(sight, ("eui.",), _EUI)
+
+
+@RULES("keys.naa-form", "R7143-4.2.7.6-01", *_ALL, leans=False)
+def naa_form(sight: Sight) -> str | None:
+    """An naa name has 16 or 32 hexadecimal digits."""
+    return _name_form(sight, ("naa.",), _NAA)
 
 
 def _value_fault(row: KeyRule, value: str) -> str | None:

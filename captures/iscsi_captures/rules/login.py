@@ -42,7 +42,7 @@ def other_pdu(sight: Sight) -> str | None:
     return f"{opcode_name(sight.opcode)} before the full feature phase"
 
 
-@RULES("login.again", "R7143-4.2.4-05", _REQUEST, phases=(Phase.FULL,), leans=False)
+@RULES("login.again", "R7143-4.2.4-05", _REQUEST, phases=(Phase.FULL,))
 def again(sight: Sight) -> str | None:
     """A connection logs in once."""
     return f"a Login Request on a connection that is logged in, or was, as CID {sight.connection.cid}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.numbers import NUMBERED
 from iscsi_captures.dialogue.state import NO_LIMIT
+from iscsi_captures.dialogue.tracker import covered
 from iscsi_captures.rules.model import TARGET_OPCODES, Rules, Stain
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import (
@@ -33,6 +34,7 @@ _REJECT = Opcode.REJECT
 _SNACK = Opcode.SNACK_REQUEST
 
 _WITH_TAG = frozenset({TaskFunction.ABORT_TASK, TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK})
+_WAITING = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
 _WITHOUT_LUN = frozenset(
     {
         TaskFunction.TARGET_WARM_RESET,
@@ -202,6 +204,23 @@ def reassign_not_immediate(sight: Sight) -> str | None:
 def tmf_response_tag(sight: Sight) -> str | None:
     """A task management response has the tag of a request that is not answered yet."""
     return _answers(sight, _TMF)
+
+
+@RULES("tmf.response-before-the-data", "R7143-11.5.1-08", _TMF_RESPONSE)
+def response_before_the_data(sight: Sight) -> str | None:
+    """Without FastAbort the abort of several tasks waits for the answers to their R2Ts."""
+    request = sight.task
+    if (
+        request is None
+        or request.opcode != _TMF
+        or sight.bhs[2]
+        or sight.connection.limits.task_reporting == "FastAbort"
+    ):
+        return None
+    if request.bhs[1] & 0x7F not in _WAITING:
+        return None
+    waiting = [task for task in covered(request) if any(not burst.complete for burst in task.bursts)]
+    return f"{len(waiting)} of the tasks still answer an R2T" if waiting else None
 
 
 @RULES("tmf.reserved-response", "R7143-11.6.1-01", _TMF_RESPONSE, leans=False)

@@ -72,6 +72,21 @@ def acknowledged_too_far(sight: Sight) -> str | None:
     return f"ExpCmdSN {number} acknowledges past {sent}, the next CmdSN to come"
 
 
+@RULES("cmdsn.hole-acknowledged", "R7143-4.2.2.1-09", *_WITH_WINDOW, leans=False, stain=Stain.SESSION)
+def hole_acknowledged(sight: Sight) -> str | None:
+    """ExpCmdSN stops at the first CmdSN that is missing."""
+    hole, number = sight.session.hole, sight.word(28)
+    if (
+        hole is None
+        or not sight.session.holes_count
+        or not _single(sight)
+        or sight.connection.lost
+        or serial.le(number, hole)
+    ):
+        return None
+    return f"ExpCmdSN {number} acknowledges CmdSN {hole}, which never came"
+
+
 @RULES("cmdsn.acknowledgement-back", "R7143-4.2.2.1-09", *_WITH_WINDOW, stain=Stain.SESSION)
 def acknowledgement_back(sight: Sight) -> str | None:
     """ExpCmdSN does not go back on a connection: what is acknowledged stays so."""
