@@ -32,6 +32,7 @@ from iscsi_target.faults import fault as named_fault
 from iscsi_target.luns.backend import LunError
 from iscsi_target.portal import TargetServer
 from iscsi_target.shell import close_devices, make_engine
+from iscsi_target.shell.memory import keep_freed_memory
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 DEFAULT_NAME = "iqn.2026-11.org.iscsi-conformance:disk"
@@ -111,6 +112,7 @@ def serve(
     try:
         if pcap is not None:
             recorder = PcapngRecorder(pcap)
+        keep_freed_memory()
         server = TargetServer(engine, tap=None if recorder is None else recorder.record, faults=faults)
         asyncio.run(_serve(server, made.portals))
     except OSError as error:
