@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from iscsi_conformance.session import Session
 from iscsi_conformance.transfer import pattern, write_command
@@ -16,7 +17,7 @@ async def pending_write(session: Session, blocks: int = 2) -> tuple[ScsiCommand,
     return command, await session.expect(R2T, "R7143-11.8-01", "an R2T for the write", itt=command.itt)
 
 
-def give_data(session: Session, command: ScsiCommand, r2t: R2T, **fields: object) -> None:
+def give_data(session: Session, command: ScsiCommand, r2t: R2T, **fields: Any) -> None:
     """Answer the R2T of a pending write; fields as `Session.data_out` has them."""
     end = r2t.buffer_offset + r2t.desired_data_transfer_length
     data = pattern(command.expected_data_transfer_length)[r2t.buffer_offset : end]

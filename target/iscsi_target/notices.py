@@ -72,6 +72,8 @@ def drop_connection(core: Core, connection: Connection, reason: str) -> None:
     times = (session.parameters.default_time2wait, session.parameters.default_time2retain)
     others = [each for each in session.full_feature_connections if each is not connection]
     send((others or [connection])[0], AsyncEvent.CONNECTION_DROP, parameters=(connection.cid, *times))
+    if core.policy.stay_after_drop_notice:
+        return
     core.fail_connection(connection, reason, how="fin")
 
 
@@ -86,4 +88,6 @@ def drop_session(core: Core, session: Session, reason: str) -> None:
     """Event 3 and the end of the session; on a discovery session only the end (7.4.3)."""
     if not session.discovery:
         announce_session_drop(session)
+    if core.policy.stay_after_drop_notice:
+        return
     core.end_session(session, reason)

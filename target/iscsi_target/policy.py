@@ -59,6 +59,10 @@ class Policy:
     """Does not close the connection behind a Logout Response (R7143-11.14-06, R7143-11.15-01)."""
     stay_after_login_reject: bool = False
     """Does not close the connection behind a Login Response with a non-zero class (R7143-11.13.5-13)."""
+    wait_for_logout_forever: bool = False
+    """Does nothing when the logout that it asked for does not come (R7143-11.9.1-06)."""
+    stay_after_drop_notice: bool = False
+    """Keeps connections whose drop it announced (R7143-8.1.2-13)."""
     silent_clearing: bool = False
     """No unit attention tells that tasks were cleared by a logout (R7143-11.14.5-02)."""
     never_ask_for_data: bool = False

@@ -260,6 +260,26 @@ def test_logout_that_does_not_come(bench):
     assert bench.engine.sessions == []
 
 
+def test_a_faulty_target_waits_for_logout(make_bench):
+    bench = make_bench(policy=Policy(wait_for_logout_forever=True))
+    host = bench.session()
+    bench.engine.request_logout(host.number, 4, bench.clock.now)
+    message(bench, host)
+    bench.pass_time(60)
+    host.collect()
+    assert (host.closed, host.inbox) == (None, [])
+
+
+def test_a_faulty_target_stays_after_its_notice(make_bench):
+    bench = make_bench(policy=Policy(stay_after_drop_notice=True))
+    host = bench.session()
+    bench.engine.drop_connection(host.number, bench.clock.now)
+    assert message(bench, host).async_event == 2
+    bench.engine.drop_session(bench.engine.sessions[0].tsih, bench.clock.now)
+    assert message(bench, host).async_event == 3
+    host.ask(host.command(), ScsiResponse)
+
+
 def test_connection_is_dropped(bench):
     host = bench.session()
     bench.engine.drop_connection(host.number, bench.clock.now)
