@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +54,7 @@ def test_any_header_has_a_line_and_fields_in_its_place(bhs):
     raw = RawPdu(bhs=bhs)
 
     assert "\n" not in one_line(raw)
-    fields = all_fields(raw)
+    fields: list[Any] = all_fields(raw)
     assert [field["name"] for field in fields] == list(decode(raw).FIELDS)
     assert all(isinstance(field["value"], str) for field in fields)
     assert all(0 <= field["offset"] < field["offset"] + field["size"] <= 48 for field in fields)
@@ -136,6 +138,7 @@ def test_long_dialogue_has_a_gap_in_the_middle():
     rows = recorder.dialogue()
 
     assert len(rows) == DIALOGUE_LIMIT + 1
+    gap: Any
     (gap,) = [row for row in rows if row["kind"] == "gap"]
     assert gap["line"].startswith("10 records left out")
     assert [rows[0]["index"], rows[-1]["index"]] == [0, DIALOGUE_LIMIT + 9]
