@@ -103,7 +103,7 @@ class Reception:
 
     def _check(self, raw: RawPdu, opcode: int) -> None:
         policy = self._session.policy
-        if not self.knows(opcode):
+        if opcode not in self._answers and opcode not in self._notices:
             raise Violation(24, bytes(raw.bhs), f"opcode {opcode:#04x}")
         if raw.data_digest_error and not policy.accept_data_digest_errors:
             computed = crc32c_of(raw.data, raw.padding)

@@ -136,7 +136,8 @@ class Work:
         session.touch(now)
         if isinstance(request, ScsiRequest):
             task = ScsiTask(self.next_itt(), self.next_cmd_sn(), request)
-            self.add(task, now + self._allowance(request), self._allowance(request))
+            allowance = self._allowance(request)
+            self.add(task, now + allowance, allowance)
             task.send(link)
         elif isinstance(request, TaskManagement):
             self.send_task_management(request, now)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import struct
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -53,6 +55,7 @@ from iscsi_protocol.scsi.status import Status
 
 __all__ = ["Client", "ClientError", "Driver", "RequestFailed", "ScsiError", "SessionFailed"]
 
+_CODES = {2: "H", 4: "I", 8: "Q"}
 _UNIT_ATTENTIONS = 8
 """How many unit attention conditions in a row are taken note of before a command is given up."""
 
@@ -270,18 +273,22 @@ class Client:
     async def read_into(self, lba: int, buffer: memoryview) -> None:
         """Fill a buffer, a multiple of the block size long, with the blocks from lba on."""
         pieces = await self._pieces(lba, len(buffer))
+        if len(pieces) == 1:
+            await self.command(_read_cdb(lba, pieces[0][1]), data_in=buffer)
+            return
         await _together(
-            self.command(_medium(opcodes.READ_10, opcodes.READ_16, at, count), data_in=buffer[start:stop])
-            for at, count, start, stop in pieces
+            self.command(_read_cdb(at, count), data_in=buffer[start:stop]) for at, count, start, stop in pieces
         )
 
     async def write(self, lba: int, data: Buffer) -> None:
         """Write data, a multiple of the block size long, from lba on. Raises ScsiError, RequestFailed."""
         view = memoryview(data)
         pieces = await self._pieces(lba, len(view))
+        if len(pieces) == 1:
+            await self.command(_write_cdb(lba, pieces[0][1]), data_out=view)
+            return
         await _together(
-            self.command(_medium(opcodes.WRITE_10, opcodes.WRITE_16, at, count), data_out=view[start:stop])
-            for at, count, start, stop in pieces
+            self.command(_write_cdb(at, count), data_out=view[start:stop]) for at, count, start, stop in pieces
         )
 
     async def flush(self) -> None:
@@ -294,6 +301,8 @@ class Client:
         if length % size:
             raise ValueError(f"{length} bytes are no whole number of blocks of {size} bytes")
         step = max(1, self.settings.max_transfer_length // size) * size
+        if 0 < length <= step:
+            return [(lba, length // size, 0, length)]
         return [
             (lba + start // size, (min(start + step, length) - start) // size, start, min(start + step, length))
             for start in range(0, length, step)
@@ -374,19 +383,31 @@ def _what(request: Request) -> str:
     return type(request).__name__
 
 
-def _medium(ten: Command, sixteen: Command, lba: int, blocks: int) -> bytes:
-    """READ or WRITE in the shortest form that holds the address."""
-    command = ten if lba + blocks <= CAPACITY_10_LIMIT and blocks <= 0xFFFF else sixteen
-    return command.build(lba=lba, blocks=blocks)
+def _packer(command: Command) -> Callable[[int, int], bytes]:
+    """A precompiled maker of CDBs with nothing but address and length in them."""
+    lba, blocks = command.fields["lba"], command.fields["blocks"]
+    gaps = (lba.offset - 1, blocks.offset - lba.offset - lba.size, command.length - blocks.offset - blocks.size)
+    form = f">B{gaps[0]}x{_CODES[lba.size]}{gaps[1]}x{_CODES[blocks.size]}{gaps[2]}x"
+    return partial(struct.Struct(form).pack, command.opcode)
+
+
+def _medium(ten: Command, sixteen: Command) -> Callable[[int, int], bytes]:
+    """A function (lba, blocks) -> CDB in the shortest form that holds the address."""
+    short, long = _packer(ten), _packer(sixteen)
+
+    def build(lba: int, blocks: int) -> bytes:
+        return (short if lba + blocks <= CAPACITY_10_LIMIT and blocks <= 0xFFFF else long)(lba, blocks)
+
+    return build
+
+
+_read_cdb = _medium(opcodes.READ_10, opcodes.READ_16)
+_write_cdb = _medium(opcodes.WRITE_10, opcodes.WRITE_16)
 
 
 async def _together(commands: Iterable[Coroutine[None, None, memoryview]]) -> None:
     """All at once; when one fails the others are given up, and its error is raised as it is."""
-    listed = list(commands)
-    if len(listed) == 1:
-        await listed[0]
-        return
-    tasks = [asyncio.ensure_future(command) for command in listed]
+    tasks = [asyncio.ensure_future(command) for command in commands]
     try:
         await asyncio.gather(*tasks)
     finally:
