@@ -9,7 +9,7 @@ from iscsi_conformance.describe import one_line
 from iscsi_conformance.verdict import Failed, require
 from iscsi_initiator.raw import Digest, PeerClosed, RawConnection, Received, SilentPeer
 from iscsi_protocol.history import TransportEvent
-from iscsi_protocol.pdu import NO_TAG, LoginRequest, LoginResponse, NopIn, NopOut, Pdu, RawPdu, Stage
+from iscsi_protocol.pdu import NO_TAG, LoginRequest, LoginResponse, NopIn, NopOut, Pdu, RawPdu, Stage, encode
 from iscsi_protocol.text import decode_pairs, encode_pairs
 
 P = TypeVar("P", bound=Pdu)
@@ -41,6 +41,10 @@ class Wire:
     ) -> None:
         """Send exactly this."""
         self.raw.send(pdu, header_digest=header_digest, data_digest=data_digest)
+
+    def packed(self, pdu: Pdu) -> bytes:
+        """The bytes of a PDU as `send` would send them now, digests included where they were agreed on."""
+        return encode(pdu).with_digests(header=self.raw.header_digest, data=self.raw.data_digest).to_bytes()
 
     def send_all(self, pdus: Iterable[Pdu | RawPdu | bytes]) -> None:
         """Send several, one behind the other."""

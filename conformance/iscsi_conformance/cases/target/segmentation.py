@@ -10,7 +10,7 @@ from iscsi_conformance.session import Session
 from iscsi_conformance.transfer import R2T_MODE, pattern, require_good
 from iscsi_conformance.verdict import require
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import R2T, DataIn, DataOut, ScsiCommand, ScsiResponse, encode
+from iscsi_protocol.pdu import R2T, DataIn, DataOut, ScsiCommand, ScsiResponse
 from iscsi_protocol.scsi import opcodes
 
 DISK = (Feature.SCSI_DISK,)
@@ -36,12 +36,12 @@ async def write_in_pieces(disk: Session, size: int, pause: float = 0.0) -> None:
     data = pattern(2 * disk.block_size, f"pieces of {size}")
     cdb = opcodes.WRITE_10.build(lba=0, blocks=2)
     command = unsent(disk, cdb, write=True, expected_data_transfer_length=len(data))
-    await send_in_pieces(disk, encode(command).to_bytes(), size, pause)
+    await send_in_pieces(disk, disk.packed(command), size, pause)
     r2t = await disk.answer(R2T, command.itt, "R7143-4.2.1-01")
     wanted = data[: r2t.desired_data_transfer_length]
     half = len(wanted) // 2 & ~3
     stream = b"".join(
-        encode(
+        disk.packed(
             DataOut(
                 final=stop == len(wanted),
                 lun=r2t.lun,
@@ -52,14 +52,14 @@ async def write_in_pieces(disk: Session, size: int, pause: float = 0.0) -> None:
                 buffer_offset=start,
                 data=wanted[start:stop],
             )
-        ).to_bytes()
+        )
         for number, (start, stop) in enumerate(((0, half), (half, len(wanted))))
     )
     await send_in_pieces(disk, stream, size, pause)
     outcome = await disk.result(command, "R7143-4.2.1-01", write_data=data)
     require_good(outcome, "R7143-4.2.1-01", "the write")
     again = unsent(disk, opcodes.READ_10.build(lba=0, blocks=2), read=True, expected_data_transfer_length=len(data))
-    await send_in_pieces(disk, encode(again).to_bytes(), size, pause)
+    await send_in_pieces(disk, disk.packed(again), size, pause)
     outcome = await disk.result(again, "R7143-4.2.1-01")
     require(outcome.data == data, "R7143-4.2.1-01", "the data comes back unchanged")
 
@@ -108,7 +108,7 @@ async def several_in_one_piece(disk: Session) -> None:
     """Commands that arrive in one piece are all acknowledged and answered."""
     room = serial.diff(disk.raw.max_cmd_sn, disk.raw.cmd_sn) + 1
     commands = [unsent(disk, opcodes.TEST_UNIT_READY.build()) for _ in range(min(BATCH, room))]
-    disk.send(b"".join(encode(command).to_bytes() for command in commands))
+    disk.send(b"".join(disk.packed(command) for command in commands))
     for command in commands:
         outcome = await disk.result(command, "R7143-4.2.2.1-18")
         covered = serial.gt(outcome.ending.exp_cmd_sn, command.cmd_sn)
@@ -125,7 +125,7 @@ async def answers_in_a_row(disk: Session) -> None:
         unsent(disk, opcodes.READ_10.build(lba=lba, blocks=1), read=True, expected_data_transfer_length=length)
         for lba in range(min(BATCH, room))
     ]
-    disk.send(b"".join(encode(command).to_bytes() for command in commands))
+    disk.send(b"".join(disk.packed(command) for command in commands))
     waiting = {command.itt for command in commands}
     while waiting:
         pdu = (await disk.receive("R7143-4.2.2.2-05", "the status of a read")).pdu
