@@ -30,6 +30,8 @@ MUTUAL = f"{_PREFIX}:mutual"
 DENIED = f"{_PREFIX}:denied"
 MOVED = f"{_PREFIX}:moved"
 GONE = f"{_PREFIX}:gone"
+SPARE = f"{_PREFIX}:one-more-disk"
+"""Not used by itself: with it SendTargets=All takes more than 512 bytes."""
 INITIATOR_NAME = f"{_PREFIX}:tester"
 
 # Known to everyone who reads this: they guard a target in memory that only this machine reaches.
@@ -82,6 +84,7 @@ def bundled_config(policy: Mapping[str, object] | None = None, *, port: int = 0)
             TargetNode(name=DENIED, luns={0: disk}, access={f"{_PREFIX}:somebody-else": [0]}),
             TargetNode(name=MOVED, luns={0: disk}, redirect=Redirect(address=MOVED_TO)),
             TargetNode(name=GONE, removed=True),
+            TargetNode(name=SPARE, luns={0: disk}),
         ],
         portals=[PortalConfig(address=f"127.0.0.1:{port}"), PortalConfig(address=f"127.0.0.1:{port}", group_tag=2)],
         policy=replace(Policy(), **switches),

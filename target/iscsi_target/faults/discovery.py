@@ -1,0 +1,145 @@
+"""What targets do wrong with discovery sessions and SendTargets (RFC 7143 sections 4.3, 7.4, 13.8 and Appendix C)."""
+
+from __future__ import annotations
+
+from iscsi_protocol.fault import (
+    Action,
+    Drop,
+    Fault,
+    FieldIs,
+    HasKey,
+    Insert,
+    NamedFault,
+    Of,
+    Part,
+    Replace,
+    Set,
+    SetKey,
+    Side,
+    Template,
+    Test,
+    When,
+)
+from iscsi_protocol.pdu import NO_TAG, NopIn, Opcode
+from iscsi_protocol.stream import Direction
+
+
+def _answer(
+    fault_id: str,
+    says: str,
+    *what: Action,
+    opcode: int = Opcode.TEXT_RESPONSE,
+    tests: tuple[Test, ...] = (),
+    renumber: bool = False,
+) -> NamedFault:
+    """A fault that changes what the target sends."""
+    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, tests=tests, times=0)
+    return NamedFault(
+        id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what, renumber=renumber),)
+    )
+
+
+def _misread(fault_id: str, says: str, opcode: int, test: Test, *what: Action) -> NamedFault:
+    """A fault that makes the target take a request for another."""
+    when = When(direction=Direction.TO_TARGET, opcode=opcode, tests=(test,), times=0)
+    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
+
+
+FAULTS = (
+    _misread(
+        "discovery.not-offered",
+        "Discovery sessions are refused.",
+        Opcode.LOGIN_REQUEST,
+        HasKey("SessionType", "Discovery"),
+        SetKey("SessionType", "Diagnosis"),
+    ),
+    _answer("discovery.no-answer", "SendTargets is not answered.", Drop(), renumber=True),
+    _answer(
+        "discovery.value-rejected",
+        "Whatever SendTargets asks for is rejected.",
+        Replace(Part.DATA, b"SendTargets=Reject\0"),
+    ),
+    _misread(
+        "discovery.names-are-not-known",
+        "SendTargets with a name finds nothing.",
+        Opcode.TEXT_REQUEST,
+        HasKey("SendTargets", prefix="iqn."),
+        SetKey("SendTargets", "iqn.2026-11.org.example:nobody"),
+    ),
+    _answer("discovery.paths-left-out", "No addresses are told.", SetKey("TargetAddress", None)),
+    _misread(
+        "discovery.all-in-a-normal-session",
+        "SendTargets=All in a normal session is taken for the empty value.",
+        Opcode.TEXT_REQUEST,
+        HasKey("SendTargets", "All"),
+        SetKey("SendTargets", ""),
+    ),
+    _answer(
+        "discovery.tells-of-others",
+        "The empty value is answered with another target as well.",
+        SetKey("TargetName", "iqn.2026-11.org.example:another", again=True),
+    ),
+    _answer(
+        "discovery.alias-in-the-answer",
+        "The answer to SendTargets tells an alias too.",
+        SetKey("TargetAlias", "disk", again=True),
+    ),
+    _answer(
+        "discovery.address-without-a-name",
+        "The answer to SendTargets begins with an address.",
+        Replace(Part.DATA, b"TargetAddress=127.0.0.1:3260,1\0"),
+    ),
+    _answer(
+        "discovery.tells-of-forbidden-targets",
+        "A target that the initiator may not use is told.",
+        Replace(Part.DATA, b"TargetName=iqn.2026-11.org.example:forbidden\0"),
+    ),
+    _answer(
+        "discovery.tag-left-out",
+        "Addresses have no portal group tag.",
+        SetKey("TargetAddress", "127.0.0.1:3260"),
+    ),
+    _answer(
+        "discovery.long-answer-cut-short",
+        "Of an answer that takes several responses only the first is sent.",
+        Set("continued", False),
+        Set("final", True),
+        Set("ttt", NO_TAG),
+        tests=(FieldIs("continued", True),),
+    ),
+    NamedFault(
+        id="discovery.serves-everything",
+        side=Side.TARGET,
+        says="A discovery session takes every request.",
+        policy={"serve_discovery_fully": True},
+    ),
+    _answer(
+        "discovery.passes-over-other-requests",
+        "What a discovery session does not take is passed over in silence.",
+        Drop(),
+        opcode=Opcode.REJECT,
+        renumber=True,
+    ),
+    _answer(
+        "discovery.pings",
+        "The target pings on a discovery session.",
+        Insert(
+            Template(
+                NopIn,
+                {
+                    "ttt": 7,
+                    "stat_sn": Of("stat_sn"),
+                    "exp_cmd_sn": Of("exp_cmd_sn"),
+                    "max_cmd_sn": Of("max_cmd_sn"),
+                },
+            )
+        ),
+    ),
+    _answer(
+        "discovery.recovery-level-1",
+        "A discovery session agrees on recovery level 1.",
+        SetKey("ErrorRecoveryLevel", "1"),
+        opcode=Opcode.LOGIN_RESPONSE,
+        tests=(HasKey("ErrorRecoveryLevel"),),
+    ),
+)
