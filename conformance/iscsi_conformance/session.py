@@ -95,7 +95,7 @@ class Session(Wire):
 
     # ---- requests ----
 
-    def numbered(self, *, immediate: bool = False) -> dict[str, int]:
+    def numbered(self, *, immediate: bool = False) -> dict[str, Any]:
         """itt, cmd_sn and exp_stat_sn for a request; an immediate one uses up no CmdSN (4.2.2.1)."""
         cmd_sn = self.raw.cmd_sn if immediate else self.raw.next_cmd_sn()
         return {"itt": self.raw.next_itt(), "cmd_sn": cmd_sn, "exp_stat_sn": self.raw.exp_stat_sn}

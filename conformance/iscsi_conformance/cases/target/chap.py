@@ -32,7 +32,8 @@ class Talk:
 
     async def say(self, *pairs: tuple[str, str], leave: bool = False, clause: str) -> LoginResponse:
         """Send pairs in the security stage and take the answer."""
-        request = self.wire.login_request(pairs, csg=Stage.SECURITY, nsg=Stage.OPERATIONAL, transit=leave)
+        following = Stage.OPERATIONAL if leave else 0
+        request = self.wire.login_request(pairs, csg=Stage.SECURITY, nsg=following, transit=leave)
         return await self.wire.exchange_login(request, clause)
 
     async def ask(self, algorithms: str = "5", *, clause: str = "R7143-12.1.3-02") -> LoginResponse:
