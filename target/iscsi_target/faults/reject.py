@@ -65,7 +65,6 @@ FAULTS = (
     _reject("reject.with-task-tag", "The Reject has a task tag.", Set("itt", 5)),
     _reject("reject.not-numbered", "The Reject repeats a StatSN.", Set("stat_sn", Plus(-1))),
     _reject("reject.header-altered", "The header in the Reject is not that of the bad PDU.", Flip(Part.DATA, 20)),
-    _reject("reject.header-cut-short", "The Reject has no more than half of the bad header.", Poke(7, b"\x18")),
     _reject("reject.reserved-bytes-set", "A reserved byte of the Reject is not zero.", Poke(44, b"\x01")),
     _sent(
         "reject.ends-the-task",

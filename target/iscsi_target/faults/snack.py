@@ -61,5 +61,4 @@ FAULTS = (
         Flip(Part.DATA, 14),
         tests=_CHECK_CONDITION,
     ),
-    _sent("snack.tag-made-up", "SCSI Responses have a SNACK tag.", Opcode.SCSI_RESPONSE, Set("snack_tag", 5)),
 )
