@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 from peers import PeerFailed
 from workload import Workload
@@ -22,13 +23,13 @@ _BUFFERS_PER_SEND = 1024
 
 
 def serve(request: int, response: int) -> None:
-    """Take one connection and answer until it ends. Prints the port."""
+    """Take one connection and answer until it ends, which may be a reset: answers are left over then. Prints the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         listener.settimeout(30)
         connection, _ = listener.accept()
     answer = [bytes(_HEADER), bytes(response - _HEADER)]
-    with connection:
+    with connection, suppress(ConnectionError):
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         buffer = bytearray(_BUFFER)
