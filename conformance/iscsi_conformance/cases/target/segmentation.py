@@ -21,7 +21,7 @@ BATCH = 8
 def unsent(disk: Session, cdb: bytes, **fields: object) -> ScsiCommand:
     """A SCSI Command with the next numbers, not sent."""
     values = {"lun": disk.lun, "cdb": cdb.ljust(16, b"\0"), **disk.numbered(), **fields}
-    return ScsiCommand(**values)  # type: ignore[arg-type]  # encode checks them
+    return ScsiCommand(**values)
 
 
 async def send_in_pieces(session: Session, data: bytes, size: int, pause: float = 0.0) -> None:
