@@ -5,7 +5,7 @@
     python benchmarks/run.py --json FILE       the samples too
 
 Rounds are interleaved: each measures every client against every target once, so that what slows the machine down slows
-all of them. Speeds are `median (lowest to highest)`; ratios are taken round by round. A peer that is not installed is named
+all of them. Speeds are `median (lowest–highest)`; ratios are taken round by round. A peer that is not installed is named
 in one line, and its column left out. All is on the loopback, and files are in the page cache.
 """
 
@@ -50,7 +50,7 @@ class Plan:
 
 
 DEFAULT = Plan(rounds=5, long_rounds=5, seconds=0.8, codec_seconds=0.3, rulebook_commands=20000)
-QUICK = Plan(rounds=2, long_rounds=1, seconds=0.2, codec_seconds=0.05, rulebook_commands=3000)
+QUICK = Plan(rounds=2, long_rounds=1, seconds=0.15, codec_seconds=0.05, rulebook_commands=3000)
 
 Key = tuple[str, Workload, str]
 
@@ -202,7 +202,10 @@ def _report_targets(console: Console, plan: Plan, results: Results, *, with_tgtd
     header = ["work", "client", FILE, MEMORY]
     if with_tgtd:
         header += [TGTD, "file / tgtd", "memory / tgtd"]
-    show(console, f"Targets (median of {plan.rounds} rounds, lowest to highest)", header, rows)
+    rounds = f"{plan.rounds} rounds"
+    if plan.long_rounds != plan.rounds:
+        rounds += f", {plan.long_rounds} of clients that run for whole seconds"
+    show(console, f"Targets ({rounds}; median, lowest–highest)", header, rows)
 
 
 def _report_initiator(console: Console, results: Results, targets: Sequence[str]) -> None:

@@ -30,10 +30,10 @@ def show(console: Console, title: str, header: Sequence[str], rows: Sequence[Seq
 
 
 def figures(spread: Spread) -> str:
-    """A speed, as `median (lowest to highest)`."""
-    return f"{spread.median:,.0f} ({spread.low:,.0f} to {spread.high:,.0f})"
+    """A speed, as `median (lowest–highest)`."""
+    return f"{spread.median:,.0f} ({spread.low:,.0f}–{spread.high:,.0f})"
 
 
 def factor(spread: Spread) -> str:
     """A ratio, likewise."""
-    return f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"
+    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"
