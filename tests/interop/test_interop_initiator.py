@@ -14,7 +14,7 @@ import pytest
 MIB = 1 << 20
 USER, SECRET = "tester", "a-secret-of-some-length"
 DIGESTS = ("--header-digest", "crc32c", "--data-digest", "crc32c")
-VARIATIONS = {
+VARIATIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "plain": ({}, ()),
     "digests": ({"header_digest": "CRC32C,None", "data_digest": "CRC32C,None"}, DIGESTS),
     "chap": ({"chap": (USER, SECRET)}, ()),
@@ -36,7 +36,7 @@ def test_image_goes_there_and_comes_back(variation: str, start_tgtd: Callable[..
     if "chap" in options:
         (tmp_path / "secret").write_text(SECRET)
         (tmp_path / "secret").chmod(0o600)
-        arguments = ("--secret-file", tmp_path / "secret")
+        arguments = ("--secret-file", str(tmp_path / "secret"))
         url = url.replace("iscsi://", f"iscsi://{USER}@")
     image, back = tmp_path / "image", tmp_path / "back"
     image.write_bytes(random.Random(3720).randbytes(64 * MIB))

@@ -30,11 +30,16 @@ def entropy(seed: int = 1) -> chap.RandomBytes:
 
 
 def make_initiator(**changes: Any) -> ChapInitiator:
-    return ChapInitiator(**({"random_bytes": entropy(2), "credentials": ALICE} | changes))
+    given_: dict[str, Any] = {"random_bytes": entropy(2), "credentials": ALICE}
+    return ChapInitiator(**(given_ | changes))
 
 
 def make_target(**changes: Any) -> ChapTarget:
-    given_ = {"random_bytes": entropy(3), "find_secret": {ALICE.name: ALICE.secret}.get, "credentials": STORE}
+    given_: dict[str, Any] = {
+        "random_bytes": entropy(3),
+        "find_secret": {ALICE.name: ALICE.secret}.get,
+        "credentials": STORE,
+    }
     return ChapTarget(**(given_ | changes))
 
 
