@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 
-from iscsi_protocol.fault import Action, Fault, NamedFault, Side, Test, UnknownFault, When
+from iscsi_protocol.fault import NamedFault, Side, UnknownFault, named
 from iscsi_protocol.fault.discovery import faults_of
-from iscsi_protocol.stream import Direction
+
+# Initiators begin things: unless told otherwise only the first such PDU of a connection is wrong.
+sends = partial(named.sends, Side.INITIATOR, times=1)
+takes_for = partial(named.takes_for, Side.INITIATOR)
+behaves = partial(named.behaves, Side.INITIATOR)
 
 
 @cache
@@ -22,40 +25,3 @@ def fault(fault_id: str) -> NamedFault:
         return all_faults()[fault_id]
     except KeyError:
         raise UnknownFault(fault_id, list(all_faults())) from None
-
-
-def sends(
-    fault_id: str,
-    says: str,
-    opcode: int,
-    *what: Action,
-    tests: Sequence[Test] = (),
-    nth: int = 1,
-    times: int = 1,
-    stage: int | None = None,
-    renumber: bool = False,
-) -> NamedFault:
-    """A fault in what the initiator sends. Without other wishes only the first such PDU has it; times 0: all."""
-    when = When(direction=Direction.TO_TARGET, opcode=opcode, tests=tuple(tests), nth=nth, times=times, stage=stage)
-    wrong = Fault(when=when, what=what, renumber=renumber)
-    return NamedFault(id=fault_id, side=Side.INITIATOR, says=says, faults=(wrong,))
-
-
-def takes_for(
-    fault_id: str,
-    says: str,
-    opcode: int,
-    *what: Action,
-    tests: Sequence[Test] = (),
-    nth: int = 1,
-    times: int = 0,
-    stage: int | None = None,
-) -> NamedFault:
-    """A fault in how the initiator reads what it gets: it acts as though something else had come. All such PDUs."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, tests=tuple(tests), nth=nth, times=times, stage=stage)
-    return NamedFault(id=fault_id, side=Side.INITIATOR, says=says, faults=(Fault(when=when, what=what),))
-
-
-def behaves(fault_id: str, says: str, **switches: object) -> NamedFault:
-    """A fault that a switch of the engine's policy makes."""
-    return NamedFault(id=fault_id, side=Side.INITIATOR, says=says, policy=switches)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
-from iscsi_protocol.fault import NamedFault, Side, UnknownFault
+from iscsi_protocol.fault import NamedFault, Side, UnknownFault, named
 from iscsi_protocol.fault.discovery import faults_of
+
+changes = partial(named.changes, Side.TARGET)
+sends = partial(named.sends, Side.TARGET)
+takes_for = partial(named.takes_for, Side.TARGET)
+behaves = partial(named.behaves, Side.TARGET)
 
 
 @cache

@@ -2,41 +2,9 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import (
-    Action,
-    Drop,
-    Fault,
-    FieldIs,
-    Insert,
-    NamedFault,
-    Of,
-    Plus,
-    Poke,
-    Relation,
-    Set,
-    Side,
-    Template,
-    Test,
-    When,
-)
+from iscsi_protocol.fault import Action, Drop, FieldIs, Insert, NamedFault, Of, Plus, Poke, Relation, Set, Template
 from iscsi_protocol.pdu import AsyncEvent, AsyncMessage, Opcode, RejectReason
-from iscsi_protocol.stream import Direction
-
-
-def _sent(
-    fault_id: str,
-    says: str,
-    opcode: int,
-    *what: Action,
-    tests: tuple[Test, ...] = (),
-    nth: int = 1,
-    renumber: bool = False,
-) -> NamedFault:
-    """A fault that changes what the target sends."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, tests=tests, nth=nth, times=0)
-    return NamedFault(
-        id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what, renumber=renumber),)
-    )
+from iscsi_target.faults import behaves, sends
 
 
 def _message(
@@ -44,7 +12,7 @@ def _message(
 ) -> NamedFault:
     """A fault that changes the messages of this event, or all."""
     tests = () if event is None else (FieldIs("async_event", event),)
-    return _sent(fault_id, says, Opcode.ASYNC_MESSAGE, *what, tests=tests, nth=nth, renumber=renumber)
+    return sends(fault_id, says, Opcode.ASYNC_MESSAGE, *what, tests=tests, nth=nth, renumber=renumber)
 
 
 FAULTS = (
@@ -67,10 +35,7 @@ FAULTS = (
         renumber=True,
     ),
     _message(
-        "async.drop-not-announced",
-        "Connections are dropped without a word.",
-        Drop(),
-        event=AsyncEvent.CONNECTION_DROP,
+        "async.drop-not-announced", "Connections are dropped without a word.", Drop(), event=AsyncEvent.CONNECTION_DROP
     ),
     _message(
         "async.tells-no-retention",
@@ -84,13 +49,13 @@ FAULTS = (
         Set("lun", b"\x00\x01" + bytes(6)),
         event=AsyncEvent.SCSI,
     ),
-    _sent(
+    sends(
         "async.told-as-immediate-commands",
         "Commands behind a request to log out are rejected as too many immediate ones.",
         Opcode.REJECT,
         Set("reason", RejectReason.IMMEDIATE_COMMAND_REJECT),
     ),
-    _sent(
+    sends(
         "async.tells-of-terminated-tasks",
         "A reset is told by event 5 though FastAbort was not agreed on.",
         Opcode.TASK_MANAGEMENT_RESPONSE,
@@ -107,7 +72,7 @@ FAULTS = (
         ),
         renumber=True,
     ),
-    _sent(
+    sends(
         "async.session-outlives-its-drop",
         "A session that was dropped for good can still be joined.",
         Opcode.LOGIN_RESPONSE,
@@ -115,16 +80,10 @@ FAULTS = (
         Set("status_detail", 0),
         tests=(FieldIs("status_class", 0, Relation.DIFFERENT),),
     ),
-    NamedFault(
-        id="async.waits-for-logout-forever",
-        side=Side.TARGET,
-        says="That the initiator does not log out in time has no consequence.",
-        policy={"wait_for_logout_forever": True},
+    behaves(
+        "async.waits-for-logout-forever",
+        "That the initiator does not log out in time has no consequence.",
+        wait_for_logout_forever=True,
     ),
-    NamedFault(
-        id="async.stays-after-notice",
-        side=Side.TARGET,
-        says="Connections whose drop was announced stay open.",
-        policy={"stay_after_drop_notice": True},
-    ),
+    behaves("async.stays-after-notice", "Connections whose drop was announced stay open.", stay_after_drop_notice=True),
 )

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import (
-    Action,
-    Fault,
-    FieldIs,
-    HasKey,
-    NamedFault,
-    Relation,
-    Set,
-    SetKey,
-    Side,
-    Test,
-    When,
-)
+from iscsi_protocol.fault import Action, FieldIs, HasKey, NamedFault, Relation, Set, SetKey, Test
 from iscsi_protocol.pdu import Opcode
-from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, sends, takes_for
 
 _REFUSAL = FieldIs("status_class", 0, Relation.DIFFERENT)
 _SOME_CHALLENGE = "0x" + "5c" * 16
@@ -25,14 +13,12 @@ _SOME_RESPONSE = "0x" + "3a" * 16
 
 def _answer(fault_id: str, says: str, test: Test, *what: Action) -> NamedFault:
     """A fault that changes every Login Response that passes the test."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=Opcode.LOGIN_RESPONSE, tests=(test,), times=0)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
+    return sends(fault_id, says, Opcode.LOGIN_RESPONSE, *what, tests=(test,))
 
 
 def _misread(fault_id: str, says: str, test: Test, *what: Action) -> NamedFault:
     """A fault that makes the target take a Login Request for another."""
-    when = When(direction=Direction.TO_TARGET, opcode=Opcode.LOGIN_REQUEST, tests=(test,), times=0)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
+    return takes_for(fault_id, says, Opcode.LOGIN_REQUEST, *what, tests=(test,))
 
 
 FAULTS = (
@@ -71,10 +57,7 @@ FAULTS = (
         Set("status_detail", 2),
     ),
     _misread(
-        "chap.refuses-everybody",
-        "No response is ever right.",
-        HasKey("CHAP_R"),
-        SetKey("CHAP_R", _SOME_RESPONSE),
+        "chap.refuses-everybody", "No response is ever right.", HasKey("CHAP_R"), SetKey("CHAP_R", _SOME_RESPONSE)
     ),
     _misread(
         "chap.refuses-base64",
@@ -82,23 +65,14 @@ FAULTS = (
         HasKey("CHAP_R", prefix="0b"),
         SetKey("CHAP_R", _SOME_RESPONSE),
     ),
-    NamedFault(
-        id="chap.accepts-any-response",
-        side=Side.TARGET,
-        says="Any response of a known user is right.",
-        policy={"accept_any_chap_response": True},
+    behaves("chap.accepts-any-response", "Any response of a known user is right.", accept_any_chap_response=True),
+    behaves(
+        "chap.stays-after-failure", "The connection stays open behind a refused login.", stay_after_login_reject=True
     ),
-    NamedFault(
-        id="chap.stays-after-failure",
-        side=Side.TARGET,
-        says="The connection stays open behind a refused login.",
-        policy={"stay_after_login_reject": True},
-    ),
-    NamedFault(
-        id="chap.optional-after-all",
-        side=Side.TARGET,
-        says="A login that leaves out the security stage gets in where authentication is required.",
-        policy={"skip_authentication": True},
+    behaves(
+        "chap.optional-after-all",
+        "A login that leaves out the security stage gets in where authentication is required.",
+        skip_authentication=True,
     ),
     _answer(
         "chap.other-challenge-shown",
@@ -119,10 +93,7 @@ FAULTS = (
         SetKey("CHAP_N", "tester"),
     ),
     _answer(
-        "chap.mutual-unanswered",
-        "The initiator's challenge is not answered.",
-        HasKey("CHAP_R"),
-        SetKey("CHAP_R", None),
+        "chap.mutual-unanswered", "The initiator's challenge is not answered.", HasKey("CHAP_R"), SetKey("CHAP_R", None)
     ),
     _answer(
         "chap.mutual-wrong",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from iscsi_protocol.fault import (
-    Action,
     Drop,
-    Fault,
     FieldIs,
     Flip,
     HasKey,
     Insert,
-    NamedFault,
     Of,
     Part,
     Plus,
@@ -19,14 +16,11 @@ from iscsi_protocol.fault import (
     Replace,
     Set,
     SetKey,
-    Side,
     Split,
     Template,
-    Test,
-    When,
 )
 from iscsi_protocol.pdu import DataIn, Opcode
-from iscsi_protocol.stream import Direction
+from iscsi_target.faults import sends, takes_for
 
 _LONGER = FieldIs("data_length", 64, Relation.ABOVE)
 """Data of the medium, in distinction to the answers to small questions."""
@@ -36,72 +30,66 @@ _CHECK_CONDITION = 2
 _BUSY = 8
 
 
-def _data_in(*tests: Test) -> When:
-    return When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_DATA_IN, tests=tests, times=0)
-
-
-def _fault(slug: str, says: str, when: When, *what: Action, raw: bool = False) -> NamedFault:
-    return NamedFault(id=f"datain.{slug}", side=Side.TARGET, says=says, faults=(Fault(when=when, what=what, raw=raw),))
-
-
-def _limit(value: str | None) -> When:
-    return When(direction=Direction.TO_TARGET, opcode=Opcode.LOGIN_REQUEST, tests=(HasKey(_LIMIT, value),), times=0)
-
-
 FAULTS = (
-    _fault("numbers-from-1", "DataSN starts at 1.", _data_in(_LONGER), Set("data_sn", Plus(1))),
-    _fault("numbers-all-0", "Every Data-In has DataSN 0.", _data_in(_LONGER), Set("data_sn", 0)),
-    _fault(
-        "numbers-by-sequence",
+    sends(
+        "datain.numbers-from-1", "DataSN starts at 1.", Opcode.SCSI_DATA_IN, Set("data_sn", Plus(1)), tests=(_LONGER,)
+    ),
+    sends(
+        "datain.numbers-all-0", "Every Data-In has DataSN 0.", Opcode.SCSI_DATA_IN, Set("data_sn", 0), tests=(_LONGER,)
+    ),
+    sends(
+        "datain.numbers-by-sequence",
         "DataSN begins anew with the second sequence of 8 PDUs.",
-        _data_in(_LONGER, FieldIs("buffer_offset", 4095, Relation.ABOVE)),
+        Opcode.SCSI_DATA_IN,
         Set("data_sn", Plus(-8)),
+        tests=(_LONGER, FieldIs("buffer_offset", 4095, Relation.ABOVE)),
     ),
-    _fault(
-        "segment-limit-ignored",
+    takes_for(
+        "datain.segment-limit-ignored",
         "The initiator's MaxRecvDataSegmentLength is taken for 64 KiB.",
-        _limit(None),
+        Opcode.LOGIN_REQUEST,
         SetKey(_LIMIT, "65536"),
+        tests=(HasKey(_LIMIT),),
     ),
-    _fault(
-        "segment-limit-rounded-up",
+    takes_for(
+        "datain.segment-limit-rounded-up",
         "A MaxRecvDataSegmentLength of 1000 is taken for 1024.",
-        _limit("1000"),
+        Opcode.LOGIN_REQUEST,
         SetKey(_LIMIT, "1024"),
+        tests=(HasKey(_LIMIT, "1000"),),
     ),
-    _fault(
-        "split-within-a-word",
+    sends(
+        "datain.split-within-a-word",
         "Data-In is cut within a word.",
-        _data_in(FieldIs("data_length", 501, Relation.ABOVE)),
+        Opcode.SCSI_DATA_IN,
         Split(501),
+        tests=(FieldIs("data_length", 501, Relation.ABOVE),),
     ),
-    _fault(
-        "sequences-not-ended",
+    sends(
+        "datain.sequences-not-ended",
         "Only the Data-In with the status has the F bit.",
-        _data_in(FieldIs("status_present", False)),
+        Opcode.SCSI_DATA_IN,
         Set("final", False),
+        tests=(FieldIs("status_present", False),),
     ),
-    _fault(
-        "status-without-f",
+    sends(
+        "datain.status-without-f",
         "The Data-In with the status has no F bit.",
-        _data_in(_LONGER, FieldIs("status_present", True)),
+        Opcode.SCSI_DATA_IN,
         Set("final", False),
+        tests=(_LONGER, FieldIs("status_present", True)),
     ),
-    _fault(
-        "busy-in-data",
+    sends(
+        "datain.busy-in-data",
         "BUSY is told within Data-In.",
-        _data_in(_LONGER, FieldIs("status_present", True)),
+        Opcode.SCSI_DATA_IN,
         Set("status", _BUSY),
+        tests=(_LONGER, FieldIs("status_present", True)),
     ),
-    _fault(
-        "error-in-data",
+    sends(
+        "datain.error-in-data",
         "CHECK CONDITION is told within Data-In.",
-        When(
-            direction=Direction.TO_INITIATOR,
-            opcode=Opcode.SCSI_RESPONSE,
-            tests=(FieldIs("status", _CHECK_CONDITION),),
-            times=0,
-        ),
+        Opcode.SCSI_RESPONSE,
         Drop(),
         Insert(
             Template(
@@ -116,55 +104,81 @@ FAULTS = (
                 },
             )
         ),
+        tests=(FieldIs("status", _CHECK_CONDITION),),
     ),
-    _fault(
-        "acknowledge-at-level-0",
+    sends(
+        "datain.acknowledge-at-level-0",
         "Data-In has the A bit at ErrorRecoveryLevel 0.",
-        _data_in(_LONGER),
+        Opcode.SCSI_DATA_IN,
         Set("acknowledge", True),
         Set("ttt", 7),
+        tests=(_LONGER,),
     ),
-    _fault(
-        "tag-with-other-lun",
+    sends(
+        "datain.tag-with-other-lun",
         "Data-In has a TTT beside the LUN of another logical unit.",
-        _data_in(_LONGER),
+        Opcode.SCSI_DATA_IN,
         Set("ttt", 7),
         Set("lun", bytes((0, 0x63, 0, 0, 0, 0, 0, 0))),
+        tests=(_LONGER,),
     ),
-    _fault(
-        "offset-beyond",
+    sends(
+        "datain.offset-beyond",
         "The last Data-In lies behind the expected length.",
-        _data_in(_LONGER, FieldIs("status_present", True)),
+        Opcode.SCSI_DATA_IN,
         Set("buffer_offset", Plus(0x100000)),
+        tests=(_LONGER, FieldIs("status_present", True)),
     ),
-    _fault(
-        "offset-again",
+    sends(
+        "datain.offset-again",
         "The second Data-In has the offset of the first.",
-        _data_in(_LONGER, FieldIs("buffer_offset", 512)),
+        Opcode.SCSI_DATA_IN,
         Set("buffer_offset", 0),
+        tests=(_LONGER, FieldIs("buffer_offset", 512)),
     ),
-    _fault(
-        "sequence-overlaps",
+    sends(
+        "datain.sequence-overlaps",
         "The second sequence begins before the end of the first.",
-        _data_in(_LONGER, FieldIs("buffer_offset", 4096)),
+        Opcode.SCSI_DATA_IN,
         Set("buffer_offset", 3584),
+        tests=(_LONGER, FieldIs("buffer_offset", 4096)),
     ),
-    _fault(
-        "with-ahs",
+    sends(
+        "datain.with-ahs",
         "Data-In has an additional header segment.",
-        _data_in(_LONGER),
+        Opcode.SCSI_DATA_IN,
         Replace(Part.AHS, bytes((0, 1, 2, 0))),
+        tests=(_LONGER,),
     ),
-    _fault("immediate-bit", "Data-In has the I bit.", _data_in(_LONGER), Poke(0, bytes((0x65,)))),
-    _fault("unpadded", "5 bytes of data go unpadded.", _data_in(FieldIs("data_length", 5)), Replace(Part.PADDING, b"")),
-    _fault(
-        "padding-not-0", "Pad bytes are not zero.", _data_in(FieldIs("data_length", 5)), Flip(Part.PADDING, 0, 0xFF)
+    sends(
+        "datain.immediate-bit", "Data-In has the I bit.", Opcode.SCSI_DATA_IN, Poke(0, bytes((0x65,))), tests=(_LONGER,)
     ),
-    _fault(
-        "length-with-padding",
+    sends(
+        "datain.unpadded",
+        "5 bytes of data go unpadded.",
+        Opcode.SCSI_DATA_IN,
+        Replace(Part.PADDING, b""),
+        tests=(FieldIs("data_length", 5),),
+    ),
+    sends(
+        "datain.padding-not-0",
+        "Pad bytes are not zero.",
+        Opcode.SCSI_DATA_IN,
+        Flip(Part.PADDING, 0, 0xFF),
+        tests=(FieldIs("data_length", 5),),
+    ),
+    sends(
+        "datain.length-with-padding",
         "DataSegmentLength counts the pad bytes.",
-        _data_in(FieldIs("data_length", 5)),
+        Opcode.SCSI_DATA_IN,
         Set("data_segment_length", Plus(3)),
+        tests=(FieldIs("data_length", 5),),
     ),
-    _fault("bit-flipped", "The last bit of every Data-In is wrong.", _data_in(_LONGER), Flip(Part.DATA, -1)),
+    sends(
+        "datain.bit-flipped",
+        "The last bit of every Data-In is wrong.",
+        Opcode.SCSI_DATA_IN,
+        Flip(Part.DATA, -1),
+        tests=(_LONGER,),
+    ),
 )

@@ -4,42 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from iscsi_protocol.fault import (
-    Action,
-    Drop,
-    Fault,
-    FieldIs,
-    Flip,
-    Insert,
-    NamedFault,
-    Of,
-    Part,
-    Replace,
-    Set,
-    Side,
-    Template,
-    Test,
-    Value,
-    When,
-)
+from iscsi_protocol.fault import Drop, FieldIs, Flip, Insert, Of, Part, Replace, Set, Template, Value
 from iscsi_protocol.pdu import Opcode, ScsiResponse
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, sends, takes_for
 
 _CHECK_CONDITION = 2
 _NO_R2T = 0x0BADBAD0
 """The tag that the cases use where no R2T has it."""
 
 _SENSE = Sense(key=SenseKey.ILLEGAL_REQUEST, code=AdditionalSense.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE).build()
-
-
-def _data_out(*tests: Test) -> When:
-    return When(direction=Direction.TO_TARGET, opcode=Opcode.SCSI_DATA_OUT, tests=tests, times=0)
-
-
-def _sent(opcode: Opcode, *tests: Test) -> When:
-    return When(direction=Direction.TO_INITIATOR, opcode=opcode, tests=tests, times=0)
 
 
 def _failure(itt: Of, stat_sn: Of) -> Template:
@@ -54,56 +30,54 @@ def _failure(itt: Of, stat_sn: Of) -> Template:
     return Template(ScsiResponse, values)
 
 
-def _fault(slug: str, says: str, when: When, *what: Action, renumber: bool = False) -> NamedFault:
-    return NamedFault(
-        id=f"dataout.{slug}",
-        side=Side.TARGET,
-        says=says,
-        faults=(Fault(when=when, what=what, renumber=renumber),),
-    )
-
-
-def _switch(slug: str, says: str, switch: str) -> NamedFault:
-    return NamedFault(id=f"dataout.{slug}", side=Side.TARGET, says=says, policy={switch: True})
-
-
 FAULTS = (
-    _fault("bit-flipped", "The last bit of every Data-Out is stored wrong.", _data_out(), Flip(Part.DATA, -1)),
-    _fault(
-        "empty-refused",
+    takes_for(
+        "dataout.bit-flipped",
+        "The last bit of every Data-Out is stored wrong.",
+        Opcode.SCSI_DATA_OUT,
+        Flip(Part.DATA, -1),
+    ),
+    takes_for(
+        "dataout.empty-refused",
         "Data-Out without data is refused.",
-        _data_out(FieldIs("data_length", 0)),
+        Opcode.SCSI_DATA_OUT,
         Set("ttt", _NO_R2T),
+        tests=(FieldIs("data_length", 0),),
     ),
-    _switch("numbers-ignored", "Data-Out is taken with any DataSN.", "ignore_data_sn"),
-    _switch("places-ignored", "Data-Out is taken with any LUN and any offset.", "ignore_data_out_tags"),
-    _switch("amount-ignored", "An answer to an R2T may be shorter than was asked for.", "ignore_data_amount"),
-    _fault(
-        "unknown-tag-dropped",
+    behaves("dataout.numbers-ignored", "Data-Out is taken with any DataSN.", ignore_data_sn=True),
+    behaves("dataout.places-ignored", "Data-Out is taken with any LUN and any offset.", ignore_data_out_tags=True),
+    behaves(
+        "dataout.amount-ignored", "An answer to an R2T may be shorter than was asked for.", ignore_data_amount=True
+    ),
+    takes_for(
+        "dataout.unknown-tag-dropped",
         "Data-Out with an unknown TTT is dropped without a word.",
-        _data_out(FieldIs("ttt", _NO_R2T)),
+        Opcode.SCSI_DATA_OUT,
         Drop(),
+        tests=(FieldIs("ttt", _NO_R2T),),
     ),
-    _fault("no-response", "A write has no response.", _sent(Opcode.SCSI_RESPONSE), Drop(), renumber=True),
-    _fault(
-        "good-after-reject",
+    sends("dataout.no-response", "A write has no response.", Opcode.SCSI_RESPONSE, Drop(), renumber=True),
+    sends(
+        "dataout.good-after-reject",
         "A command whose data was rejected ends with GOOD.",
-        _sent(Opcode.SCSI_RESPONSE, FieldIs("status", _CHECK_CONDITION)),
+        Opcode.SCSI_RESPONSE,
         Set("status", 0),
         Replace(Part.DATA, b""),
+        tests=(FieldIs("status", _CHECK_CONDITION),),
     ),
-    _fault(
-        "response-with-reject",
+    sends(
+        "dataout.response-with-reject",
         "A command whose data was rejected ends at once, with data still due.",
-        _sent(Opcode.REJECT),
+        Opcode.REJECT,
         Insert(_failure(Of("open_itt"), Of("trigger.stat_sn", 1))),
         renumber=True,
     ),
-    _fault(
-        "early-response",
+    takes_for(
+        "dataout.early-response",
         "A command ends at its first Data-Out, with data still due.",
-        _data_out(FieldIs("final", False)),
+        Opcode.SCSI_DATA_OUT,
         Drop(),
         Insert(_failure(Of("trigger.itt"), Of("stat_sn")), direction=Direction.TO_INITIATOR),
+        tests=(FieldIs("final", False),),
     ),
 )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from iscsi_protocol.fault import (
-    Action,
     Drop,
-    Fault,
     FieldIs,
     Flip,
     HasKey,
     Insert,
-    NamedFault,
     Of,
     Part,
     Plus,
@@ -18,135 +15,98 @@ from iscsi_protocol.fault import (
     Replace,
     Set,
     SetKey,
-    Side,
     Template,
-    Test,
-    When,
 )
 from iscsi_protocol.pdu import NO_TAG, Opcode, RejectReason, ScsiResponse
-from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, sends, takes_for
 
 _ANSWERED = (FieldIs("itt", NO_TAG, Relation.DIFFERENT),)
 _CHECK_CONDITION = (FieldIs("status", 2),)
 _NUMBERS = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
 
 
-def _sent(
-    fault_id: str,
-    says: str,
-    opcode: int,
-    *what: Action,
-    tests: tuple[Test, ...] = (),
-    raw: bool = False,
-    renumber: bool = False,
-) -> NamedFault:
-    """A fault that changes what the target sends."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, tests=tests, times=0)
-    fault = Fault(when=when, what=what, raw=raw, renumber=renumber)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(fault,))
-
-
-def _taken(
-    fault_id: str,
-    says: str,
-    opcode: int,
-    *what: Action,
-    tests: tuple[Test, ...] = (),
-    nth: int = 1,
-    raw: bool = False,
-) -> NamedFault:
-    """A fault that changes what the target gets."""
-    when = When(direction=Direction.TO_TARGET, opcode=opcode, tests=tests, nth=nth, times=0)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what, raw=raw),))
-
-
 FAULTS = (
-    _sent(
+    sends(
         "digest.header-digest-left-out",
         "SCSI Responses have zeros for a header digest.",
         Opcode.SCSI_RESPONSE,
         Replace(Part.HEADER_DIGEST, bytes(4)),
     ),
-    _sent(
+    sends(
         "digest.data-digest-left-out",
         "Data-In PDUs have zeros for a data digest.",
         Opcode.SCSI_DATA_IN,
         Replace(Part.DATA_DIGEST, bytes(4)),
     ),
-    _sent(
+    sends(
         "digest.text-without-digest",
         "Text Responses have zeros for a data digest.",
         Opcode.TEXT_RESPONSE,
         Replace(Part.DATA_DIGEST, bytes(4)),
     ),
-    _sent("digest.other-checksum", "The header digest is no CRC32C.", Opcode.NOP_IN, Flip(Part.HEADER_DIGEST, 0, 0x80)),
-    _sent(
+    sends("digest.other-checksum", "The header digest is no CRC32C.", Opcode.NOP_IN, Flip(Part.HEADER_DIGEST, 0, 0x80)),
+    sends(
         "digest.refuses-crc32c",
         "A login that offers only CRC32C for the data digest gets a Reject.",
         Opcode.LOGIN_RESPONSE,
         SetKey("DataDigest", "Reject"),
         tests=(HasKey("DataDigest", "CRC32C"),),
     ),
-    _sent(
+    sends(
         "digest.used-by-default",
         "There is a header digest though none was agreed on.",
         Opcode.NOP_IN,
         Replace(Part.HEADER_DIGEST, b"\x01\x02\x03\x04"),
     ),
-    _sent(
+    sends(
         "digest.padding-not-covered",
         "The data digest does not cover the padding that was sent.",
         Opcode.NOP_IN,
         Flip(Part.PADDING, -1),
         raw=True,
     ),
-    _sent("digest.padding-not-zero", "Padding is not zero.", Opcode.NOP_IN, Flip(Part.PADDING, -1)),
-    _taken(
+    sends("digest.padding-not-zero", "Padding is not zero.", Opcode.NOP_IN, Flip(Part.PADDING, -1)),
+    takes_for(
         "digest.assumes-zero-padding",
         "The data digest of a request is held against zero padding.",
         Opcode.NOP_OUT,
         Flip(Part.PADDING, -1),
         raw=True,
     ),
-    _sent(
+    sends(
         "digest.for-no-data",
         "An empty data segment has a data digest.",
         Opcode.NOP_IN,
         Replace(Part.DATA_DIGEST, bytes(4)),
         tests=(FieldIs("data_length", 0),),
     ),
-    _taken(
+    takes_for(
         "digest.header-error-ignored",
         "Commands with a wrong header digest are carried out.",
         Opcode.SCSI_COMMAND,
         Set("final", True),
     ),
-    NamedFault(
-        id="digest.data-error-ignored",
-        side=Side.TARGET,
-        says="PDUs with a wrong data digest are taken.",
-        policy={"ignore_data_digest": True},
-    ),
-    _sent(
+    behaves("digest.data-error-ignored", "PDUs with a wrong data digest are taken.", ignore_data_digest=True),
+    sends(
         "digest.data-error-not-told",
         "PDUs with a wrong data digest are dropped without a Reject.",
         Opcode.REJECT,
         Drop(),
         renumber=True,
     ),
-    _sent(
+    sends(
         "digest.data-error-is-protocol-error",
         "A wrong data digest is told as a protocol error.",
         Opcode.REJECT,
         Set("reason", RejectReason.PROTOCOL_ERROR),
     ),
-    _sent(
+    sends(
         "digest.reject-with-digest",
         "The header in a Reject is followed by its digest.",
         Opcode.REJECT,
         Replace(Part.DATA, bytes(52)),
     ),
-    _taken(
+    takes_for(
         "digest.retry-lost",
         "A write that is sent again behind a Reject is lost.",
         Opcode.SCSI_COMMAND,
@@ -154,14 +114,14 @@ FAULTS = (
         tests=(FieldIs("write", True),),
         nth=2,
     ),
-    _sent(
+    sends(
         "digest.answers-rejected-command",
         "A command that was rejected is answered as well.",
         Opcode.REJECT,
         Insert(Template(ScsiResponse, {"status": 2, "itt": Of("closed_itt"), **_NUMBERS})),
         renumber=True,
     ),
-    _sent(
+    sends(
         "digest.rejected-command-counts",
         "The CmdSN of a command that was rejected counts as received.",
         Opcode.NOP_IN,
@@ -169,7 +129,7 @@ FAULTS = (
         Set("max_cmd_sn", Plus(1)),
         tests=_ANSWERED,
     ),
-    _sent(
+    sends(
         "digest.lost-data-is-good",
         "A write of which data was lost ends with GOOD.",
         Opcode.SCSI_RESPONSE,
@@ -177,7 +137,7 @@ FAULTS = (
         Replace(Part.DATA, b""),
         tests=_CHECK_CONDITION,
     ),
-    _sent(
+    sends(
         "digest.lost-data-is-the-end",
         "A write of which data was rejected gets no response.",
         Opcode.SCSI_RESPONSE,
@@ -185,14 +145,14 @@ FAULTS = (
         tests=_CHECK_CONDITION,
         renumber=True,
     ),
-    _sent(
+    sends(
         "digest.lost-data-has-other-sense",
         "The sense of a write of which data was lost is that of another error.",
         Opcode.SCSI_RESPONSE,
         Flip(Part.DATA, 14),
         tests=_CHECK_CONDITION,
     ),
-    _sent(
+    sends(
         "digest.ends-before-the-data",
         "A write of which data was rejected ends while data is still to come.",
         Opcode.REJECT,

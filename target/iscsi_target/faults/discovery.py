@@ -5,7 +5,6 @@ from __future__ import annotations
 from iscsi_protocol.fault import (
     Action,
     Drop,
-    Fault,
     FieldIs,
     HasKey,
     Insert,
@@ -15,13 +14,11 @@ from iscsi_protocol.fault import (
     Replace,
     Set,
     SetKey,
-    Side,
     Template,
     Test,
-    When,
 )
 from iscsi_protocol.pdu import NO_TAG, NopIn, Opcode
-from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, sends, takes_for
 
 
 def _answer(
@@ -33,16 +30,12 @@ def _answer(
     renumber: bool = False,
 ) -> NamedFault:
     """A fault that changes what the target sends."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, tests=tests, times=0)
-    return NamedFault(
-        id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what, renumber=renumber),)
-    )
+    return sends(fault_id, says, opcode, *what, tests=tests, renumber=renumber)
 
 
 def _misread(fault_id: str, says: str, opcode: int, test: Test, *what: Action) -> NamedFault:
     """A fault that makes the target take a request for another."""
-    when = When(direction=Direction.TO_TARGET, opcode=opcode, tests=(test,), times=0)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
+    return takes_for(fault_id, says, opcode, *what, tests=(test,))
 
 
 FAULTS = (
@@ -94,11 +87,7 @@ FAULTS = (
         "A target that the initiator may not use is told.",
         Replace(Part.DATA, b"TargetName=iqn.2026-11.org.example:forbidden\0"),
     ),
-    _answer(
-        "discovery.tag-left-out",
-        "Addresses have no portal group tag.",
-        SetKey("TargetAddress", "127.0.0.1:3260"),
-    ),
+    _answer("discovery.tag-left-out", "Addresses have no portal group tag.", SetKey("TargetAddress", "127.0.0.1:3260")),
     _answer(
         "discovery.long-answer-cut-short",
         "Of an answer that takes several responses only the first is sent.",
@@ -107,12 +96,7 @@ FAULTS = (
         Set("ttt", NO_TAG),
         tests=(FieldIs("continued", True),),
     ),
-    NamedFault(
-        id="discovery.serves-everything",
-        side=Side.TARGET,
-        says="A discovery session takes every request.",
-        policy={"serve_discovery_fully": True},
-    ),
+    behaves("discovery.serves-everything", "A discovery session takes every request.", serve_discovery_fully=True),
     _answer(
         "discovery.passes-over-other-requests",
         "What a discovery session does not take is passed over in silence.",
@@ -126,12 +110,7 @@ FAULTS = (
         Insert(
             Template(
                 NopIn,
-                {
-                    "ttt": 7,
-                    "stat_sn": Of("stat_sn"),
-                    "exp_cmd_sn": Of("exp_cmd_sn"),
-                    "max_cmd_sn": Of("max_cmd_sn"),
-                },
+                {"ttt": 7, "stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")},
             )
         ),
     ),

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import (
-    Drop,
-    FieldIs,
-    Flip,
-    HasKey,
-    NamedFault,
-    Part,
-    Plus,
-    Relation,
-    Set,
-    SetKey,
-    Side,
-)
+from iscsi_protocol.fault import Drop, FieldIs, Flip, HasKey, Part, Plus, Relation, Set, SetKey
 from iscsi_protocol.pdu import Opcode
+from iscsi_target.faults import behaves
 from iscsi_target.faults.login import NO_TRANSIT, SUCCESS, answer, misread, status
 
 _JOINS = FieldIs("tsih", 0, Relation.DIFFERENT)
@@ -33,18 +22,12 @@ def _refused(detail: int) -> tuple[FieldIs, FieldIs]:
 
 FAULTS = (
     misread("identity.one-isid-for-all", "The ISID is not looked at.", Set("isid", _ONE_ISID)),
-    NamedFault(
-        id="identity.keeps-the-old-session",
-        side=Side.TARGET,
-        says="A login with the ISID of a session makes another one beside it.",
-        policy={"keep_reinstated_session": True},
+    behaves(
+        "identity.keeps-the-old-session",
+        "A login with the ISID of a session makes another one beside it.",
+        keep_reinstated_session=True,
     ),
-    NamedFault(
-        id="identity.joins-what-is-not-there",
-        side=Side.TARGET,
-        says="A TSIH that no session has makes a new one.",
-        policy={"accept_any_tsih": True},
-    ),
+    behaves("identity.joins-what-is-not-there", "A TSIH that no session has makes a new one.", accept_any_tsih=True),
     answer(
         "identity.no-session-other-status",
         "A session that does not exist is told as a general initiator error.",
@@ -96,11 +79,10 @@ FAULTS = (
         SetKey("InitiatorName", "iqn.2026-11.org.iscsi-conformance:anybody"),
         tests=(HasKey("SessionType", "Discovery"),),
     ),
-    NamedFault(
-        id="identity.one-discovery-for-all-portals",
-        side=Side.TARGET,
-        says="A discovery login ends the discovery session at another portal.",
-        policy={"merge_discovery_portals": True},
+    behaves(
+        "identity.one-discovery-for-all-portals",
+        "A discovery login ends the discovery session at another portal.",
+        merge_discovery_portals=True,
     ),
     answer(
         "identity.one-discovery-at-a-time",

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from iscsi_protocol.fault import (
-    Action,
     Drop,
-    Fault,
     FieldIs,
     HasKey,
     Insert,
-    NamedFault,
     Of,
     Part,
     Plus,
@@ -19,7 +14,6 @@ from iscsi_protocol.fault import (
     Replace,
     Set,
     SetKey,
-    Side,
     Template,
     Test,
     When,
@@ -27,15 +21,9 @@ from iscsi_protocol.fault import (
 from iscsi_protocol.pdu import NO_TAG, Opcode, TextResponse
 from iscsi_protocol.stream import Direction
 from iscsi_protocol.text import encode_pairs
+from iscsi_target.faults import behaves, changes, sends
 
 _OPERATIONAL = FieldIs("csg", 1)
-
-
-def _fault(
-    fault_id: str, says: str, when: When, *what: Action, policy: Mapping[str, object] | None = None
-) -> NamedFault:
-    faults = (Fault(when=when, what=what),) if what else ()
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=faults, policy=policy or {})
 
 
 def _response(*tests: Test, nth: int = 1, times: int = 0) -> When:
@@ -81,7 +69,7 @@ ANSWERS_AGAINST_BOOLEAN: tuple[tuple[str, str], ...] = (
 
 FAULTS = (
     *(
-        _fault(
+        changes(
             f"keys.{key.lower()}-above-offer",
             f"The answer to {key} is above the offer.",
             _response(HasKey(key)),
@@ -90,7 +78,7 @@ FAULTS = (
         for key, value in ANSWERS_ABOVE_OFFER
     ),
     *(
-        _fault(
+        changes(
             f"keys.{key.lower()}-against-offer",
             f"{key}={value} is answered where the offer allows no such result.",
             _response(),
@@ -98,93 +86,93 @@ FAULTS = (
         )
         for key, value in ANSWERS_AGAINST_BOOLEAN
     ),
-    _fault(
+    changes(
         "keys.time2wait-below-offer",
         "The answer to DefaultTime2Wait is below the offer.",
         _response(HasKey("DefaultTime2Wait")),
         SetKey("DefaultTime2Wait", "0"),
     ),
-    _fault(
+    changes(
         "keys.offer-unanswered",
         "An offered value is not answered.",
         _response(HasKey("MaxBurstLength")),
         SetKey("MaxBurstLength", None),
     ),
-    _fault(
+    changes(
         "keys.boolean-unanswered",
         "A Boolean whose result the offer does not settle is not answered.",
         _response(),
         SetKey("InitialR2T", None),
         SetKey("ImmediateData", None),
     ),
-    _fault(
+    changes(
         "keys.unknown-key-rejected",
         "A key that is not known is answered with Reject.",
         _response(HasKey("X-org.iscsi-conformance.unknown")),
         SetKey("X-org.iscsi-conformance.unknown", "Reject"),
     ),
-    _fault(
+    changes(
         "keys.known-key-not-understood",
         "A key of the standard is answered with NotUnderstood.",
         _response(HasKey("MaxOutstandingR2T")),
         SetKey("MaxOutstandingR2T", "NotUnderstood"),
     ),
-    _fault(
+    changes(
         "keys.not-the-first-of-the-list",
         "A later value of the list is chosen although the first one is supported.",
         _response(HasKey("HeaderDigest")),
         SetKey("HeaderDigest", "CRC32C"),
     ),
-    _fault(
+    changes(
         "keys.unknown-list-value-rejected",
         "A list with an unknown value in it is rejected as a whole.",
         _response(HasKey("HeaderDigest")),
         SetKey("HeaderDigest", "Reject"),
     ),
-    _fault(
+    changes(
         "keys.none-unasked",
         "None is chosen though it was not offered.",
         _response(HasKey("HeaderDigest")),
         SetKey("HeaderDigest", "None"),
     ),
-    _fault(
+    changes(
         "keys.boolean-in-any-word",
         "A word that is neither Yes nor No is taken for Yes.",
         _request(HasKey("ImmediateData")),
         SetKey("ImmediateData", "Yes"),
     ),
-    _fault(
+    changes(
         "keys.agrees-out-of-range",
         "A value out of range is agreed on.",
         _response(HasKey("MaxBurstLength")),
         SetKey("MaxBurstLength", "511"),
     ),
-    _fault(
+    changes(
         "keys.case-ignored",
         "Key names are compared without regard to case.",
         _response(HasKey("MaxburstLength")),
         SetKey("MaxburstLength", "4096"),
     ),
-    _fault(
+    changes(
         "keys.hexadecimal-rejected",
         "A number in hexadecimal is rejected.",
         _response(HasKey("MaxBurstLength")),
         SetKey("MaxBurstLength", "Reject"),
     ),
-    _fault(
+    changes(
         "keys.text-without-end",
         "The last pair has no NUL behind it.",
         _response(HasKey("MaxBurstLength")),
         Replace(Part.DATA, b"MaxBurstLength=4096"),
     ),
-    _fault(
+    changes(
         "keys.leading-zero",
         "Numbers are written with a leading zero.",
         _response(HasKey("MaxBurstLength")),
         SetKey("MaxBurstLength", "04096"),
     ),
     *(
-        _fault(
+        changes(
             f"keys.{key.lower()}-not-understood",
             f"{key} is answered with NotUnderstood.",
             _response(),
@@ -192,73 +180,71 @@ FAULTS = (
         )
         for key in ("IFMarker", "IFMarkInt")
     ),
-    _fault(
-        "keys.ofmarkint-accepted",
-        "OFMarkInt is answered with a number.",
-        _response(),
-        SetKey("OFMarkInt", "2048"),
+    changes(
+        "keys.ofmarkint-accepted", "OFMarkInt is answered with a number.", _response(), SetKey("OFMarkInt", "2048")
     ),
-    _fault("keys.ofmarker-accepted", "OFMarker is agreed on.", _response(), SetKey("OFMarker", "Yes")),
-    _fault(
+    changes("keys.ofmarker-accepted", "OFMarker is agreed on.", _response(), SetKey("OFMarker", "Yes")),
+    changes(
         "keys.task-reporting-not-offered",
         "A TaskReporting is chosen that was not offered.",
         _response(HasKey("TaskReporting")),
         SetKey("TaskReporting", "FastAbort"),
     ),
-    _fault(
+    changes(
         "keys.first-burst-above-max-burst",
         "FirstBurstLength comes out above MaxBurstLength.",
         _response(HasKey("FirstBurstLength")),
         SetKey("FirstBurstLength", "65536"),
     ),
-    _fault(
+    changes(
         "keys.segment-length-below-range",
         "A MaxRecvDataSegmentLength of 100 is declared.",
         _response(),
         SetKey("MaxRecvDataSegmentLength", "100"),
     ),
-    _fault(
+    sends(
         "keys.impatient",
         "The login is given up at its fifth exchange.",
-        When(direction=Direction.TO_INITIATOR, opcode=Opcode.LOGIN_RESPONSE, nth=5, times=0),
+        Opcode.LOGIN_RESPONSE,
         Set("status_class", 2),
         Set("status_detail", 0),
+        nth=5,
     ),
-    _fault(
+    changes(
         "keys.short-of-text-buffer",
         "Text beyond 4096 bytes is lost.",
         _request(FieldIs("data_length", 4096, Relation.ABOVE)),
         Replace(Part.DATA, encode_pairs([("InitiatorName", "iqn.2026-11.org.example:nobody")])),
     ),
-    _fault("text.other-itt", "A Text Response has another task tag.", _text_response(), Set("itt", Plus(1))),
-    _fault(
+    changes("text.other-itt", "A Text Response has another task tag.", _text_response(), Set("itt", Plus(1))),
+    changes(
         "text.final-with-tag",
         "The last Text Response has a transfer tag.",
         _text_response(FieldIs("final", True)),
         Set("ttt", 77),
     ),
-    _fault(
+    changes(
         "text.ends-unasked",
         "F=0 in a Text Request is answered with F=1.",
         _text_response(FieldIs("final", False)),
         Set("final", True),
         Set("ttt", NO_TAG),
     ),
-    _fault(
+    changes(
         "text.goes-on-without-tag",
         "A Text Response with F=0 has no transfer tag.",
         _text_response(FieldIs("final", False)),
         Set("ttt", NO_TAG),
     ),
-    _fault("text.not-numbered", "A Text Response repeats a StatSN.", _text_response(), Set("stat_sn", Plus(-1))),
-    _fault(
+    changes("text.not-numbered", "A Text Response repeats a StatSN.", _text_response(), Set("stat_sn", Plus(-1))),
+    changes(
         "text.repetition-overlooked",
         "Of a key that is given twice the last value is taken.",
         _text_request(),
         SetKey("MaxRecvDataSegmentLength", None),
         SetKey("MaxRecvDataSegmentLength", "4096"),
     ),
-    _fault(
+    changes(
         "text.login-key-accepted",
         "A key of the leading login is negotiated anew.",
         _text_request(HasKey("MaxBurstLength")),
@@ -277,43 +263,33 @@ FAULTS = (
             direction=Direction.TO_INITIATOR,
         ),
     ),
-    _fault(
+    changes(
         "text.unknown-key-ignored",
         "A key that is not known is not answered.",
         _text_response(),
         SetKey("X-org.iscsi-conformance.unknown", None),
     ),
-    NamedFault(
-        id="text.applies-at-once",
-        side=Side.TARGET,
-        says="A value holds before the negotiation has ended.",
-        policy={"apply_partial_negotiation": True},
-    ),
-    _fault(
+    behaves("text.applies-at-once", "A value holds before the negotiation has ended.", apply_partial_negotiation=True),
+    changes(
         "text.declaration-forgotten",
         "A declaration in full feature phase is answered and not heeded.",
         _text_request(HasKey("MaxRecvDataSegmentLength")),
         SetKey("MaxRecvDataSegmentLength", None),
     ),
-    _fault(
-        "text.no-answer",
-        "A Text Request is not answered.",
-        _text_request(),
-        Drop(),
-    ),
-    _fault(
+    changes("text.no-answer", "A Text Request is not answered.", _text_request(), Drop()),
+    changes(
         "text.response-too-long",
         "A Text Response is longer than the initiator takes.",
         _text_response(),
         Replace(Part.DATA, encode_pairs([("TargetName", "iqn.2026-11.org.example:" + "x" * 180)] * 4)),
     ),
-    _fault(
+    changes(
         "text.continued-and-final",
         "The last Text Response has C=1.",
         _text_response(FieldIs("final", True)),
         Set("continued", True),
     ),
-    _fault(
+    changes(
         "text.answers-half-a-text",
         "A Text Request with C=1 is answered with pairs.",
         _text_response(FieldIs("data_length", 0)),

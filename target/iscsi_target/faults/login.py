@@ -6,7 +6,6 @@ from iscsi_protocol.fault import (
     Action,
     Close,
     Drop,
-    Fault,
     FieldIs,
     Flip,
     HasKey,
@@ -21,13 +20,11 @@ from iscsi_protocol.fault import (
     Replace,
     Set,
     SetKey,
-    Side,
     Template,
     Test,
-    When,
 )
 from iscsi_protocol.pdu import LoginResponse, Opcode, Stage
-from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, sends, takes_for
 
 REFUSAL = FieldIs("status_class", 0, Relation.DIFFERENT)
 SUCCESS = FieldIs("status_class", 0)
@@ -52,9 +49,7 @@ def answer(
     renumber: bool = False,
 ) -> NamedFault:
     """A fault of PDUs that the target sends; Login Responses of class 0 unless told otherwise."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, stage=stage, tests=tests, nth=nth, times=times)
-    fault = Fault(when=when, what=what, renumber=renumber)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(fault,))
+    return sends(fault_id, says, opcode, *what, tests=tests, stage=stage, nth=nth, times=times, renumber=renumber)
 
 
 def misread(
@@ -68,8 +63,7 @@ def misread(
     times: int = 0,
 ) -> NamedFault:
     """A fault that makes the target take a request for another, or not see it; Login Requests unless told otherwise."""
-    when = When(direction=Direction.TO_TARGET, opcode=opcode, stage=stage, tests=tests, nth=nth, times=times)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
+    return takes_for(fault_id, says, opcode, *what, tests=tests, stage=stage, nth=nth, times=times)
 
 
 def status(value: int) -> tuple[Action, Action]:
@@ -98,10 +92,7 @@ _FIELDS = (
     answer("login.reserved-bytes-set", "Reserved bytes of a Login Response are not 0.", Poke(40, b"\x5a")),
     answer("login.version-max-changes", "Later responses have another Version-max.", Set("version_max", 1), nth=2),
     answer(
-        "login.version-active-changes",
-        "Later responses have another Version-active.",
-        Set("version_active", 1),
-        nth=2,
+        "login.version-active-changes", "Later responses have another Version-active.", Set("version_active", 1), nth=2
     ),
     answer("login.final-response-without-tsih", "The final response has TSIH 0.", Set("tsih", 0), tests=FINAL),
     answer(
@@ -184,9 +175,7 @@ _TEXT = (
         SetKey("X-org.example.k007", None),
     ),
     answer(
-        "login.last-pair-open",
-        "A space stands where the NUL behind the last pair belongs.",
-        Flip(Part.DATA, -1, 0x20),
+        "login.last-pair-open", "A space stands where the NUL behind the last pair belongs.", Flip(Part.DATA, -1, 0x20)
     ),
     answer(
         "login.knows-not-all-keys",
@@ -357,11 +346,8 @@ _STAGES = (
         Set("csg", Stage.OPERATIONAL),
         tests=(FieldIs("csg", Stage.FULL_FEATURE),),
     ),
-    NamedFault(
-        id="login.turns-back",
-        side=Side.TARGET,
-        says="Stages and tags may change during a login as they like.",
-        policy={"accept_any_login_request": True},
+    behaves(
+        "login.turns-back", "Stages and tags may change during a login as they like.", accept_any_login_request=True
     ),
     misread(
         "login.takes-a-reserved-stage",
@@ -390,12 +376,7 @@ _STAGES = (
         *status(0x0300),
         tests=INITIATOR_ERROR,
     ),
-    misread(
-        "login.overlooks-continue",
-        "C is overlooked where T is set.",
-        Set("continued", False),
-        tests=(TRANSIT,),
-    ),
+    misread("login.overlooks-continue", "C is overlooked where T is set.", Set("continued", False), tests=(TRANSIT,)),
     misread(
         "login.negotiates-again",
         "A key that was negotiated already is overlooked.",
@@ -415,11 +396,8 @@ _STAGES = (
         Close(),
         tests=(REFUSAL,),
     ),
-    NamedFault(
-        id="login.stays-after-refusal",
-        side=Side.TARGET,
-        says="The connection stays open behind a refused login.",
-        policy={"stay_after_login_reject": True},
+    behaves(
+        "login.stays-after-refusal", "The connection stays open behind a refused login.", stay_after_login_reject=True
     ),
     answer(
         "login.judges-each-version-range",

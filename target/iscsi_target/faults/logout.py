@@ -2,66 +2,36 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import (
-    Action,
-    Fault,
-    FieldIs,
-    Insert,
-    NamedFault,
-    Of,
-    Part,
-    Plus,
-    Relation,
-    Replace,
-    Set,
-    Side,
-    Template,
-    When,
-)
+from iscsi_protocol.fault import FieldIs, Insert, Of, Part, Plus, Relation, Replace, Set, Template, When
 from iscsi_protocol.pdu import Opcode, ScsiResponse
 from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, changes, sends
 
 _RESPONSE = When(direction=Direction.TO_INITIATOR, opcode=Opcode.LOGOUT_RESPONSE)
 _REQUEST = When(direction=Direction.TO_TARGET, opcode=Opcode.LOGOUT_REQUEST)
 
 
-def _target(fault_id: str, says: str, when: When, *what: Action, renumber: bool = False) -> NamedFault:
-    fault = Fault(when=when, what=what, renumber=renumber)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(fault,))
-
-
 FAULTS = (
-    NamedFault(
-        id="logout.connection-stays-open",
-        side=Side.TARGET,
-        says="The connection is not closed behind a Logout Response.",
-        policy={"stay_after_logout": True},
+    behaves(
+        "logout.connection-stays-open", "The connection is not closed behind a Logout Response.", stay_after_logout=True
     ),
-    _target(
+    changes(
         "logout.success-denied",
         "A logout that was carried out is told as a failed cleanup.",
         _RESPONSE,
         Set("response", 3),
     ),
-    _target(
-        "logout.minds-cid",
-        "A logout of the session is refused for its CID.",
-        _REQUEST,
-        Set("reason", 1),
+    changes("logout.minds-cid", "A logout of the session is refused for its CID.", _REQUEST, Set("reason", 1)),
+    changes("logout.any-cid-will-do", "A logout of an unknown connection succeeds.", _REQUEST, Set("cid", 0)),
+    changes("logout.pretends-recovery", "A recovery logout succeeds below level 2.", _RESPONSE, Set("response", 0)),
+    changes("logout.takes-any-reason", "A reserved reason is taken for 0.", _REQUEST, Set("reason", 0)),
+    changes(
+        "logout.response-with-data", "The Logout Response has a data segment.", _RESPONSE, Replace(Part.DATA, b"bye.")
     ),
-    _target("logout.any-cid-will-do", "A logout of an unknown connection succeeds.", _REQUEST, Set("cid", 0)),
-    _target("logout.pretends-recovery", "A recovery logout succeeds below level 2.", _RESPONSE, Set("response", 0)),
-    _target("logout.takes-any-reason", "A reserved reason is taken for 0.", _REQUEST, Set("reason", 0)),
-    _target(
-        "logout.response-with-data",
-        "The Logout Response has a data segment.",
-        _RESPONSE,
-        Replace(Part.DATA, b"bye."),
-    ),
-    _target(
+    changes(
         "logout.response-not-numbered", "The Logout Response repeats a StatSN.", _RESPONSE, Set("stat_sn", Plus(-1))
     ),
-    _target(
+    changes(
         "logout.commands-go-on",
         "A pending command is answered behind the Logout Response.",
         _RESPONSE,
@@ -77,15 +47,13 @@ FAULTS = (
             )
         ),
     ),
-    _target(
+    sends(
         "logout.session-lives-on",
         "The session of a closed connection can still be joined.",
-        When(
-            direction=Direction.TO_INITIATOR,
-            opcode=Opcode.LOGIN_RESPONSE,
-            tests=(FieldIs("status_class", 0, Relation.DIFFERENT),),
-        ),
+        Opcode.LOGIN_RESPONSE,
         Set("status_class", 0),
         Set("status_detail", 0),
+        tests=(FieldIs("status_class", 0, Relation.DIFFERENT),),
+        times=1,
     ),
 )

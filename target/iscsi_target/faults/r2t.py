@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import (
-    Action,
-    Fault,
-    FieldIs,
-    Insert,
-    NamedFault,
-    Of,
-    Part,
-    Plus,
-    Replace,
-    Set,
-    Side,
-    Template,
-    Test,
-    When,
-)
+from iscsi_protocol.fault import FieldIs, Insert, Of, Part, Plus, Replace, Set, Template
 from iscsi_protocol.pdu import NO_TAG, R2T, Opcode
-from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, sends
 
 _BURST = 4096
 """MaxBurstLength of the cases that count bursts."""
-
-
-def _r2t(*tests: Test) -> When:
-    return When(direction=Direction.TO_INITIATOR, opcode=Opcode.R2T, tests=tests, times=0)
-
-
-def _fault(slug: str, says: str, when: When, *what: Action) -> NamedFault:
-    return NamedFault(id=f"r2t.{slug}", side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
 
 
 def _another(number: int) -> Insert:
@@ -53,46 +30,50 @@ def _another(number: int) -> Insert:
 
 
 FAULTS = (
-    NamedFault(
-        id="r2t.never",
-        side=Side.TARGET,
-        says="The target waits for data that it does not ask for.",
-        policy={"never_ask_for_data": True},
-    ),
-    _fault("numbers-from-1", "R2TSN starts at 1.", _r2t(), Set("r2t_sn", Plus(1))),
-    _fault(
-        "gap",
+    behaves("r2t.never", "The target waits for data that it does not ask for.", never_ask_for_data=True),
+    sends("r2t.numbers-from-1", "R2TSN starts at 1.", Opcode.R2T, Set("r2t_sn", Plus(1))),
+    sends(
+        "r2t.gap",
         "The second R2T leaves out 512 bytes.",
-        _r2t(FieldIs("r2t_sn", 1)),
+        Opcode.R2T,
         Set("buffer_offset", Plus(512)),
+        tests=(FieldIs("r2t_sn", 1),),
     ),
-    _fault("backwards", "The third R2T asks for the beginning.", _r2t(FieldIs("r2t_sn", 2)), Set("buffer_offset", 0)),
-    _fault("length-0", "An R2T asks for nothing.", _r2t(), Set("desired_data_transfer_length", 0)),
-    _fault(
-        "length-above-burst",
+    sends(
+        "r2t.backwards",
+        "The third R2T asks for the beginning.",
+        Opcode.R2T,
+        Set("buffer_offset", 0),
+        tests=(FieldIs("r2t_sn", 2),),
+    ),
+    sends("r2t.length-0", "An R2T asks for nothing.", Opcode.R2T, Set("desired_data_transfer_length", 0)),
+    sends(
+        "r2t.length-above-burst",
         "An R2T asks for more than MaxBurstLength.",
-        _r2t(),
+        Opcode.R2T,
         Set("desired_data_transfer_length", Plus(512)),
     ),
-    _fault("tag-reserved", "The TTT is the reserved value.", _r2t(), Set("ttt", NO_TAG)),
-    _fault(
-        "other-lun",
+    sends("r2t.tag-reserved", "The TTT is the reserved value.", Opcode.R2T, Set("ttt", NO_TAG)),
+    sends(
+        "r2t.other-lun",
         "The LUN is that of another logical unit.",
-        _r2t(),
+        Opcode.R2T,
         Set("lun", bytes((0, 0x63, 0, 0, 0, 0, 0, 0))),
     ),
-    _fault("with-data", "An R2T has a data segment.", _r2t(), Replace(Part.DATA, b"data")),
-    _fault("stat-sn-ahead", "An R2T takes a StatSN of its own.", _r2t(), Set("stat_sn", Plus(1))),
-    _fault(
-        "second-outstanding",
+    sends("r2t.with-data", "An R2T has a data segment.", Opcode.R2T, Replace(Part.DATA, b"data")),
+    sends("r2t.stat-sn-ahead", "An R2T takes a StatSN of its own.", Opcode.R2T, Set("stat_sn", Plus(1))),
+    sends(
+        "r2t.second-outstanding",
         "A second R2T comes at once, whatever MaxOutstandingR2T says.",
-        _r2t(FieldIs("r2t_sn", 0)),
+        Opcode.R2T,
         _another(1),
+        tests=(FieldIs("r2t_sn", 0),),
     ),
-    _fault(
-        "third-outstanding",
+    sends(
+        "r2t.third-outstanding",
         "A third R2T comes behind the second at once, whatever MaxOutstandingR2T says.",
-        _r2t(FieldIs("r2t_sn", 1)),
+        Opcode.R2T,
         _another(2),
+        tests=(FieldIs("r2t_sn", 1),),
     ),
 )

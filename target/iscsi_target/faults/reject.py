@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import (
-    Action,
-    Drop,
-    Fault,
-    FieldIs,
-    Flip,
-    NamedFault,
-    Part,
-    Plus,
-    Poke,
-    Relation,
-    Set,
-    SetKey,
-    Side,
-    Test,
-    When,
-)
+from iscsi_protocol.fault import Action, Drop, FieldIs, Flip, NamedFault, Part, Plus, Poke, Relation, Set, SetKey
 from iscsi_protocol.pdu import NO_TAG, Opcode, RejectReason
-from iscsi_protocol.stream import Direction
-
-
-def _sent(
-    fault_id: str, says: str, opcode: int, *what: Action, tests: tuple[Test, ...] = (), renumber: bool = False
-) -> NamedFault:
-    """A fault that changes what the target sends."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, tests=tests, times=0)
-    return NamedFault(
-        id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what, renumber=renumber),)
-    )
+from iscsi_target.faults import behaves, sends, takes_for
 
 
 def _reject(fault_id: str, says: str, *what: Action, renumber: bool = False) -> NamedFault:
-    return _sent(fault_id, says, Opcode.REJECT, *what, renumber=renumber)
+    return sends(fault_id, says, Opcode.REJECT, *what, renumber=renumber)
 
 
 _ANSWERED = (FieldIs("itt", NO_TAG, Relation.DIFFERENT),)
@@ -57,23 +31,21 @@ FAULTS = (
         Set("reason", RejectReason.IMMEDIATE_COMMAND_REJECT),
     ),
     _reject(
-        "reject.deprecated-reason",
-        "Reason 0x0b is used.",
-        Set("reason", RejectReason.DEPRECATED_NEGOTIATION_RESET),
+        "reject.deprecated-reason", "Reason 0x0b is used.", Set("reason", RejectReason.DEPRECATED_NEGOTIATION_RESET)
     ),
     _reject("reject.undefined-reason", "A reason is used that nobody defined.", Set("reason", 0x55)),
     _reject("reject.with-task-tag", "The Reject has a task tag.", Set("itt", 5)),
     _reject("reject.not-numbered", "The Reject repeats a StatSN.", Set("stat_sn", Plus(-1))),
     _reject("reject.header-altered", "The header in the Reject is not that of the bad PDU.", Flip(Part.DATA, 20)),
     _reject("reject.reserved-bytes-set", "A reserved byte of the Reject is not zero.", Poke(44, b"\x01")),
-    _sent(
+    sends(
         "reject.ends-the-task",
         "A task of which a PDU was rejected gets no response any more.",
         Opcode.SCSI_RESPONSE,
         Drop(),
         renumber=True,
     ),
-    _sent(
+    sends(
         "reject.counts-as-received",
         "The CmdSN of a rejected command counts as received.",
         Opcode.NOP_IN,
@@ -81,28 +53,22 @@ FAULTS = (
         Set("max_cmd_sn", Plus(1)),
         tests=_ANSWERED,
     ),
-    _sent(
+    sends(
         "reject.initiator-opcode",
         "Pings are answered with the opcode of NOP-Out.",
         Opcode.NOP_IN,
         Set("opcode", Opcode.NOP_OUT),
         tests=_ANSWERED,
     ),
-    NamedFault(
-        id="reject.repetition-unnoticed",
-        side=Side.TARGET,
-        says="That a key comes twice in one negotiation goes unnoticed.",
-        faults=(
-            Fault(
-                when=When(direction=Direction.TO_TARGET, opcode=Opcode.TEXT_REQUEST, times=0),
-                what=(SetKey("MaxRecvDataSegmentLength", None),),
-            ),
-        ),
+    takes_for(
+        "reject.repetition-unnoticed",
+        "That a key comes twice in one negotiation goes unnoticed.",
+        Opcode.TEXT_REQUEST,
+        SetKey("MaxRecvDataSegmentLength", None),
     ),
-    NamedFault(
-        id="reject.format-error-survived",
-        side=Side.TARGET,
-        says="A PDU with a format error is dropped, and the session lives on.",
-        policy={"survive_format_errors": True},
+    behaves(
+        "reject.format-error-survived",
+        "A PDU with a format error is dropped, and the session lives on.",
+        survive_format_errors=True,
     ),
 )

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import (
-    Action,
-    Drop,
-    Fault,
-    FieldIs,
-    Insert,
-    NamedFault,
-    Of,
-    Part,
-    Plus,
-    Relation,
-    Replace,
-    Set,
-    Side,
-    Template,
-    Test,
-    Value,
-    When,
-)
+from iscsi_protocol.fault import Drop, FieldIs, Insert, Of, Part, Plus, Relation, Replace, Set, Template, Value
 from iscsi_protocol.pdu import DataIn, Opcode, ScsiResponse
 from iscsi_protocol.scsi.codes import SenseKey
 from iscsi_protocol.scsi.sense import Sense
-from iscsi_protocol.stream import Direction
+from iscsi_target.faults import sends, takes_for
 
 _LONGER = FieldIs("data_length", 64, Relation.ABOVE)
 """Data of the medium, in distinction to the answers to small questions."""
@@ -38,153 +20,183 @@ _SENSE = Sense(key=SenseKey.ILLEGAL_REQUEST, code=0x2100).build()
 _NUMBERS: dict[str, Value] = {name: Of(f"trigger.{name}") for name in ("itt", "stat_sn", "exp_cmd_sn", "max_cmd_sn")}
 
 
-def _data_in(*tests: Test) -> When:
-    return When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_DATA_IN, tests=tests, times=0)
-
-
-def _response(*tests: Test, nth: int = 1) -> When:
-    return When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_RESPONSE, tests=tests, nth=nth, times=0)
-
-
-def _fault(slug: str, says: str, when: When, *what: Action) -> NamedFault:
-    return NamedFault(id=f"residual.{slug}", side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
-
-
 FAULTS = (
-    _fault(
-        "underflow-unsaid",
+    sends(
+        "residual.underflow-unsaid",
         "Data-In with the status does not tell of an underflow.",
-        _data_in(_UNDERFLOW),
+        Opcode.SCSI_DATA_IN,
         Set("underflow", False),
         Set("residual_count", 0),
+        tests=(_UNDERFLOW,),
     ),
-    _fault(
-        "underflow-count-off",
+    sends(
+        "residual.underflow-count-off",
         "The residual count of a read's underflow is one too high.",
-        _data_in(_UNDERFLOW),
+        Opcode.SCSI_DATA_IN,
         Set("residual_count", Plus(1)),
+        tests=(_UNDERFLOW,),
     ),
-    _fault("both-flags", "An underflow has the O bit as well.", _data_in(_UNDERFLOW), Set("overflow", True)),
-    _fault("count-lost", "An underflow has a residual count of 0.", _data_in(_UNDERFLOW), Set("residual_count", 0)),
-    _fault(
-        "count-without-flag",
+    sends(
+        "residual.both-flags",
+        "An underflow has the O bit as well.",
+        Opcode.SCSI_DATA_IN,
+        Set("overflow", True),
+        tests=(_UNDERFLOW,),
+    ),
+    sends(
+        "residual.count-lost",
+        "An underflow has a residual count of 0.",
+        Opcode.SCSI_DATA_IN,
+        Set("residual_count", 0),
+        tests=(_UNDERFLOW,),
+    ),
+    sends(
+        "residual.count-without-flag",
         "Data-In with the status has a residual count, and neither O nor U.",
-        _data_in(_LONGER, _STATUS),
+        Opcode.SCSI_DATA_IN,
         Set("residual_count", 77),
+        tests=(_LONGER, _STATUS),
     ),
-    _fault(
-        "overflow-unsaid",
+    sends(
+        "residual.overflow-unsaid",
         "Data-In with the status does not tell of an overflow.",
-        _data_in(_OVERFLOW),
+        Opcode.SCSI_DATA_IN,
         Set("overflow", False),
         Set("residual_count", 0),
+        tests=(_OVERFLOW,),
     ),
-    _fault(
-        "overflow-count-off",
+    sends(
+        "residual.overflow-count-off",
         "The residual count of a read's overflow is one too high.",
-        _data_in(_OVERFLOW),
+        Opcode.SCSI_DATA_IN,
         Set("residual_count", Plus(1)),
+        tests=(_OVERFLOW,),
     ),
-    _fault(
-        "write-underflow-unsaid",
+    sends(
+        "residual.write-underflow-unsaid",
         "The response to a write does not tell of an underflow.",
-        _response(_UNDERFLOW),
+        Opcode.SCSI_RESPONSE,
         Set("underflow", False),
         Set("residual_count", 0),
+        tests=(_UNDERFLOW,),
     ),
-    _fault(
-        "write-underflow-count-off",
+    sends(
+        "residual.write-underflow-count-off",
         "The residual count of a write's underflow is one too high.",
-        _response(_UNDERFLOW),
+        Opcode.SCSI_RESPONSE,
         Set("residual_count", Plus(1)),
+        tests=(_UNDERFLOW,),
     ),
-    _fault(
-        "write-overflow-unsaid",
+    sends(
+        "residual.write-overflow-unsaid",
         "The response to a write does not tell of an overflow.",
-        _response(_OVERFLOW),
+        Opcode.SCSI_RESPONSE,
         Set("overflow", False),
         Set("residual_count", 0),
+        tests=(_OVERFLOW,),
     ),
-    _fault(
-        "write-overflow-count-off",
+    sends(
+        "residual.write-overflow-count-off",
         "The residual count of a write's overflow is one too high.",
-        _response(_OVERFLOW),
+        Opcode.SCSI_RESPONSE,
         Set("residual_count", Plus(1)),
+        tests=(_OVERFLOW,),
     ),
-    _fault(
-        "truncation-as-overflow",
+    sends(
+        "residual.truncation-as-overflow",
         "A list cut by ALLOCATION LENGTH is told as an overflow.",
-        _data_in(_STATUS, FieldIs("data_length", 16)),
+        Opcode.SCSI_DATA_IN,
         Set("overflow", True),
         Set("residual_count", 8),
+        tests=(_STATUS, FieldIs("data_length", 16)),
     ),
-    _fault(
-        "bidirectional-count-off",
+    sends(
+        "residual.bidirectional-count-off",
         "The bidirectional read residual is one too high.",
-        _response(FieldIs("bidi_underflow", True)),
+        Opcode.SCSI_RESPONSE,
         Set("bidi_residual_count", Plus(1)),
+        tests=(FieldIs("bidi_underflow", True),),
     ),
-    _fault(
-        "bidirectional-status-in-data",
+    sends(
+        "residual.bidirectional-status-in-data",
         "The status of a bidirectional command comes in Data-In.",
-        _response(FieldIs("bidi_underflow", True)),
+        Opcode.SCSI_RESPONSE,
         Drop(),
         Insert(Template(DataIn, {"status_present": True, "status": 2, **_NUMBERS})),
+        tests=(FieldIs("bidi_underflow", True),),
     ),
-    _fault("reserved-response", "The response code is 0x42.", _response(), Set("response", 0x42)),
-    _fault(
-        "failure-with-residual",
+    sends("residual.reserved-response", "The response code is 0x42.", Opcode.SCSI_RESPONSE, Set("response", 0x42)),
+    sends(
+        "residual.failure-with-residual",
         "Target Failure comes with the U bit.",
-        _response(),
+        Opcode.SCSI_RESPONSE,
         Set("response", 1),
         Set("underflow", True),
     ),
-    _fault("snack-tag", "The SNACK tag is 5 without any SNACK.", _response(), Set("snack_tag", 5)),
-    _fault("status-qualifier", "The status qualifier is not 0.", _response(), Set("status_qualifier", 0x1234)),
-    _fault(
-        "priority-refused",
+    sends("residual.snack-tag", "The SNACK tag is 5 without any SNACK.", Opcode.SCSI_RESPONSE, Set("snack_tag", 5)),
+    sends(
+        "residual.status-qualifier",
+        "The status qualifier is not 0.",
+        Opcode.SCSI_RESPONSE,
+        Set("status_qualifier", 0x1234),
+    ),
+    takes_for(
+        "residual.priority-refused",
         "A command with a priority is taken for malformed.",
-        When(
-            direction=Direction.TO_TARGET,
-            opcode=Opcode.SCSI_COMMAND,
-            tests=(FieldIs("command_priority", 0, Relation.DIFFERENT),),
-            times=0,
-        ),
+        Opcode.SCSI_COMMAND,
         Set("attribute", 7),
+        tests=(FieldIs("command_priority", 0, Relation.DIFFERENT),),
     ),
-    _fault("sense-missing", "CHECK CONDITION has no data segment.", _response(_FAILED), Replace(Part.DATA, b"")),
-    _fault(
-        "sense-length-0",
+    sends(
+        "residual.sense-missing",
+        "CHECK CONDITION has no data segment.",
+        Opcode.SCSI_RESPONSE,
+        Replace(Part.DATA, b""),
+        tests=(_FAILED,),
+    ),
+    sends(
+        "residual.sense-length-0",
         "The sense data is kept back: SenseLength is 0.",
-        _response(_FAILED),
+        Opcode.SCSI_RESPONSE,
         Replace(Part.DATA, bytes(2)),
+        tests=(_FAILED,),
     ),
-    _fault(
-        "sense-of-nothing",
+    sends(
+        "residual.sense-of-nothing",
         "The sense data says NO SENSE.",
-        _response(_FAILED),
+        Opcode.SCSI_RESPONSE,
         Replace(Part.DATA, len(_NOTHING).to_bytes(2, "big") + _NOTHING),
+        tests=(_FAILED,),
     ),
-    _fault(
-        "sense-without-length",
+    sends(
+        "residual.sense-without-length",
         "The data segment begins with the sense data.",
-        _response(_FAILED),
+        Opcode.SCSI_RESPONSE,
         Replace(Part.DATA, _SENSE),
+        tests=(_FAILED,),
     ),
-    _fault(
-        "data-count-off",
+    sends(
+        "residual.data-count-off",
         "The status of a read comes in a SCSI Response, with an ExpDataSN of 77.",
-        _data_in(_LONGER, _STATUS),
+        Opcode.SCSI_DATA_IN,
         Set("status_present", False),
         Set("stat_sn", 0),
         Insert(Template(ScsiResponse, {"exp_data_sn": 77, **_NUMBERS})),
+        tests=(_LONGER, _STATUS),
     ),
-    _fault("data-count-without-data", "ExpDataSN is 1 without Data-In.", _response(), Set("exp_data_sn", 1)),
-    _fault("stat-sn-skips", "StatSN leaves out a number.", _response(nth=3), Set("stat_sn", Plus(1))),
-    _fault(
-        "exp-cmd-sn-behind",
+    sends(
+        "residual.data-count-without-data",
+        "ExpDataSN is 1 without Data-In.",
+        Opcode.SCSI_RESPONSE,
+        Set("exp_data_sn", 1),
+    ),
+    sends(
+        "residual.stat-sn-skips", "StatSN leaves out a number.", Opcode.SCSI_RESPONSE, Set("stat_sn", Plus(1)), nth=3
+    ),
+    sends(
+        "residual.exp-cmd-sn-behind",
         "A response comes before its command is acknowledged.",
-        _response(),
+        Opcode.SCSI_RESPONSE,
         Set("exp_cmd_sn", Plus(-1)),
     ),
 )

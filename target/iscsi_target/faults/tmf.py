@@ -5,7 +5,6 @@ from __future__ import annotations
 from iscsi_protocol.fault import (
     Action,
     Drop,
-    Fault,
     FieldIs,
     Insert,
     NamedFault,
@@ -16,20 +15,11 @@ from iscsi_protocol.fault import (
     Relation,
     Replace,
     Set,
-    Side,
     Template,
-    When,
 )
-from iscsi_protocol.pdu import (
-    NO_TAG,
-    Opcode,
-    Reject,
-    RejectReason,
-    ScsiResponse,
-    TaskFunction,
-    TaskResponse,
-)
+from iscsi_protocol.pdu import NO_TAG, Opcode, Reject, RejectReason, ScsiResponse, TaskFunction, TaskResponse
 from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, sends, takes_for
 
 
 def _response(
@@ -37,25 +27,12 @@ def _response(
 ) -> NamedFault:
     """A fault that changes the responses with this code, or all."""
     tests = () if code is None else (FieldIs("response", code),)
-    when = When(direction=Direction.TO_INITIATOR, opcode=Opcode.TASK_MANAGEMENT_RESPONSE, tests=tests, nth=nth, times=0)
-    return NamedFault(
-        id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what, renumber=renumber),)
-    )
+    return sends(fault_id, says, Opcode.TASK_MANAGEMENT_RESPONSE, *what, tests=tests, nth=nth, renumber=renumber)
 
 
 def _request(fault_id: str, says: str, function: int, *what: Action) -> NamedFault:
     """A fault that makes the target take a request for another, or miss it."""
-    tests = (FieldIs("function", function),)
-    when = When(direction=Direction.TO_TARGET, opcode=Opcode.TASK_MANAGEMENT_REQUEST, tests=tests, times=0)
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
-
-
-def _policy(fault_id: str, says: str, switch: str) -> NamedFault:
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, policy={switch: True})
-
-
-def _other(fault_id: str, says: str, when: When, *what: Action) -> NamedFault:
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
+    return takes_for(fault_id, says, Opcode.TASK_MANAGEMENT_REQUEST, *what, tests=(FieldIs("function", function),))
 
 
 FAULTS = (
@@ -70,7 +47,7 @@ FAULTS = (
         Set("response", TaskResponse.TASK_DOES_NOT_EXIST),
         code=TaskResponse.FUNCTION_COMPLETE,
     ),
-    _policy("tmf.aborted-task-goes-on", "An aborted task goes on and is answered.", "execute_aborted_tasks"),
+    behaves("tmf.aborted-task-goes-on", "An aborted task goes on and is answered.", execute_aborted_tasks=True),
     _response(
         "tmf.answers-behind-response",
         "A task that the function ended is answered behind the function's response.",
@@ -105,7 +82,7 @@ FAULTS = (
         Set("response", TaskResponse.TASK_DOES_NOT_EXIST),
         code=TaskResponse.FUNCTION_COMPLETE,
     ),
-    _policy("tmf.gap-stays", "A missing command that was aborted does not count as received.", "keep_plugged_gap"),
+    behaves("tmf.gap-stays", "A missing command that was aborted does not count as received.", keep_plugged_gap=True),
     _response(
         "tmf.function-on-function-done",
         "A function about another function is told as done.",
@@ -113,11 +90,7 @@ FAULTS = (
         code=TaskResponse.FUNCTION_REJECTED,
     ),
     _response(
-        "tmf.aborted-function-lost",
-        "A function that ABORT TASK named is never answered.",
-        Drop(),
-        nth=2,
-        renumber=True,
+        "tmf.aborted-function-lost", "A function that ABORT TASK named is never answered.", Drop(), nth=2, renumber=True
     ),
     _response(
         "tmf.any-lun-will-do",
@@ -156,28 +129,24 @@ FAULTS = (
         TaskFunction.TARGET_COLD_RESET,
         Set("function", TaskFunction.TARGET_WARM_RESET),
     ),
-    _policy("tmf.does-not-wait", "Tasks end without waiting for open R2Ts and missing commands.", "skip_abort_wait"),
+    behaves("tmf.does-not-wait", "Tasks end without waiting for open R2Ts and missing commands.", skip_abort_wait=True),
     _response(
         "tmf.pretends-reassignment",
         "TASK REASSIGN is told as done below recovery level 2.",
         Set("response", TaskResponse.FUNCTION_COMPLETE),
         code=TaskResponse.REASSIGNMENT_NOT_SUPPORTED,
     ),
-    _other(
+    sends(
         "tmf.numbers-start-anew",
         "StatSN starts anew behind a reset.",
-        When(
-            direction=Direction.TO_INITIATOR,
-            opcode=Opcode.NOP_IN,
-            tests=(FieldIs("itt", NO_TAG, Relation.DIFFERENT),),
-            times=0,
-        ),
+        Opcode.NOP_IN,
         Set("stat_sn", Plus(0x100)),
+        tests=(FieldIs("itt", NO_TAG, Relation.DIFFERENT),),
     ),
-    _other(
+    takes_for(
         "tmf.late-data-rejected",
         "Data for a task that another session's function ended is rejected.",
-        When(direction=Direction.TO_TARGET, opcode=Opcode.SCSI_DATA_OUT),
+        Opcode.SCSI_DATA_OUT,
         Drop(),
         Insert(
             Template(
@@ -192,17 +161,14 @@ FAULTS = (
             ),
             direction=Direction.TO_INITIATOR,
         ),
+        times=1,
     ),
-    _other(
+    sends(
         "tmf.no-power-on-attention",
         "No unit attention tells of a reset.",
-        When(
-            direction=Direction.TO_INITIATOR,
-            opcode=Opcode.SCSI_RESPONSE,
-            tests=(FieldIs("status", 2),),
-            times=0,
-        ),
+        Opcode.SCSI_RESPONSE,
         Set("status", 0),
         Replace(Part.DATA, b""),
+        tests=(FieldIs("status", 2),),
     ),
 )

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import (
-    Action,
-    Drop,
-    Fault,
-    FieldIs,
-    Flip,
-    Insert,
-    NamedFault,
-    Of,
-    Part,
-    Relation,
-    Replace,
-    Set,
-    Side,
-    Template,
-    Test,
-    When,
-)
+from iscsi_protocol.fault import Drop, FieldIs, Flip, Insert, Of, Part, Relation, Replace, Set, Template
 from iscsi_protocol.pdu import NO_TAG, R2T, Opcode
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, sends, takes_for
 
 _UNSOLICITED = FieldIs("ttt", NO_TAG)
 _OTHER_LUN = bytes((0, 0x63, 0, 0, 0, 0, 0, 0))
@@ -32,41 +16,27 @@ _OTHER_LUN = bytes((0, 0x63, 0, 0, 0, 0, 0, 0))
 _SENSE = Sense(key=SenseKey.ABORTED_COMMAND, code=AdditionalSense.WRITE_ERROR).build()
 
 
-def _data_out(*tests: Test) -> When:
-    return When(direction=Direction.TO_TARGET, opcode=Opcode.SCSI_DATA_OUT, tests=(_UNSOLICITED, *tests), times=0)
-
-
-def _sent(opcode: Opcode, *tests: Test) -> When:
-    return When(direction=Direction.TO_INITIATOR, opcode=opcode, tests=tests, times=0)
-
-
-def _fault(slug: str, says: str, when: When, *what: Action) -> NamedFault:
-    return NamedFault(id=f"unsolicited.{slug}", side=Side.TARGET, says=says, faults=(Fault(when=when, what=what),))
-
-
-def _switch(slug: str, says: str, switch: str) -> NamedFault:
-    return NamedFault(id=f"unsolicited.{slug}", side=Side.TARGET, says=says, policy={switch: True})
-
-
 FAULTS = (
-    _switch("accepted", "Unsolicited data is taken whatever was agreed on.", "accept_unsolicited_data"),
-    _switch("amount-ignored", "Any amount of unsolicited data is taken.", "ignore_data_amount"),
-    _fault(
-        "sense-unspecific",
+    behaves("unsolicited.accepted", "Unsolicited data is taken whatever was agreed on.", accept_unsolicited_data=True),
+    behaves("unsolicited.amount-ignored", "Any amount of unsolicited data is taken.", ignore_data_amount=True),
+    sends(
+        "unsolicited.sense-unspecific",
         "Unexpected unsolicited data is told as any write error.",
-        _sent(Opcode.SCSI_RESPONSE, FieldIs("status", 2)),
+        Opcode.SCSI_RESPONSE,
         Replace(Part.DATA, len(_SENSE).to_bytes(2, "big") + _SENSE),
+        tests=(FieldIs("status", 2),),
     ),
-    _fault(
-        "asks-again",
+    sends(
+        "unsolicited.asks-again",
         "An R2T asks for data that came unsolicited.",
-        _sent(Opcode.R2T, FieldIs("buffer_offset", 0, Relation.ABOVE)),
+        Opcode.R2T,
         Set("buffer_offset", 0),
+        tests=(FieldIs("buffer_offset", 0, Relation.ABOVE),),
     ),
-    _fault(
-        "discarded",
+    takes_for(
+        "unsolicited.discarded",
         "Unsolicited Data-Out is thrown away and asked for by R2T.",
-        _data_out(),
+        Opcode.SCSI_DATA_OUT,
         Drop(),
         Insert(
             Template(
@@ -82,12 +52,20 @@ FAULTS = (
             ),
             direction=Direction.TO_INITIATOR,
         ),
+        tests=(_UNSOLICITED,),
     ),
-    _fault(
-        "reserved-lun-judged",
+    takes_for(
+        "unsolicited.reserved-lun-judged",
         "Unsolicited Data-Out is refused for what its reserved LUN field has.",
-        _data_out(FieldIs("lun", _OTHER_LUN)),
+        Opcode.SCSI_DATA_OUT,
         Set("ttt", 0x0BADBAD0),
+        tests=(_UNSOLICITED, FieldIs("lun", _OTHER_LUN)),
     ),
-    _fault("bit-flipped", "The last bit of unsolicited Data-Out is stored wrong.", _data_out(), Flip(Part.DATA, -1)),
+    takes_for(
+        "unsolicited.bit-flipped",
+        "The last bit of unsolicited Data-Out is stored wrong.",
+        Opcode.SCSI_DATA_OUT,
+        Flip(Part.DATA, -1),
+        tests=(_UNSOLICITED,),
+    ),
 )
