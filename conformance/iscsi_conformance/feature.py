@@ -17,6 +17,7 @@ class Feature(StrEnum):
     IMMEDIATE_DATA = "immediate-data"
     UNSOLICITED_DATA = "unsolicited-data"
     SMALL_BURST = "small-burst"
+    TEXT_NEGOTIATION = "text-negotiation"
     CHAP = "chap"
     MUTUAL_CHAP = "mutual-chap"
     OPEN_ACCESS = "open-access"

@@ -7,6 +7,7 @@ from iscsi_conformance.peer import Environment, Offer, Peer
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.session import ALIVE, Session
 from iscsi_conformance.verdict import Outcome, PeerGone
+from iscsi_protocol.pdu import TextResponse
 from iscsi_protocol.scsi import opcodes
 
 ASKED = (
@@ -62,11 +63,23 @@ async def _sessions(peer: Peer, offers: dict[Feature, Offer]) -> None:
     )
     _keys(session, offers)
     await _disk(session, offers)
+    offers[Feature.TEXT_NEGOTIATION] = await _text(peer)
 
 
 def _raise_if_gone(outcome: Outcome) -> None:
     if isinstance(outcome, PeerGone):
         raise outcome
+
+
+async def _text(peer: Peer) -> Offer:
+    """Whether a Text Request in full feature phase is answered at all; last, since it may end the session, and with a new login, which reinstates it."""
+    try:
+        session = await peer.login()
+        await session.answer(TextResponse, session.text().itt, ALIVE)
+    except Outcome as outcome:
+        _raise_if_gone(outcome)
+        return Offer(False, outcome.reason)
+    return Offer(True, "an empty Text Request was answered")
 
 
 def _keys(session: Session, offers: dict[Feature, Offer]) -> None:

@@ -101,6 +101,7 @@ async def uses_a_status_number(session: Session) -> None:
     "reject.key-given-twice",
     clauses={"R7143-6.4-12": "reject.repetition-unnoticed", "R7143-11.17.1-09": "reject.never-protocol-error"},
     role=TARGET,
+    needs=[Feature.TEXT_NEGOTIATION],
 )
 async def key_given_twice(session: Session) -> None:
     """A key that comes twice in one negotiation is rejected as a protocol error."""

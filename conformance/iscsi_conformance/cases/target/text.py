@@ -23,6 +23,7 @@ LENGTH = "MaxRecvDataSegmentLength"
         "R7143-11.11.5-01": "text.not-numbered",
     },
     role=TARGET,
+    needs=[Feature.TEXT_NEGOTIATION],
 )
 async def response_is_well_formed(session: Session) -> None:
     """A whole request is answered by a response with its task tag, the next StatSN, and the reserved transfer tag."""
@@ -42,7 +43,12 @@ async def request_is_answered(session: Session) -> None:
     await session.answer(TextResponse, sent.itt, "R7143-6.2-14")
 
 
-@case("text.unknown-key-is-not-understood", clauses={"R7143-6.2-08": "text.unknown-key-ignored"}, role=TARGET)
+@case(
+    "text.unknown-key-is-not-understood",
+    clauses={"R7143-6.2-08": "text.unknown-key-ignored"},
+    role=TARGET,
+    needs=[Feature.TEXT_NEGOTIATION],
+)
 async def unknown_key(session: Session) -> None:
     """A key that the target cannot know is answered with NotUnderstood."""
     answer = await session.text_exchange("R7143-6.2-08", (UNKNOWN, "1"))
@@ -58,6 +64,7 @@ async def unknown_key(session: Session) -> None:
     },
     touches=["R7143-6.4-08"],
     role=TARGET,
+    needs=[Feature.TEXT_NEGOTIATION],
 )
 async def sequence_goes_on(session: Session) -> None:
     """F=0 is answered with F=0 and a transfer tag; the sequence ends when the initiator sets F."""
@@ -68,7 +75,12 @@ async def sequence_goes_on(session: Session) -> None:
     require(again.final, "R7143-11.11.1-01", "the sequence ends once the initiator has no more to say")
 
 
-@case("text.repeated-key-is-rejected", clauses={"R7143-6.4-12": "text.repetition-overlooked"}, role=TARGET)
+@case(
+    "text.repeated-key-is-rejected",
+    clauses={"R7143-6.4-12": "text.repetition-overlooked"},
+    role=TARGET,
+    needs=[Feature.TEXT_NEGOTIATION],
+)
 async def repeated_key(session: Session) -> None:
     """A key that is declared twice in one sequence is rejected as a protocol error."""
     session.text((LENGTH, "4096"), (LENGTH, "8192"))
@@ -77,7 +89,12 @@ async def repeated_key(session: Session) -> None:
     require(right, "R7143-6.4-12", "a Reject for a protocol error was due", seen=one_line(received.raw))
 
 
-@case("text.login-keys-stay-fixed", clauses={"R7143-13-01": "text.login-key-accepted"}, role=TARGET)
+@case(
+    "text.login-keys-stay-fixed",
+    clauses={"R7143-13-01": "text.login-key-accepted"},
+    role=TARGET,
+    needs=[Feature.TEXT_NEGOTIATION],
+)
 async def login_keys(session: Session) -> None:
     """A key of the leading login is not negotiated anew: it is rejected, as a value or as a PDU."""
     session.text(("MaxBurstLength", "4096"))
@@ -91,7 +108,7 @@ async def login_keys(session: Session) -> None:
     "text.abandoned-values-do-not-hold",
     clauses={"R7143-7.12-04": "text.applies-at-once"},
     role=TARGET,
-    needs=[Feature.SCSI_DISK],
+    needs=[Feature.SCSI_DISK, Feature.TEXT_NEGOTIATION],
 )
 async def abandoned_values(disk: Session) -> None:
     """A declaration in a sequence that is broken off by a new one does not change what the target sends."""
@@ -108,7 +125,7 @@ async def abandoned_values(disk: Session) -> None:
     "text.declared-length-holds-afterwards",
     clauses={"R7143-6.4-14": "text.declaration-forgotten"},
     role=TARGET,
-    needs=[Feature.SCSI_DISK],
+    needs=[Feature.SCSI_DISK, Feature.TEXT_NEGOTIATION],
 )
 async def declared_length_holds(disk: Session) -> None:
     """A segment length declared in full feature phase holds once the sequence has ended."""
@@ -137,7 +154,12 @@ async def response_length(peer: Peer) -> None:
         answer = await session.text_exchange("R7143-11.11.6-01", itt=answer.itt, ttt=answer.ttt, lun=answer.lun)
 
 
-@case("text.half-a-text-is-answered-empty", clauses={"R7143-6.2-02": "text.answers-half-a-text"}, role=TARGET)
+@case(
+    "text.half-a-text-is-answered-empty",
+    clauses={"R7143-6.2-02": "text.answers-half-a-text"},
+    role=TARGET,
+    needs=[Feature.TEXT_NEGOTIATION],
+)
 async def half_a_text(session: Session) -> None:
     """A request with C=1 is answered by an empty response with F=0, and its pairs once they are whole."""
     text = f"{UNKNOWN}=1\0".encode()
