@@ -1,8 +1,8 @@
 """Known deviations of a product: cases that are expected to fail, each with a reason, a link and a date on which it ends.
 
     [[expected]]
-    case = "nop.ping-echoes-data"
-    text = "no NOP-In came"
+    case = "nop.ping-data-is-echoed"
+    text = "the ping data is echoed"
     reason = "fixed in the next release"
     link = "https://example.org/bug/1"
     expires = 2027-01-31

@@ -11,7 +11,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOMS = ("protocol", "target", "initiator", "captures", "conformance")
-OUR_FOLDERS = (*ROOMS, "tests", "benchmarks", ".ci")
+OUR_FOLDERS = (*ROOMS, "tests", "benchmarks", "docs", ".ci")
 TEXT_SUFFIXES = {".cfg", ".html", ".ini", ".j2", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 
 # Written so that none of them matches itself.
