@@ -56,7 +56,8 @@ class Conversation:
     """One TCP connection. Its methods yield (time, frame, comments); all take the time in seconds.
 
     number: tells conversations apart in their initial sequence numbers; asked: when the connection was asked for, None
-    where that was not recorded.
+    where that was not recorded. succeeded is set from outside: a later conversation took the same ends, whose numbers
+    anything added to this one would not fit.
     """
 
     def __init__(
@@ -75,12 +76,18 @@ class Conversation:
         self._reset = False
         self._asked = asked
         self._given_up = False
+        self.succeeded = False
         self.comments: list[str] = []
 
     @property
     def over(self) -> bool:
         """Whether both sides have closed, one has reset, or nothing more is expected."""
         return self._reset or self._given_up or all(side.finished for side in self._sides)
+
+    @property
+    def _attempted(self) -> bool:
+        """Whether the connection was asked for, as far as is recorded without an answer."""
+        return not self._established and (self._syn_sent or self._asked is not None)
 
     def give_up(self) -> None:
         """Expect nothing more."""
@@ -131,8 +138,7 @@ class Conversation:
         side = self._sides[direction]
         if side.finished or self._reset:
             return
-        attempted = self._given_up or self._asked is not None
-        if direction is Direction.TO_TARGET and attempted and not self._established:
+        if direction is Direction.TO_TARGET and self._attempted:
             yield from self.syn(time)
             self.give_up()
             return
@@ -143,11 +149,15 @@ class Conversation:
         yield from self._acknowledge(time, direction)
 
     def reset(self, time: float, direction: Direction) -> Iterator[Frame]:
-        """A reset that went this way, if none did before."""
+        """A reset that went this way, if none did before. An attempt aborted unanswered ends without a segment."""
         if self._reset:
             return
-        if not self._syn_sent:
+        if not self._attempted:
             yield from self.establish(time)
+        yield from self.syn(time)
+        if direction is Direction.TO_TARGET and not self._established:
+            self.give_up()
+            return
         self._reset = True
         if direction is Direction.TO_INITIATOR and not self._established:
             self._sides[direction].sequence = 0
@@ -242,9 +252,9 @@ class TcpSynthesis:
     def _release(self) -> Iterator[Frame]:
         held, self._held = self._held, []
         for record in held:
-            if self._succeeded(record.connection):
-                continue
             conversation = self._conversation(record.connection, record)
+            if conversation.succeeded:
+                continue
             if record.event is TransportEvent.RST:
                 yield from conversation.reset(record.time, record.direction)
             else:
@@ -257,9 +267,10 @@ class TcpSynthesis:
         if not payload:
             self._comments += [f"connection {record.connection}: {comment}" for comment in comments]
             return
-        if self._succeeded(record.connection):
-            self._forget(record.connection)
         conversation = self._conversation(record.connection)
+        if conversation.succeeded:
+            self._forget(record.connection)
+            conversation = self._conversation(record.connection)
         yield from conversation.establish(record.time)
         conversation.comments += comments
         yield from conversation.data(record.time, record.direction, payload)
@@ -302,6 +313,8 @@ class TcpSynthesis:
         asked = None if attempt is None else attempt.time
         conversation = Conversation(self._made, stations, mtu=self._mtu, asked=asked)
         conversation.comments += comments
+        for earlier in self._conversations.values():
+            earlier.succeeded |= earlier.ends == conversation.ends
         self._conversations[number] = conversation
         self._ends_in_use[conversation.ends] = conversation
         return conversation
@@ -326,13 +339,6 @@ class TcpSynthesis:
     @staticmethod
     def _port(number: int) -> int:
         return _FIRST_EPHEMERAL_PORT + number % (0x10000 - _FIRST_EPHEMERAL_PORT)
-
-    def _succeeded(self, number: int) -> bool:
-        """Whether the connection is over and another one is open between its ends, so that nothing can be added to it."""
-        conversation = self._conversations.get(number)
-        if conversation is None or not conversation.over:
-            return False
-        return self._ends_in_use.get(conversation.ends, conversation) is not conversation
 
     def _forget(self, number: int) -> None:
         """Let a new conversation take this connection's number."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iscsi_captures.segments import TcpFlag
@@ -139,6 +139,10 @@ def flags(segments: Iterable[Segment]) -> list[tuple[int, bool]]:
     return [(segment.flags, segment.destination.endswith(" 3260")) for segment in segments]
 
 
+TWO_REFUSALS = [transport(TransportEvent.REFUSED, number=number) for number in (1, 2)]
+"""The second between the ends of the first."""
+
+
 def test_connection_is_opened_used_and_closed():
     segments = synthesise(
         [
@@ -195,9 +199,20 @@ def test_unanswered_attempt_is_a_syn_and_a_comment_on_what_follows(event):
     assert synthesis.take_comments() == []
 
 
-def test_attempt_that_was_given_up_has_no_handshake():
-    segments = synthesise([transport(TransportEvent.CONNECT), transport(TransportEvent.CLOSED_BY_US, 3.0)])
+@pytest.mark.parametrize("known", [INITIATOR, None])
+@pytest.mark.parametrize("event", [TransportEvent.CLOSED_BY_US, TransportEvent.RST, TransportEvent.FIN])
+def test_attempt_that_was_given_up_has_no_handshake(known, event):
+    attempt = TransportRecord(1, 1.0, TransportEvent.CONNECT, known, TARGET)
+    segments = synthesise([attempt, TransportRecord(1, 3.0, event, direction=OUT)])
     assert flags(segments) == [(SYN, True)]
+
+
+@pytest.mark.parametrize("known", [INITIATOR, None])
+def test_attempt_that_the_target_reset_is_a_refused_one(known):
+    attempt = TransportRecord(1, 1.0, TransportEvent.CONNECT, known, TARGET)
+    segments = synthesise([attempt, TransportRecord(1, 3.0, TransportEvent.RST, direction=IN)])
+    assert flags(segments) == [(SYN, True), (RST_ACK, False)]
+    check_numbers(segments)
 
 
 def test_attempt_of_unknown_outcome_is_written_at_the_end():
@@ -312,6 +327,23 @@ def test_closed_connection_frees_its_ends_and_its_number():
     assert len({segment.sequence for segment in opened}) == 3
 
 
+@pytest.mark.parametrize("direction", Direction)
+def test_bytes_of_a_connection_whose_ends_were_used_again_get_a_conversation_of_their_own(direction):
+    """Whether the later conversation is still open or over by then."""
+    closed: list[Record] = [transport(TransportEvent.CONNECTED), pdu(OUT), transport(TransportEvent.RST)]
+    later: list[Record] = [transport(TransportEvent.CONNECTED, number=2), pdu(OUT, number=2)]
+    over = transport(TransportEvent.RST, number=2)
+    for between in (later, [*later, over]):
+        segments = synthesise([*closed, *between, pdu(direction), transport(TransportEvent.RST)])
+        check_numbers(segments)
+        assert [flag for flag, _ in flags(segments)][-5:] == [SYN, SYN_ACK, ACK, PSH_ACK, RST_ACK]
+
+
+def test_late_close_of_a_connection_whose_ends_were_used_again_writes_nothing():
+    segments = synthesise([*TWO_REFUSALS, transport(TransportEvent.FIN)])
+    assert [flag for flag, _ in flags(segments)] == [SYN, RST_ACK] * 2
+
+
 def test_closed_connections_are_forgotten():
     synthesis = TcpSynthesis()
     for number in range(1, 1001):
@@ -390,6 +422,9 @@ DATA = st.builds(pdu, st.sampled_from(Direction), number=st.integers(1, 3)) | st
 
 
 @given(st.lists(EVENTS | DATA, max_size=25))
+@example([*TWO_REFUSALS, pdu(IN)])
+@example([*TWO_REFUSALS, pdu(OUT)])
+@example([transport(TransportEvent.CONNECT), transport(TransportEvent.RST, direction=OUT)])
 def test_any_history_gives_consistent_segments_with_all_its_bytes(records):
     segments = synthesise(records)
     check_numbers(segments)
