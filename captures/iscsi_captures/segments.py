@@ -10,7 +10,6 @@ from ipaddress import IPv4Address, IPv6Address
 IpAddress = IPv4Address | IPv6Address
 Buffer = bytes | memoryview
 
-ETHERNET_HEADER = 14
 _TCP_HEADER = 20
 _TCP = 6
 _HOPS = 64

@@ -23,11 +23,6 @@ def small_bursts(s, **keys):
     return s.ready(MaxBurstLength="4096", **keys)
 
 
-def small_segments(s):
-    """A session where either side takes 512 bytes at once."""
-    return s.ready(MaxRecvDataSegmentLength="512")
-
-
 def short(s, residual):
     """Half of a read comes, with an underflow of so much."""
     end = {"final": True, "status_present": True}

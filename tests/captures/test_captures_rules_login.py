@@ -42,11 +42,6 @@ def challenged(s, offer="5", **fields):
     return chosen(s).security([("CHAP_A", offer)], **fields).security_response(CHALLENGE)
 
 
-def with_challenge(s, size):
-    """The target's challenge has this size."""
-    return chosen(s).security([("CHAP_A", "5")]).security_response([*CHALLENGE[:2], ("CHAP_C", "0x" + "ab" * size)])
-
-
 def ended(s, pairs=()):
     """The end of the security stage, then of the login."""
     return s.login_response(pairs, csg=0, nsg=1).login_request(()).login_response(())

@@ -55,20 +55,21 @@ class Pair:
 class Negotiation:
     """The text of both sides, from 0 (initiator) to 1 (target), in one negotiation."""
 
-    __slots__ = ("buffers", "offers", "overlong", "results", "said")
+    __slots__ = ("buffers", "offers", "results", "said")
 
     def __init__(self) -> None:
         self.buffers = (bytearray(), bytearray())
         self.said: tuple[dict[str, str], dict[str, str]] = ({}, {})
         self.offers: tuple[dict[str, str], dict[str, str]] = ({}, {})
         self.results: dict[str, str] = {}
-        self.overlong = False
 
     def gather(self, side: int, data: bytes, continued: bool) -> bytes | None:
-        """Join the data segments of a C-bit chain; the whole text when it is complete, else None."""
+        """Join the data segments of a C-bit chain; the whole text when it is complete, else None.
+
+        Of a chain above TEXT_KEPT bytes what came so far is dropped.
+        """
         buffer = self.buffers[side]
         if len(buffer) + len(data) > TEXT_KEPT:
-            self.overlong = True
             buffer.clear()
             return None
         buffer += data

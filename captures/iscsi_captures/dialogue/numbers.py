@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue.bits import STATUS
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import Connection, Side
+from iscsi_captures.dialogue.state import Connection
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import NO_TAG, Opcode
 
@@ -87,8 +87,3 @@ def advance_window(connection: Connection, exp_cmd_sn: int, max_cmd_sn: int) -> 
         connection.exp_cmd_sn = exp_cmd_sn
     if connection.max_cmd_sn is None or serial.gt(max_cmd_sn, connection.max_cmd_sn):
         connection.max_cmd_sn = max_cmd_sn
-
-
-def trusted(connection: Connection, side: Side) -> bool:
-    """Whether that side has broken nothing so far, here or in the session."""
-    return not (connection.broken | connection.session.broken) & side

@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from iscsi_captures.dialogue.negotiation import Pair
-from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Session, Side, Task
+from iscsi_captures.dialogue.state import Connection, Exchange, Session, Side, Task
 from iscsi_protocol.pdu import Opcode, RawPdu, decode
 from iscsi_protocol.stream import Direction
 from iscsi_protocol.text import PairError
@@ -102,8 +102,3 @@ class Sight:
         if task is None or task.opcode != Opcode.SCSI_COMMAND or task.connection is not self.connection:
             return None
         return task
-
-    @property
-    def login_phase(self) -> bool:
-        """Whether the connection is still logging in."""
-        return self.phase is Phase.LOGIN
