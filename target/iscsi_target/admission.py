@@ -216,7 +216,6 @@ def enter_full_feature_phase(
     connection.state = State.LOGGED_IN
     connection.negotiator = negotiator
     connection.max_send = parameters.max_recv_data_segment_length_initiator
-    connection.max_recv = parameters.max_recv_data_segment_length_target
     connection.header_digest = parameters.header_digest
     connection.data_digest = parameters.data_digest
     framer = connection.framer

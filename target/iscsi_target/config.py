@@ -222,8 +222,6 @@ class Timers(_Row, frozen=True, kw_only=True):
     """Silence after which the target sends a NOP-In ping."""
     ping_timeout: float = 10.0
     """Time for the answer to a ping, after which the connection is given up."""
-    logout_request: float = 10.0
-    """Time for an initiator to log out when asked by an Asynchronous Message."""
     data_out: float = 60.0
     """Time for the next Data-Out PDU that an R2T asked for."""
 

@@ -60,7 +60,6 @@ class Connection:
         "immediate_tasks",
         "local",
         "login",
-        "max_recv",
         "max_send",
         "negotiator",
         "number",
@@ -94,7 +93,6 @@ class Connection:
         self.header_digest = False
         self.data_digest = False
         self.max_send = LOGIN_DATA_LIMIT
-        self.max_recv = LOGIN_DATA_LIMIT
         self.cid = 0
         self.session: Session | None = None
         self.login: Login | None = None

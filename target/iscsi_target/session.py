@@ -68,7 +68,6 @@ class Session:
     forgotten: dict[int, None] = field(default_factory=dict)
     unit_attentions: dict[bytes, int] = field(default_factory=dict)
     live: bool = True
-    state_deadline: float = 0.0
 
     def in_window(self, cmd_sn: int) -> bool:
         """Whether a non-immediate request of that CmdSN may be taken: in the window, and not had already."""

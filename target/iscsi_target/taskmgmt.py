@@ -224,7 +224,7 @@ def progress(core: Core, session: Session) -> None:
                 continue
             _perform(core, session, request)
         request.waits = [(where, task) for where, task in request.waits if where.tasks.get(task.itt) is task]
-        if request.waits or not _acknowledged(core, session, request):
+        if request.waits or not _acknowledged(request):
             continue
         session.functions.remove(request)
         _answer(core, session, request, TaskResponse.FUNCTION_COMPLETE)
@@ -275,7 +275,8 @@ def _affect_third_party(core: Core, other: Session, request: TaskFunctionRequest
             nop.tell_counters(connection, other)
 
 
-def _acknowledged(core: Core, session: Session, request: TaskFunctionRequest) -> bool:  # noqa: ARG001
+def _acknowledged(request: TaskFunctionRequest) -> bool:
+    """Whether the initiators have acknowledged every status that the function has to wait for."""
     request.acknowledgements = [
         (connection, stat_sn)
         for connection, stat_sn in request.acknowledgements
