@@ -53,23 +53,17 @@ class InitiatorEngine:
 
     # From above.
 
-    def open_session(self, options: SessionOptions, now: float) -> int:
+    def open_session(self, options: SessionOptions) -> int:
         """Begin a session and give its number. SessionUp or SessionClosed tells how it went."""
         self._last_session += 1
         session = Session(self._last_session, options, self)
         self._sessions[session.number] = session
-        session.open(now)
+        session.open()
         return session.number
 
     def close_session(self, session: int, now: float) -> None:
         """Log out. SessionClosed tells when it is done. Raises NoSuchSession."""
         self._session(session).close(now)
-
-    def forget_session(self, session: int) -> None:
-        """Drop what is kept of a session that is over. Raises NoSuchSession; ValueError for one that is not."""
-        if not self._session(session).over:
-            raise ValueError(f"session {session} is not over")
-        del self._sessions[session]
 
     def submit(self, session: int, request: Request, now: float) -> None:
         """Have a request done. RequestDone tells when it is. Raises NoSuchSession."""

@@ -63,13 +63,13 @@ class Escalation:
             running = session.work.tasks.get(task.itt) is task
             if response in _ABORTED or not running:
                 if running:
-                    session.work.finish(task, now, failure=task.ending)
+                    session.work.finish(task, failure=task.ending)
                 self._next(now)
             else:
                 self._send(Rung.LUN_RESET, now)
             return
         if response == TaskResponse.FUNCTION_COMPLETE:
-            session.work.tasks_reset(task.scsi.lun if rung is Rung.LUN_RESET else None, now)
+            session.work.tasks_reset(task.scsi.lun if rung is Rung.LUN_RESET else None)
             self._next(now)
         elif rung is Rung.LUN_RESET:
             self._send(Rung.TARGET_RESET, now)

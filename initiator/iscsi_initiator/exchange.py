@@ -42,7 +42,7 @@ class TextExchange:
         self._chunks = []
         self._pairs = []
 
-    def begin(self, task: Task, request: TextNegotiation, now: float) -> None:
+    def begin(self, task: Task, request: TextNegotiation) -> None:
         """Send the first request of an exchange."""
         self._forget()
         self.task = task
@@ -54,11 +54,11 @@ class TextExchange:
                 pairs = [negotiator.offer(key, value, Stage.FULL_FEATURE) for key, value in pairs]
             except ValueError:
                 negotiator.abandon()
-                self._fail(Failure.REJECTED, now)
+                self._fail(Failure.REJECTED)
                 return
         self._ask(pairs, NO_TAG, NO_LUN)
 
-    def answered(self, raw: RawPdu, task: Task, now: float) -> None:
+    def answered(self, raw: RawPdu, task: Task) -> None:
         """Take a Text Response."""
         response = decode(raw)
         if not isinstance(response, TextResponse) or task is not self.task:
@@ -72,14 +72,14 @@ class TextExchange:
             answers = None if pairs is None else self._take(pairs, final=response.final)
         except (TextTooLong, PairError, NegotiationError):
             self._session.negotiator.abandon()
-            self._fail(Failure.PROTOCOL_ERROR, now)
+            self._fail(Failure.PROTOCOL_ERROR)
             return
         if pairs is not None:
             self._pairs += pairs
         if not response.final:
             self._ask(answers or [], response.ttt, response.lun)
             return
-        self._finish(task, now)
+        self._finish(task)
 
     def failed(self) -> None:
         """The exchange ended otherwise: a time-out, a reject."""
@@ -92,7 +92,7 @@ class TextExchange:
             return []
         return self._session.negotiator.receive(pairs, Stage.FULL_FEATURE, last=final)
 
-    def _finish(self, task: Task, now: float) -> None:
+    def _finish(self, task: Task) -> None:
         session, pairs = self._session, tuple(self._pairs)
         request = task.request
         if isinstance(request, TextNegotiation) and not request.send_targets:
@@ -100,16 +100,16 @@ class TextExchange:
                 session.adopt(session.negotiator.commit(Stage.FULL_FEATURE))
             except NegotiationError:
                 session.negotiator.abandon()
-                self._fail(Failure.PROTOCOL_ERROR, now)
+                self._fail(Failure.PROTOCOL_ERROR)
                 return
         self._forget()
-        session.work.finish(task, now, result=TextResult(pairs))
+        session.work.finish(task, result=TextResult(pairs))
 
-    def _fail(self, failure: Failure, now: float) -> None:
+    def _fail(self, failure: Failure) -> None:
         task = self.task
         self._forget()
         if task is not None:
-            self._session.work.finish(task, now, failure=failure)
+            self._session.work.finish(task, failure=failure)
 
     def _ask(self, pairs: list[tuple[str, str]], ttt: int, lun: bytes) -> None:
         link = self._session.link

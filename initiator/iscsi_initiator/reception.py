@@ -139,7 +139,7 @@ class Reception:
         except DataMissing:
             self._data_missing(task, now)
         if raw.bhs[1] & _STATUS:
-            self._end(task, raw, ScsiResult(raw.bhs[3], received=task.received), now)
+            self._end(task, raw, ScsiResult(raw.bhs[3], received=task.received))
 
     def _r2t(self, raw: RawPdu, task: Task, now: float) -> None:
         session = self._session
@@ -162,9 +162,9 @@ class Reception:
         if len(task.read_into) and not task.bidirectional and serial.gt(exp_data_sn, task.data_sn):
             task.ending = task.ending or Failure.DATA_MISSING
         result = ScsiResult(bhs[3], bhs[2], sense, task.received, response_data=response_data)
-        self._end(task, raw, result, now)
+        self._end(task, raw, result)
 
-    def _end(self, task: ScsiTask, raw: RawPdu, result: ScsiResult, now: float) -> None:
+    def _end(self, task: ScsiTask, raw: RawPdu, result: ScsiResult) -> None:
         """Status came: the task is over, with the residuals of the PDU."""
         flags = raw.bhs[1]
         if flags & 0x1E:
@@ -186,7 +186,7 @@ class Reception:
             left = result.read_underflow if task.bidirectional else result.underflow
             if task.received + left != len(task.read_into):
                 failure = Failure.DATA_MISSING
-        self._session.work.finish(task, now, result=result, failure=failure)
+        self._session.work.finish(task, result=result, failure=failure)
 
     def _data_missing(self, task: ScsiTask, now: float) -> None:
         if task.ending is None:
@@ -198,7 +198,7 @@ class Reception:
         self._session.work.task_management_answered(task, TaskManagementResult(raw.bhs[2]), now)
 
     def _text_response(self, raw: RawPdu, task: Task, now: float) -> None:
-        self._session.work.text.answered(raw, task, now)
+        self._session.work.text.answered(raw, task)
 
     def _logout_response(self, raw: RawPdu, task: Task, now: float) -> None:
         self._session.logged_out(raw, now)
@@ -209,7 +209,7 @@ class Reception:
     def _ping_answer(self, raw: RawPdu, task: Task, now: float) -> None:
         pdu = decode(raw)
         sent = getattr(task.request, "data", b"")
-        self._session.work.finish(task, now, result=PingResult(pdu.data, pdu.data == sent))
+        self._session.work.finish(task, result=PingResult(pdu.data, pdu.data == sent))
 
     # What the target says unasked.
 
@@ -238,9 +238,9 @@ class Reception:
             case AsyncEvent.CONNECTION_DROP | AsyncEvent.SESSION_DROP:
                 session.drop_announced(message, now)
             case AsyncEvent.NEGOTIATION_REQUESTED:
-                session.negotiation_requested(message.parameter3, now)
+                session.negotiation_requested(now)
             case AsyncEvent.TASKS_TERMINATED:
-                session.tasks_terminated(message.lun, now)
+                session.tasks_terminated(message.lun)
             case event:
                 session.emit(AsyncReceived(session.number, event, message.lun, message.data, message.async_vcode))
 

@@ -82,7 +82,6 @@ class Session:
         self._there: Endpoint = options.portal
         self._time2wait: float = 0
         self._pause_until = 0.0
-        self._logout: Task | None = None
         self._last_activity = 0.0
 
     # What others ask.
@@ -126,7 +125,7 @@ class Session:
 
     # Connecting and logging in.
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         """Begin the first attempt."""
         self._connect()
 
@@ -235,7 +234,9 @@ class Session:
             self.timers["reconnect"] = now + self.settings.delay_between_reconnect
             return
         reason = text or (
-            "no TCP connection could be made" if unreachable else "the connection was closed during login"
+            f"no TCP connection to {self._there} could be made"
+            if unreachable
+            else "the connection was closed during login"
         )
         self._over(Failure.NO_DEVICE if self._was_up else Failure.LOGIN_FAILED, reason, status, event, unreachable)
 
@@ -311,7 +312,7 @@ class Session:
         if violation.event == 27 or (violation.event == 24 and self.policy.accept_invalid_pdus):
             return
         if culprit is not None:
-            self.work.finish(culprit, now, failure=Failure.PROTOCOL_ERROR)
+            self.work.finish(culprit, failure=Failure.PROTOCOL_ERROR)
         self.recover(now, violation.text)
 
     def recover(self, now: float, reason: str) -> None:
@@ -330,7 +331,6 @@ class Session:
         """There is no connection any more: recover where that is wanted."""
         again = self.options.recover and self.options.target_name is not None and not self._leaving
         self.state = State.WAITING
-        self._logout = None
         self.timers.clear()
         self.work.connection_gone(now, recover=again)
         if not again:
@@ -387,7 +387,6 @@ class Session:
         )
         allowance = self.settings.wmi_request_timeout
         work.add(task, now + allowance, allowance)
-        self._logout = task
         link.send_pdu(
             LogoutRequest(
                 immediate=True,
@@ -441,14 +440,14 @@ class Session:
         self.work.paused = True
         self.timers["drop"] = now + self.settings.wmi_request_timeout
 
-    def negotiation_requested(self, seconds: int, now: float) -> None:
-        """AsyncEvent 4: send a Text Request, perhaps empty, within so many seconds."""
+    def negotiation_requested(self, now: float) -> None:
+        """AsyncEvent 4: send a Text Request, perhaps empty; it goes out at once, whatever time the target gives."""
         if not self.policy.ignore_negotiation_request:
             self.work.submit(TextNegotiation((), asked_for=True), now)
 
-    def tasks_terminated(self, lun: bytes, now: float) -> None:
+    def tasks_terminated(self, lun: bytes) -> None:
         """AsyncEvent 5: the tasks of a LUN are over; say so (4.2.3.4)."""
-        self.work.tasks_reset(lun, now)
+        self.work.tasks_reset(lun)
         if self.link is not None:
             self.work.acknowledge(self.link, lun)
 

@@ -7,9 +7,7 @@ and DefaultTime2Retain follow RFC 7143 (13.15, 13.16), not the guide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from iscsi_protocol.chap import MD5, Credentials
 from iscsi_protocol.history import Endpoint
@@ -31,7 +29,7 @@ class Setting:
     ours: bool = False
 
 
-_ROWS = (
+SETTINGS = (
     Setting("TCPConnectTime", "tcp_connect_time", "s", 0.001, _ULONG),
     Setting("TCPDisconnectTime", "tcp_disconnect_time", "s", 0.001, _ULONG),
     Setting("WMIRequestTimeout", "wmi_request_timeout", "s", 0.001, _ULONG),
@@ -58,9 +56,7 @@ _ROWS = (
     Setting("TaskManagementTimeout", "task_management_timeout", "s", 0.001, _ULONG, ours=True),
     Setting("MaxLoginRedirects", "max_login_redirects", "count", 0, 255, ours=True),
 )
-
-SETTINGS: Mapping[str, Setting] = MappingProxyType({row.name: row for row in _ROWS})
-"""Every setting with a number, by name."""
+"""Every setting with a number."""
 
 SHORTEST_SRB_TIMEOUT_DELTA = 5
 """Seconds, below which the guide has the default used instead."""
@@ -105,7 +101,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_name(self.initiator_name)
-        for row in _ROWS:
+        for row in SETTINGS:
             value = getattr(self, row.field)
             if not row.low <= value <= row.high:
                 raise ValueError(f"{row.name} is {row.low:g} to {row.high:g}, not {value}")
@@ -119,7 +115,7 @@ class Settings:
 
     def declared(self) -> dict[str, object]:
         """Name to value of every setting with a number, as a history records them; booleans as such."""
-        return {row.name: getattr(self, row.field) for row in _ROWS}
+        return {row.name: getattr(self, row.field) for row in SETTINGS}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

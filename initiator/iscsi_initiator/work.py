@@ -150,7 +150,7 @@ class Work:
                 *(Opcode.TEXT_REQUEST, Opcode.TEXT_RESPONSE, self.next_itt(), cmd_sn, request), immediate=immediate
             )
             self.add(exchange, now + self._allowance(request), self._allowance(request))
-            self.text.begin(exchange, request, now)
+            self.text.begin(exchange, request)
 
     def _allowance(self, request: Request) -> float:
         """Seconds that a request has."""
@@ -239,7 +239,7 @@ class Work:
 
     # Endings.
 
-    def finish(self, task: Task, now: float, *, result: object = None, failure: Failure | None = None) -> None:
+    def finish(self, task: Task, *, result: object = None, failure: Failure | None = None) -> None:
         """A task is over; its request ends with this result or failure."""
         self.forget(task)
         if task is self.text.task:
@@ -264,23 +264,23 @@ class Work:
             self.forget(task)
             self.escalation.answered(result.response, now)
             return
-        self.finish(task, now, result=result)
+        self.finish(task, result=result)
         if not isinstance(request, TaskManagement) or result.response != TaskResponse.FUNCTION_COMPLETE:
             return
         if request.function == TaskFunction.ABORT_TASK:
             aborted = self._task_of(request.referenced)
             if aborted is not None:
-                self.finish(aborted, now, failure=Failure.ABORTED)
+                self.finish(aborted, failure=Failure.ABORTED)
         elif request.function in _OF_A_LUN:
-            self.tasks_reset(request.lun, now)
+            self.tasks_reset(request.lun)
         elif request.function in _OF_THE_TARGET:
-            self.tasks_reset(None, now)
+            self.tasks_reset(None)
 
-    def tasks_reset(self, lun: bytes | None, now: float) -> None:
+    def tasks_reset(self, lun: bytes | None) -> None:
         """The SCSI tasks of a LUN, or all of them, were ended without a response."""
         for task in list(self.tasks.values()):
             if isinstance(task, ScsiTask) and lun in (None, task.scsi.lun):
-                self.finish(task, now, failure=task.ending or Failure.RESET)
+                self.finish(task, failure=task.ending or Failure.RESET)
 
     def rejected(self, task: Task, now: float) -> None:
         """The target rejected a request (11.17)."""
@@ -293,7 +293,7 @@ class Work:
             self.forget(task)
             self.escalation.answered(None, now)
         else:
-            self.finish(task, now, failure=Failure.REJECTED)
+            self.finish(task, failure=Failure.REJECTED)
         if numbered and session.logged_in and serial.le(self.exp_cmd_sn, task.cmd_sn):
             # The target has not counted it, and takes nothing behind it until the gap is closed (4.2.2.1, 11.17.1).
             if task.opcode == Opcode.NOP_OUT:
@@ -357,7 +357,7 @@ class Work:
                 session.log(9, task.scsi.cdb, now, "no answer in time")
             task.timed_out = True
             if session.policy.no_escalation:
-                self.finish(task, now, failure=Failure.TIMED_OUT)
+                self.finish(task, failure=Failure.TIMED_OUT)
             elif task.ending is None:
                 self.escalation.end(task, Failure.TIMED_OUT, now)
         elif isinstance(request, TaskManagement):
@@ -366,13 +366,13 @@ class Work:
                 self.forget(task)
                 self.escalation.answered(None, now)
             else:
-                self.finish(task, now, failure=Failure.TIMED_OUT)
+                self.finish(task, failure=Failure.TIMED_OUT)
         elif isinstance(request, TextNegotiation):
             session.log(46 if request.send_targets else 50, function, now, "no answer in time")
-            self.finish(task, now, failure=Failure.TIMED_OUT)
+            self.finish(task, failure=Failure.TIMED_OUT)
         elif isinstance(request, Ping):
             session.log(48, function, now, "no answer in time")
-            self.finish(task, now, failure=Failure.TIMED_OUT)
+            self.finish(task, failure=Failure.TIMED_OUT)
             session.recover(now, "no answer to a ping")
         else:
             session.logout_timed_out(now)

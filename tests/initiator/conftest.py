@@ -70,7 +70,7 @@ class Bench:
         self.stat_sn = 0x1000
         self.exp_cmd_sn = 1
         self.max_cmd_sn = 64
-        self.session = self.engine.open_session(self.options, self.now)
+        self.session = self.engine.open_session(self.options)
         self.collect()
 
     # What came of it.

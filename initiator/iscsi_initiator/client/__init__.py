@@ -132,7 +132,7 @@ class Client:
         if tap is not None:
             tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
         client._up = asyncio.get_running_loop().create_future()
-        client._session = client.engine.open_session(options, driver.clock())
+        client._session = client.engine.open_session(options)
         driver.pump()
         try:
             await client._up
