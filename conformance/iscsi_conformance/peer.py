@@ -51,9 +51,6 @@ class Operator(Protocol):
     def tell_counters(self) -> None:
         """Send a NOP-In that asks for none."""
 
-    def leaks(self) -> list[str]:
-        """Sessions and connections that the target still knows."""
-
 
 @dataclass(frozen=True, slots=True)
 class Offer:

@@ -51,11 +51,6 @@ class BundledOperator:
         self._engine.tell_counters(self._latest(), self._driver.loop.time())
         self._driver.pump()
 
-    def leaks(self) -> list[str]:
-        """What the target still knows of."""
-        sessions = [f"session {session.tsih}" for session in self._engine.sessions]
-        return sessions + [f"connection {number}" for number in self._engine.connections]
-
     def _latest(self) -> int:
         for number in sorted(self._engine.connections, reverse=True):
             if self._engine.connections[number].session is not None:

@@ -27,7 +27,6 @@ class Wire:
         self.response_time = response_time
         self.initiator_name = initiator_name
         self.target_name = target_name
-        self.pings_answered = 0
         self._put_back: list[Received] = []
 
     # ---- sending and receiving ----
@@ -109,7 +108,6 @@ class Wire:
         if not isinstance(pdu, NopIn) or pdu.itt != NO_TAG:
             return False
         if pdu.ttt != NO_TAG:
-            self.pings_answered += 1
             self.send(
                 NopOut(
                     immediate=True,

@@ -43,7 +43,7 @@ def _made_result(
         duration_s=0.25,
         transport="tcp",
         clock="real",
-        evidence=Evidence(**evidence),  # type: ignore[arg-type]
+        evidence=Evidence(**evidence),  # type: ignore[arg-type]  # whatever Evidence takes
         expected_failure=expected_failure,
     )
 

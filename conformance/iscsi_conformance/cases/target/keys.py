@@ -61,7 +61,6 @@ def numeric_case(row: Numeric) -> CaseFunction:
     """The case of one row."""
 
     async def body(peer: Peer) -> None:
-        """Placeholder of the row's own text."""
         login = await offered(peer, (row.key, str(row.offer)))
         if row.key == "iSCSIProtocolLevel" and login.value(row.key) == "NotUnderstood":
             return
@@ -100,7 +99,6 @@ def settled_case(row: Settled) -> CaseFunction:
     """The case of one row."""
 
     async def body(peer: Peer) -> None:
-        """Placeholder of the row's own text."""
         login = await offered(peer, (row.key, row.offer))
         answer = login.value(row.key)
         good = answer in (None, row.offer)

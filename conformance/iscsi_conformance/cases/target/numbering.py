@@ -9,7 +9,7 @@ from iscsi_conformance.peer import Peer
 from iscsi_conformance.session import Session
 from iscsi_conformance.verdict import require
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import NopIn, ScsiResponse, TaskFunction, TaskManagementResponse
+from iscsi_protocol.pdu import LoginResponse, NopIn, ScsiResponse, TaskFunction, TaskManagementResponse
 from iscsi_protocol.scsi import opcodes
 
 TUR = opcodes.TEST_UNIT_READY.build()
@@ -54,7 +54,8 @@ async def pings_take_numbers(session: Session) -> None:
 async def login_responses_are_numbered(peer: Peer) -> None:
     """StatSN starts in the first Login Response and goes on by one through the login and behind it."""
     session = await peer.login([("AuthMethod", "None")])
-    numbers = [response.pdu.stat_sn for response in session.login.responses]  # type: ignore[attr-defined]
+    pdus = [response.pdu for response in session.login.responses]
+    numbers = [pdu.stat_sn for pdu in pdus if isinstance(pdu, LoginResponse)]
     for before, after in pairwise(numbers):
         right = after == serial.add(before)
         require(right, "R7143-11.13.4-01", f"StatSN {serial.add(before)} was due in the login", seen=after)
