@@ -27,6 +27,7 @@ PACKAGES = {
     "iscsi-test-cu": "libiscsi-bin",
     "isnsadm": "open-isns-utils",
     "isnsd": "open-isns-server",
+    "mergecap": "wireshark-common",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "tgtadm": "tgt",
@@ -214,7 +215,7 @@ def tgtd(request: pytest.FixtureRequest, start_tgtd: Callable[..., Tgtd]) -> Tgt
     return start_tgtd(**getattr(request, "param", {}))
 
 
-@pytest.fixture(name="peer")
+@pytest.fixture(name="peer", scope="session")
 def peer_lookup() -> Callable[[str], Path]:
     """Return the function that finds a program of PACKAGES, or ends the test for want of it."""
     return peer
