@@ -109,7 +109,7 @@ async def status_at_level_0(session: Session) -> None:
 @case("snack.data-ack-at-level-0", clauses={"R7143-11.17.1-13": "snack.told-as-digest-error"}, role=TARGET)
 async def data_ack_at_level_0(session: Session) -> None:
     """A DataACK that no Data-In asked for is rejected with 0x08 or as a SNACK that is not served, or ends the connection."""
-    send_snack(session, SnackType.DATA_ACK, lun=session.lun, itt=0x7777, ttt=0x1234, beg_run=1)
+    send_snack(session, SnackType.DATA_ACK, lun=session.lun, ttt=0x1234, beg_run=1)
     for reject in rejects_among(await aftermath(session)):
         good = reject.reason in (RejectReason.INVALID_DATA_ACK, *FITTING)
         require(good, "R7143-11.17.1-13", "reason 0x08 was due", seen=hex(reject.reason))
