@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from iscsi_protocol.negotiation import Role, SessionType
+from iscsi_protocol.negotiation.settings import check_settings
 from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.sense import illegal_request
 from iscsi_protocol.scsi.status import Status
@@ -125,12 +127,17 @@ class Node:
 
 
 def settings_for(config: TargetConfig, node: TargetNode | None, portal_group_tag: int) -> dict[str, str]:
-    """The keys that a login negotiates with, for a node or for unnamed discovery (None)."""
-    settings = {**DEFAULT_KEYS, **config.keys}
-    if node is not None:
-        settings |= node.keys
-        if node.alias:
-            settings["TargetAlias"] = node.alias
+    """The keys that a login negotiates with, for a node or for unnamed discovery (None).
+
+    A MaxBurstLength that is configured alone takes the default FirstBurstLength down with it (13.14).
+    """
+    configured = {**config.keys, **(node.keys if node else {})}
+    settings = {**DEFAULT_KEYS, **configured}
+    if "MaxBurstLength" in configured and "FirstBurstLength" not in configured:
+        lengths = (settings["MaxBurstLength"], settings["FirstBurstLength"])
+        settings["FirstBurstLength"] = min(lengths, key=parse_number)
+    if node is not None and node.alias:
+        settings["TargetAlias"] = node.alias
     settings["TargetPortalGroupTag"] = str(portal_group_tag)
     return settings
 
@@ -150,3 +157,9 @@ def check_offered(config: TargetConfig) -> None:
             raise ConfigError(f"{where}: TaskReporting=FastAbort is not offered")
         if keys.get("iSCSIProtocolLevel", "1") not in ("0", "1"):
             raise ConfigError(f"{where}: iSCSIProtocolLevel above 1 is not offered")
+    for node in (None, *config.targets):
+        where = f"keys of {node.name}" if node else "keys"
+        try:
+            check_settings(Role.TARGET, settings_for(config, node, 1), SessionType.NORMAL, ())
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from error
