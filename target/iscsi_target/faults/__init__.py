@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from functools import cache, partial
 
-from iscsi_protocol.fault import NamedFault, Side, UnknownFault, named
+from iscsi_protocol.fault import NamedFault, Of, Side, UnknownFault, named
 from iscsi_protocol.fault.discovery import faults_of
 
 changes = partial(named.changes, Side.TARGET)
 sends = partial(named.sends, Side.TARGET)
 takes_for = partial(named.takes_for, Side.TARGET)
 behaves = partial(named.behaves, Side.TARGET)
+
+NEXT_NUMBERS = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
+"""What an inserted response takes that has a StatSN of its own (11.4.9 to 11.4.11)."""
+
+SAME_NUMBERS = {
+    "stat_sn": Of("trigger.stat_sn"),
+    "exp_cmd_sn": Of("trigger.exp_cmd_sn"),
+    "max_cmd_sn": Of("trigger.max_cmd_sn"),
+}
+"""What it takes where it stands for the response that it was inserted at."""
 
 
 @cache

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import Action, Drop, FieldIs, Insert, NamedFault, Of, Plus, Poke, Relation, Set, Template
+from iscsi_protocol.fault import Action, Drop, FieldIs, Insert, NamedFault, Plus, Poke, Relation, Set, Template
 from iscsi_protocol.pdu import AsyncEvent, AsyncMessage, Opcode, RejectReason
-from iscsi_target.faults import behaves, sends
+from iscsi_target.faults import NEXT_NUMBERS, behaves, sends
 
 
 def _message(
@@ -59,17 +59,7 @@ FAULTS = (
         "async.tells-of-terminated-tasks",
         "A reset is told by event 5 though FastAbort was not agreed on.",
         Opcode.TASK_MANAGEMENT_RESPONSE,
-        Insert(
-            Template(
-                AsyncMessage,
-                {
-                    "async_event": AsyncEvent.TASKS_TERMINATED,
-                    "stat_sn": Of("stat_sn"),
-                    "exp_cmd_sn": Of("exp_cmd_sn"),
-                    "max_cmd_sn": Of("max_cmd_sn"),
-                },
-            )
-        ),
+        Insert(Template(AsyncMessage, {"async_event": AsyncEvent.TASKS_TERMINATED, **NEXT_NUMBERS})),
         renumber=True,
     ),
     sends(

@@ -20,7 +20,7 @@ from iscsi_protocol.fault import (
     Template,
 )
 from iscsi_protocol.pdu import DataIn, Opcode
-from iscsi_target.faults import sends, takes_for
+from iscsi_target.faults import SAME_NUMBERS, sends, takes_for
 
 _LONGER = FieldIs("data_length", 64, Relation.ABOVE)
 """Data of the medium, in distinction to the answers to small questions."""
@@ -93,15 +93,7 @@ FAULTS = (
         Drop(),
         Insert(
             Template(
-                DataIn,
-                {
-                    "status_present": True,
-                    "status": _CHECK_CONDITION,
-                    "itt": Of("trigger.itt"),
-                    "stat_sn": Of("trigger.stat_sn"),
-                    "exp_cmd_sn": Of("trigger.exp_cmd_sn"),
-                    "max_cmd_sn": Of("trigger.max_cmd_sn"),
-                },
+                DataIn, {"status_present": True, "status": _CHECK_CONDITION, "itt": Of("trigger.itt"), **SAME_NUMBERS}
             )
         ),
         tests=(FieldIs("status", _CHECK_CONDITION),),

@@ -18,11 +18,10 @@ from iscsi_protocol.fault import (
     Template,
 )
 from iscsi_protocol.pdu import NO_TAG, Opcode, RejectReason, ScsiResponse
-from iscsi_target.faults import behaves, sends, takes_for
+from iscsi_target.faults import NEXT_NUMBERS, behaves, sends, takes_for
 
 _ANSWERED = (FieldIs("itt", NO_TAG, Relation.DIFFERENT),)
 _CHECK_CONDITION = (FieldIs("status", 2),)
-_NUMBERS = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
 
 
 FAULTS = (
@@ -118,7 +117,7 @@ FAULTS = (
         "digest.answers-rejected-command",
         "A command that was rejected is answered as well.",
         Opcode.REJECT,
-        Insert(Template(ScsiResponse, {"status": 2, "itt": Of("closed_itt"), **_NUMBERS})),
+        Insert(Template(ScsiResponse, {"status": 2, "itt": Of("closed_itt"), **NEXT_NUMBERS})),
         renumber=True,
     ),
     sends(
@@ -156,7 +155,7 @@ FAULTS = (
         "digest.ends-before-the-data",
         "A write of which data was rejected ends while data is still to come.",
         Opcode.REJECT,
-        Insert(Template(ScsiResponse, {"status": 2, "itt": Of("open_itt"), **_NUMBERS})),
+        Insert(Template(ScsiResponse, {"status": 2, "itt": Of("open_itt"), **NEXT_NUMBERS})),
         renumber=True,
     ),
 )

@@ -9,7 +9,6 @@ from iscsi_protocol.fault import (
     HasKey,
     Insert,
     NamedFault,
-    Of,
     Part,
     Replace,
     Set,
@@ -18,7 +17,7 @@ from iscsi_protocol.fault import (
     Test,
 )
 from iscsi_protocol.pdu import NO_TAG, NopIn, Opcode
-from iscsi_target.faults import behaves, sends, takes_for
+from iscsi_target.faults import NEXT_NUMBERS, behaves, sends, takes_for
 
 
 def _answer(
@@ -107,12 +106,7 @@ FAULTS = (
     _answer(
         "discovery.pings",
         "The target pings on a discovery session.",
-        Insert(
-            Template(
-                NopIn,
-                {"ttt": 7, "stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")},
-            )
-        ),
+        Insert(Template(NopIn, {"ttt": 7, **NEXT_NUMBERS})),
     ),
     _answer(
         "discovery.recovery-level-1",

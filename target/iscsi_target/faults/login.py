@@ -11,7 +11,6 @@ from iscsi_protocol.fault import (
     HasKey,
     Insert,
     NamedFault,
-    Of,
     Part,
     Plus,
     Poke,
@@ -24,7 +23,7 @@ from iscsi_protocol.fault import (
     Test,
 )
 from iscsi_protocol.pdu import LoginResponse, Opcode, Stage
-from iscsi_target.faults import behaves, sends, takes_for
+from iscsi_target.faults import SAME_NUMBERS, behaves, sends, takes_for
 
 REFUSAL = FieldIs("status_class", 0, Relation.DIFFERENT)
 SUCCESS = FieldIs("status_class", 0)
@@ -232,9 +231,7 @@ _SEQUENCE = (
                     "nsg": Stage.FULL_FEATURE,
                     "tsih": 1,
                     "itt": 0x50494E47,
-                    "stat_sn": Of("trigger.stat_sn"),
-                    "exp_cmd_sn": Of("trigger.exp_cmd_sn"),
-                    "max_cmd_sn": Of("trigger.max_cmd_sn"),
+                    **SAME_NUMBERS,
                 },
             )
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_protocol.fault import FieldIs, Insert, Of, Part, Plus, Replace, Set, Template
 from iscsi_protocol.pdu import NO_TAG, R2T, Opcode
-from iscsi_target.faults import behaves, sends
+from iscsi_target.faults import SAME_NUMBERS, behaves, sends
 
 _BURST = 4096
 """MaxBurstLength of the cases that count bursts."""
@@ -18,9 +18,7 @@ def _another(number: int) -> Insert:
             {
                 "itt": Of("trigger.itt"),
                 "ttt": Of("trigger.ttt", 0x7700),
-                "stat_sn": Of("trigger.stat_sn"),
-                "exp_cmd_sn": Of("trigger.exp_cmd_sn"),
-                "max_cmd_sn": Of("trigger.max_cmd_sn"),
+                **SAME_NUMBERS,
                 "r2t_sn": number,
                 "buffer_offset": Of("trigger.buffer_offset", _BURST),
                 "desired_data_transfer_length": _BURST,

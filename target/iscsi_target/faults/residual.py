@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import Drop, FieldIs, Insert, Of, Part, Plus, Relation, Replace, Set, Template, Value
+from iscsi_protocol.fault import Drop, FieldIs, Insert, Of, Part, Plus, Relation, Replace, Set, Template
 from iscsi_protocol.pdu import DataIn, Opcode, ScsiResponse
 from iscsi_protocol.scsi.codes import SenseKey
 from iscsi_protocol.scsi.sense import Sense
-from iscsi_target.faults import sends, takes_for
+from iscsi_target.faults import SAME_NUMBERS, sends, takes_for
 
 _LONGER = FieldIs("data_length", 64, Relation.ABOVE)
 """Data of the medium, in distinction to the answers to small questions."""
@@ -17,7 +17,6 @@ _STATUS = FieldIs("status_present", True)
 _FAILED = FieldIs("status", 2)
 _NOTHING = Sense(key=SenseKey.NO_SENSE).build()
 _SENSE = Sense(key=SenseKey.ILLEGAL_REQUEST, code=0x2100).build()
-_NUMBERS: dict[str, Value] = {name: Of(f"trigger.{name}") for name in ("itt", "stat_sn", "exp_cmd_sn", "max_cmd_sn")}
 
 
 FAULTS = (
@@ -122,7 +121,7 @@ FAULTS = (
         "The status of a bidirectional command comes in Data-In.",
         Opcode.SCSI_RESPONSE,
         Drop(),
-        Insert(Template(DataIn, {"status_present": True, "status": 2, **_NUMBERS})),
+        Insert(Template(DataIn, {"status_present": True, "status": 2, "itt": Of("trigger.itt"), **SAME_NUMBERS})),
         tests=(FieldIs("bidi_underflow", True),),
     ),
     sends("residual.reserved-response", "The response code is 0x42.", Opcode.SCSI_RESPONSE, Set("response", 0x42)),
@@ -181,7 +180,7 @@ FAULTS = (
         Opcode.SCSI_DATA_IN,
         Set("status_present", False),
         Set("stat_sn", 0),
-        Insert(Template(ScsiResponse, {"exp_data_sn": 77, **_NUMBERS})),
+        Insert(Template(ScsiResponse, {"exp_data_sn": 77, "itt": Of("trigger.itt"), **SAME_NUMBERS})),
         tests=(_LONGER, _STATUS),
     ),
     sends(

@@ -19,7 +19,7 @@ from iscsi_protocol.fault import (
 )
 from iscsi_protocol.pdu import NO_TAG, Opcode, Reject, RejectReason, ScsiResponse, TaskFunction, TaskResponse
 from iscsi_protocol.stream import Direction
-from iscsi_target.faults import behaves, sends, takes_for
+from iscsi_target.faults import NEXT_NUMBERS, behaves, sends, takes_for
 
 
 def _response(
@@ -51,17 +51,7 @@ FAULTS = (
     _response(
         "tmf.answers-behind-response",
         "A task that the function ended is answered behind the function's response.",
-        Insert(
-            Template(
-                ScsiResponse,
-                {
-                    "itt": Of("open_itt"),
-                    "stat_sn": Of("stat_sn"),
-                    "exp_cmd_sn": Of("exp_cmd_sn"),
-                    "max_cmd_sn": Of("max_cmd_sn"),
-                },
-            )
-        ),
+        Insert(Template(ScsiResponse, {"itt": Of("open_itt"), **NEXT_NUMBERS})),
         renumber=True,
     ),
     _response(
@@ -149,16 +139,7 @@ FAULTS = (
         Opcode.SCSI_DATA_OUT,
         Drop(),
         Insert(
-            Template(
-                Reject,
-                {
-                    "reason": RejectReason.INVALID_PDU_FIELD,
-                    "stat_sn": Of("stat_sn"),
-                    "exp_cmd_sn": Of("exp_cmd_sn"),
-                    "max_cmd_sn": Of("max_cmd_sn"),
-                    "data": bytes(48),
-                },
-            ),
+            Template(Reject, {"reason": RejectReason.INVALID_PDU_FIELD, **NEXT_NUMBERS, "data": bytes(48)}),
             direction=Direction.TO_INITIATOR,
         ),
         times=1,

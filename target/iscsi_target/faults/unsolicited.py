@@ -7,7 +7,7 @@ from iscsi_protocol.pdu import NO_TAG, R2T, Opcode
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_protocol.stream import Direction
-from iscsi_target.faults import behaves, sends, takes_for
+from iscsi_target.faults import NEXT_NUMBERS, behaves, sends, takes_for
 
 _UNSOLICITED = FieldIs("ttt", NO_TAG)
 _OTHER_LUN = bytes((0, 0x63, 0, 0, 0, 0, 0, 0))
@@ -40,15 +40,7 @@ FAULTS = (
         Drop(),
         Insert(
             Template(
-                R2T,
-                {
-                    "itt": Of("trigger.itt"),
-                    "ttt": 0x7700,
-                    "stat_sn": Of("stat_sn"),
-                    "exp_cmd_sn": Of("exp_cmd_sn"),
-                    "max_cmd_sn": Of("max_cmd_sn"),
-                    "desired_data_transfer_length": 512,
-                },
+                R2T, {"itt": Of("trigger.itt"), "ttt": 0x7700, **NEXT_NUMBERS, "desired_data_transfer_length": 512}
             ),
             direction=Direction.TO_INITIATOR,
         ),
