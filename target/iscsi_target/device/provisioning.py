@@ -18,7 +18,7 @@ from iscsi_protocol.scsi.provisioning import (
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.device.answer import GOOD, CheckCondition, data_in, invalid_field, invalid_parameter, refused
 from iscsi_target.device.inquiry import MAX_UNMAP_DESCRIPTORS
-from iscsi_target.device.read_write import PROTECTION, all_data
+from iscsi_target.device.read_write import all_data, check_unprotected
 from iscsi_target.device.unit import MAX_WRITE_SAME, ItlNexus, LogicalUnit
 
 _ANCHOR, _UNMAP, _PBDATA, _LBDATA, _NDOB = 0x10, 0x08, 0x04, 0x02, 0x01
@@ -59,8 +59,7 @@ def write_same(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Wo
     lba, blocks = block_range(cdb)
     flags = cdb[1]
     no_data = cdb[0] == WRITE_SAME_16.opcode and bool(flags & _NDOB)
-    if flags & PROTECTION:
-        raise invalid_field(1, 7)
+    check_unprotected(flags)
     if flags & _ANCHOR or (flags & _UNMAP and not unit.backend.thin):
         raise invalid_field(1, 4 if flags & _ANCHOR else 3)
     if flags & (_PBDATA | _LBDATA):

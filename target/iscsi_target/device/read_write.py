@@ -15,7 +15,13 @@ from iscsi_target.device.row import Handler
 from iscsi_target.device.unit import ItlNexus, LogicalUnit
 
 FUA = 0x08
-PROTECTION = 0xE0
+_PROTECTION = 0xE0
+
+
+def check_unprotected(flags: int) -> None:
+    """Refuse a RDPROTECT, WRPROTECT or VRPROTECT in byte 1 of a CDB: no medium here has protection information."""
+    if flags & _PROTECTION:
+        raise invalid_field(1, 7)
 
 
 def check_transfer(unit: LogicalUnit, lba: int, blocks: int) -> None:
@@ -62,8 +68,7 @@ def reader(command: Command) -> Handler:
         unit = path.unit
         lba, blocks = unpack(cdb, 0)
         flags = cdb[1]
-        if flags & PROTECTION:
-            raise invalid_field(1, 7)
+        check_unprotected(flags)
         if not blocks or lba + blocks > unit.blocks or blocks > unit.max_transfer:
             check_transfer(unit, lba, blocks)
         offset, length = lba * unit.block_size, blocks * unit.block_size
@@ -96,8 +101,7 @@ def writer(command: Command) -> Handler:
         unit = path.unit
         lba, blocks = unpack(cdb, 0)
         flags = cdb[1]
-        if flags & PROTECTION:
-            raise invalid_field(1, 7)
+        check_unprotected(flags)
         if not blocks or lba + blocks > unit.blocks or blocks > unit.max_transfer:
             check_transfer(unit, lba, blocks)
         length = blocks * unit.block_size

@@ -13,9 +13,9 @@ from iscsi_target.device.answer import GOOD, CheckCondition, invalid_field
 from iscsi_target.device.inquiry import MAX_COMPARE_AND_WRITE
 from iscsi_target.device.read_write import (
     FUA,
-    PROTECTION,
     all_data,
     check_transfer,
+    check_unprotected,
     finish_write,
     flushed,
     whole_blocks,
@@ -59,8 +59,7 @@ def verify(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
     unit = path.unit
     lba, blocks = block_range(cdb)
     flags = cdb[1]
-    if flags & PROTECTION:
-        raise invalid_field(1, 7)
+    check_unprotected(flags)
     byte_check = flags >> 1 & 3
     unit.check_range(lba, blocks)
     if byte_check == _READ_ONLY:
@@ -92,8 +91,7 @@ def write_and_verify(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completio
     unit = path.unit
     lba, blocks = block_range(cdb)
     flags = cdb[1]
-    if flags & PROTECTION:
-        raise invalid_field(1, 7)
+    check_unprotected(flags)
     byte_check = flags >> 1 & 3
     if byte_check not in (_READ_ONLY, _COMPARE):
         raise invalid_field(1, 2)
@@ -117,8 +115,7 @@ def compare_and_write(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completi
     unit = path.unit
     lba, blocks = block_range(cdb)
     flags = cdb[1]
-    if flags & PROTECTION:
-        raise invalid_field(1, 7)
+    check_unprotected(flags)
     if blocks > MAX_COMPARE_AND_WRITE:
         raise invalid_field(13)
     unit.check_range(lba, blocks)
@@ -134,8 +131,7 @@ def or_write(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work
     unit = path.unit
     lba, blocks = block_range(cdb)
     flags = cdb[1]
-    if flags & PROTECTION:
-        raise invalid_field(1, 7)
+    check_unprotected(flags)
     check_transfer(unit, lba, blocks)
     offset, length = lba * unit.block_size, blocks * unit.block_size
     sent = all_data(data_out, length)
