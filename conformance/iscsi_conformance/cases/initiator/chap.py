@@ -146,6 +146,14 @@ async def unknown_algorithm(scene: Scene) -> None:
     require(sent == 2, "R7143-9.2-03", "no response is given to it", seen=f"{sent} requests")
 
 
+async def _not_answered(scene: Scene, key: str, value: str, what: str) -> None:
+    """The target's CHAP_I or CHAP_C has this value, and no CHAP_R comes."""
+    await scene.target(answer(_RESPONSE, SetKey(key, value), tests=[HasKey(key)]))
+    await scene.attempt(log_in(scene, target_name=CHAP, chap=chap_options()))
+    answered = values(login_keys(scene), "CHAP_R")
+    require(not answered, "R7143-9.2-03", f"{what} is not answered", seen=answered)
+
+
 @case(
     "ichap.oversize-challenge",
     clauses={"R7143-9.2-03": "ichap.accepts-long-challenge"},
@@ -154,10 +162,7 @@ async def unknown_algorithm(scene: Scene) -> None:
 )
 async def oversize_challenge(scene: Scene) -> None:
     """A challenge over 1024 bytes is not answered."""
-    await scene.target(answer(_RESPONSE, SetKey("CHAP_C", "0x" + "7e" * 1025), tests=[HasKey("CHAP_C")]))
-    await scene.attempt(log_in(scene, target_name=CHAP, chap=chap_options()))
-    answered = values(login_keys(scene), "CHAP_R")
-    require(not answered, "R7143-9.2-03", "a challenge of 1025 bytes is not answered", seen=answered)
+    await _not_answered(scene, "CHAP_C", "0x" + "7e" * 1025, "a challenge of 1025 bytes")
 
 
 @case(
@@ -168,10 +173,7 @@ async def oversize_challenge(scene: Scene) -> None:
 )
 async def challenge_no_number(scene: Scene) -> None:
     """A challenge that is no binary value is not answered."""
-    await scene.target(answer(_RESPONSE, SetKey("CHAP_C", "0xZZ"), tests=[HasKey("CHAP_C")]))
-    await scene.attempt(log_in(scene, target_name=CHAP, chap=chap_options()))
-    answered = values(login_keys(scene), "CHAP_R")
-    require(not answered, "R7143-9.2-03", "a challenge that is no number is not answered", seen=answered)
+    await _not_answered(scene, "CHAP_C", "0xZZ", "a challenge that is no number")
 
 
 @case(
@@ -182,10 +184,7 @@ async def challenge_no_number(scene: Scene) -> None:
 )
 async def identifier_out_of_range(scene: Scene) -> None:
     """An identifier over 255 is not answered."""
-    await scene.target(answer(_RESPONSE, SetKey("CHAP_I", "256"), tests=[HasKey("CHAP_I")]))
-    await scene.attempt(log_in(scene, target_name=CHAP, chap=chap_options()))
-    answered = values(login_keys(scene), "CHAP_R")
-    require(not answered, "R7143-9.2-03", "an identifier of 256 is not answered", seen=answered)
+    await _not_answered(scene, "CHAP_I", "256", "an identifier of 256")
 
 
 @case(

@@ -262,6 +262,11 @@ async def redirect_to_nowhere(scene: Scene) -> None:
     require(len(tried) == 1, "R7143-7.12-01", "no other portal is tried", seen=len(tried))
 
 
+def _not_repeated(scene: Scene) -> None:
+    sent = len(scene.sent(LoginRequest))
+    require(sent == 1, "R7143-11.13.5-24", "the Login Request is not repeated", seen=f"{sent} requests")
+
+
 @case(
     "ilogin.refusal-is-final",
     clauses={"R7143-11.13.5-24": "ilogin.tries-at-once"},
@@ -273,8 +278,7 @@ async def refusal_is_final(scene: Scene) -> None:
     """A login that was refused with class 2 is not simply repeated."""
     await scene.target(answer(_RESPONSE, Set("status_class", 2), Set("status_detail", 3), Set("transit", False)))
     await give_up(scene, "R7143-11.13.5-24", "status 0203 ends the login")
-    sent = len(scene.sent(LoginRequest))
-    require(sent == 1, "R7143-11.13.5-24", "the Login Request is not repeated", seen=f"{sent} requests")
+    _not_repeated(scene)
 
 
 @case(
@@ -286,8 +290,7 @@ async def refusal_is_final(scene: Scene) -> None:
 async def chap_demanded(scene: Scene) -> None:
     """A login without CHAP where the target insists on it ends, and is not repeated."""
     await give_up(scene, "R7143-11.13.5-24", "status 0201 ends the login", target_name=CHAP)
-    sent = len(scene.sent(LoginRequest))
-    require(sent == 1, "R7143-11.13.5-24", "the Login Request is not repeated", seen=f"{sent} requests")
+    _not_repeated(scene)
 
 
 @case(
