@@ -1,11 +1,12 @@
-"""Finding the fault tables of a package: every module below it that has FAULTS."""
+"""Finding the fault tables of a package, every module below it that has FAULTS, and one fault in them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 
-from iscsi_protocol.fault.model import NamedFault, Side, table
+from iscsi_protocol.fault.model import NamedFault, Side, UnknownFault, table
 
 
 def faults_of(package: str, side: Side) -> dict[str, NamedFault]:
@@ -24,3 +25,11 @@ def faults_of(package: str, side: Side) -> dict[str, NamedFault]:
         if fault.side is not side:
             raise ValueError(f"{fault.id} is a fault of the {fault.side.value}")
     return dict(sorted(faults.items()))
+
+
+def find(faults: Mapping[str, NamedFault], fault_id: str) -> NamedFault:
+    """The fault with that id. Raises UnknownFault."""
+    try:
+        return faults[fault_id]
+    except KeyError:
+        raise UnknownFault(fault_id, list(faults)) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache, partial
 
-from iscsi_protocol.fault import NamedFault, Of, Side, UnknownFault, named
-from iscsi_protocol.fault.discovery import faults_of
+from iscsi_protocol.fault import NamedFault, Of, Side, named
+from iscsi_protocol.fault.discovery import faults_of, find
 
 changes = partial(named.changes, Side.TARGET)
 sends = partial(named.sends, Side.TARGET)
@@ -31,7 +31,4 @@ def all_faults() -> dict[str, NamedFault]:
 
 def fault(fault_id: str) -> NamedFault:
     """One fault. Raises UnknownFault."""
-    try:
-        return all_faults()[fault_id]
-    except KeyError:
-        raise UnknownFault(fault_id, list(all_faults())) from None
+    return find(all_faults(), fault_id)
