@@ -5,7 +5,7 @@ from __future__ import annotations
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, STATUS
 from iscsi_captures.dialogue.state import NO_LIMIT
-from iscsi_captures.rules.model import Rules, Stain
+from iscsi_captures.rules.model import Rules, Stain, above_segment
 from iscsi_protocol.pdu import NO_TAG, Opcode
 
 RULES = Rules((Phase.FULL,))
@@ -69,8 +69,7 @@ def no_read(sight: Sight) -> str | None:
 @RULES("datain.segment-too-long", "R7143-11.7.1-02", _IN)
 def segment_too_long(sight: Sight) -> str | None:
     """A data segment stays within the receiver's MaxRecvDataSegmentLength."""
-    limit = sight.connection.limits.initiator_segment
-    return f"{sight.length} bytes of data, the initiator takes {limit}" if sight.length > limit else None
+    return above_segment(sight)
 
 
 @RULES("datain.beyond-expected-length", "R7143-11.7.6-01", _IN, level="SHOULD")

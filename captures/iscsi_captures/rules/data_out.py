@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Burst, Phase, Sight
 from iscsi_captures.dialogue.transfer import find_burst
-from iscsi_captures.rules.model import Rules, Stain
+from iscsi_captures.rules.model import Rules, Stain, above_segment
 from iscsi_protocol.pdu import NO_TAG, Opcode
 
 RULES = Rules((Phase.FULL,))
@@ -64,8 +64,7 @@ def data_sn(sight: Sight) -> str | None:
 @RULES("dataout.segment-too-long", "R7143-13.12-02", _OUT, Opcode.SCSI_COMMAND)
 def segment_too_long(sight: Sight) -> str | None:
     """A data segment stays within the target's MaxRecvDataSegmentLength."""
-    limit = sight.connection.limits.target_segment
-    return f"{sight.length} bytes of data, the target takes {limit}" if sight.length > limit else None
+    return above_segment(sight)
 
 
 @RULES("dataout.unsolicited-in-r2t-mode", "R7143-13.11-07", _OUT, stain=_TASK, from_start=True)

@@ -115,3 +115,13 @@ class Rules(list[Rule]):
             return check
 
         return file
+
+
+def above_segment(sight: Sight) -> str | None:
+    """Data above the receiver's MaxRecvDataSegmentLength (13.12)."""
+    limits = sight.connection.limits
+    if sight.side is Side.INITIATOR:
+        receiver, limit = "target", limits.target_segment
+    else:
+        receiver, limit = "initiator", limits.initiator_segment
+    return f"{sight.length} bytes of data, the {receiver} takes {limit}" if sight.length > limit else None

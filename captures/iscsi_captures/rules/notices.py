@@ -6,7 +6,7 @@ from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.numbers import NUMBERED
 from iscsi_captures.dialogue.state import NO_LIMIT
 from iscsi_captures.dialogue.tracker import covered
-from iscsi_captures.rules.model import TARGET_OPCODES, Rules, Stain
+from iscsi_captures.rules.model import TARGET_OPCODES, Rules, Stain, above_segment
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import (
     BHS_LENGTH,
@@ -72,8 +72,7 @@ def answer_lun(sight: Sight) -> str | None:
 @RULES("nop.ping-too-long", "R7143-13.12-02", _NOP_OUT)
 def ping_too_long(sight: Sight) -> str | None:
     """Ping data stays within the target's MaxRecvDataSegmentLength."""
-    limit = sight.connection.limits.target_segment
-    return f"{sight.length} bytes of data, the target takes {limit}" if sight.length > limit else None
+    return above_segment(sight)
 
 
 @RULES("nop.answer-tag", "R7143-11.19-01", _NOP_IN, from_start=True)

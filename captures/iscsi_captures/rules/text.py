@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
-from iscsi_captures.rules.model import Rules, Stain
+from iscsi_captures.rules.model import Rules, Stain, above_segment
 from iscsi_protocol.pdu import NO_TAG, Opcode, opcode_name
 
 RULES = Rules((Phase.FULL,), from_start=True)
@@ -83,15 +83,13 @@ def request_after_continue(sight: Sight) -> str | None:
 @RULES("text.request-too-long", "R7143-11.10.5-01", _REQUEST)
 def request_too_long(sight: Sight) -> str | None:
     """The data stays within the target's MaxRecvDataSegmentLength."""
-    limit = sight.connection.limits.target_segment
-    return f"{sight.length} bytes of data, the target takes {limit}" if sight.length > limit else None
+    return above_segment(sight)
 
 
 @RULES("text.response-too-long", "R7143-11.11.6-01", _RESPONSE)
 def response_too_long(sight: Sight) -> str | None:
     """The data stays within the initiator's MaxRecvDataSegmentLength."""
-    limit = sight.connection.limits.initiator_segment
-    return f"{sight.length} bytes of data, the initiator takes {limit}" if sight.length > limit else None
+    return above_segment(sight)
 
 
 @RULES("text.response-tag", "R7143-11.11.3-01", _RESPONSE)
