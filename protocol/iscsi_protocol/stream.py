@@ -63,9 +63,11 @@ class LoginWatch:
         text = self._text[direction]
         if len(text) + len(raw.data) <= _TEXT_LIMIT:
             text += raw.data
-        if not flags & Flag.CONTINUE:
-            self._read(bytes(text))
-            text.clear()
+        if flags & Flag.CONTINUE:
+            # C excludes T (11.12.2, 11.13.7): more text is to come, so the login is not over, whatever T says.
+            return
+        self._read(bytes(text))
+        text.clear()
         final = opcode == Opcode.LOGIN_RESPONSE and flags & Flag.TRANSIT and flags & 3 == Stage.FULL_FEATURE
         if final and raw.bhs[36] == 0:
             self.full_feature = True

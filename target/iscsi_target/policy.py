@@ -20,7 +20,7 @@ class Policy:
     ignore_data_digest: bool = False
     """Takes PDUs with a wrong data digest (R7143-7.8, R7143-11.17.1-07)."""
     ignore_header_digest: bool = False
-    """Goes on behind a wrong header digest, trusting the length in the header (R7143-7.8)."""
+    """Drops a PDU with a wrong header digest and goes on behind it, trusting the length in that header (R7143-7.8-01)."""
     accept_unsolicited_data: bool = False
     """Takes immediate data and unsolicited Data-Out that were not agreed upon (R7143-13.11-03, R7143-11.4.7.2-01)."""
     ignore_data_amount: bool = False

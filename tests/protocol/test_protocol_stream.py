@@ -100,6 +100,7 @@ ANSWER = LoginResponse(csg=1, nsg=3, transit=True, data=text("CRC32C", "CRC32C")
     [
         replace(ANSWER, transit=False),
         replace(ANSWER, nsg=1),
+        replace(ANSWER, continued=True, data=b"X-a=1\0"),
         replace(ANSWER, status_class=2),
         replace(ANSWER, status_class=3),
         NopIn(data=ANSWER.data),
@@ -113,6 +114,15 @@ def test_what_does_not_end_the_login(answer):
     assert not watch.data_digest
     watch.watch(BACK, encode(ANSWER))
     assert watch.full_feature
+
+
+def test_text_that_goes_on_is_no_end_of_the_login_even_with_t():
+    """C excludes T: the keys of both parts count, from the response behind them on."""
+    watch = watched(OFFER, (BACK, replace(ANSWER, continued=True, data=b"HeaderDigest=CR")))
+    assert (watch.full_feature, watch.stage) == (False, Stage.OPERATIONAL)
+    watch.watch(BACK, encode(replace(ANSWER, data=b"C32C\0")))
+    assert watch.full_feature
+    assert watch.header_digest
 
 
 def test_the_second_value_is_the_answer():

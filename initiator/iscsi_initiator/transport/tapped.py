@@ -131,6 +131,7 @@ class TappedTransport:
     def close(self) -> None:
         """See `Transport`."""
         self._receiver = None
+        self._pass_rest(Direction.TO_TARGET)
         if not self._over:
             self._record_end(TransportEvent.CLOSED_BY_US, Direction.TO_TARGET)
             self._transport.close()
@@ -161,10 +162,16 @@ class TappedTransport:
         if self._below is None:
             self._early.append(reason)
             return
+        self._pass_rest(Direction.TO_INITIATOR)
         if self._over:
             return
         self._record_end(reason, Direction.TO_INITIATOR)
         self._tell_lost(reason)
+
+    def _pass_rest(self, direction: Direction) -> None:
+        """The sender closes: what it left of an unfinished PDU goes on before. Its receiver may close meanwhile."""
+        if self._wire is not None and not self._over:
+            self._deliver(self._wire.finish(direction))
 
     def _tell_lost(self, reason: TransportEvent) -> None:
         receiver, self._receiver = self._receiver, None

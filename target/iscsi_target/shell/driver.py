@@ -129,6 +129,8 @@ class Driver:
             if event is not TransportEvent.CLOSED_BY_US:
                 line.recorder.transport(event, now, direction=Direction.TO_TARGET)
             line.recorder.finish(now)
+        if line.wire is not None and event is not TransportEvent.CLOSED_BY_US:
+            self._spoilt(line, line.wire.finish(Direction.TO_TARGET))
         self.engine.connection_lost(number, event.value, now)
         self.pump()
 

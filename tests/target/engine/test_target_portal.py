@@ -347,6 +347,31 @@ def test_held_and_closing_faults():
     in_memory(play, faults=faults)
 
 
+def test_half_a_pdu_of_an_initiator_that_goes_is_not_lost_in_a_touched_direction(monkeypatch):
+    """A fault has whole PDUs waited for; what is left of one reaches the engine ahead of the end."""
+    faults = [Fault(when=When(direction=Direction.TO_TARGET, opcode=Opcode.NOP_OUT), what=(Set("itt", 77),))]
+    left = []
+
+    async def play(portal):
+        lost = portal.engine.connection_lost
+
+        def noted(number, reason, now):
+            left.append((reason, portal.engine.connections[number].framer.remainder()))
+            lost(number, reason, now)
+
+        monkeypatch.setattr(portal.engine, "connection_lost", noted)
+        for end in ("close", "reset"):
+            far = Far(portal)
+            await far.exchange(login_pdu())
+            far.link.send(bytes(20))
+            await pass_time(0.001)
+            getattr(far.link, end)()
+            await asyncio.sleep(0)
+
+    in_memory(play, faults=faults)
+    assert left == [("FIN", bytes(20)), ("RST", bytes(20))]
+
+
 def test_tap_records_what_crossed():
     records: list[Any] = []
 
