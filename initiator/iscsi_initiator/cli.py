@@ -26,7 +26,7 @@ from iscsi_initiator.eventlog import EventLogWriter, LogError, parse_line
 from iscsi_initiator.settings import NO_DIGEST, PREFER_DIGEST, PREFER_NONE, REQUIRE_DIGEST, ChapOptions, Settings
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.chap import Credentials
-from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, StandardInquiry
+from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
 from iscsi_protocol.scsi.lun import decode_lun
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -248,7 +248,7 @@ async def _luns(access: Access, url: IscsiUrl) -> list[dict[str, Any]]:
             number = decode_lun(structure)
             if number is not None:
                 client.use_lun(number)
-                found.append(await _describe(client))
+                found.append(await _describe(client, await _inquiry(client)))
         return found
 
 
@@ -259,9 +259,12 @@ def _type_name(code: int) -> str:
         return f"type {code:#04x}"
 
 
-async def _describe(client: Client) -> dict[str, Any]:
+async def _inquiry(client: Client) -> StandardInquiry:
     data = await client.inquiry()
-    standard = StandardInquiry.parse(data.ljust(StandardInquiry.LENGTH, b"\0"))
+    return StandardInquiry.parse(data.ljust(StandardInquiry.LENGTH, b"\0"))
+
+
+async def _describe(client: Client, standard: StandardInquiry) -> dict[str, Any]:
     described: dict[str, Any] = {
         "lun": client.lun,
         "type": _type_name(standard.peripheral_device_type),
@@ -308,7 +311,10 @@ async def _info(access: Access, url: IscsiUrl) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         client = await access.open(stack, url)
         described: dict[str, Any] = {"target": url.target_name, "portal": str(url.portal), "tsih": client.tsih}
-        described |= await _describe(client)
+        standard = await _inquiry(client)
+        if standard.peripheral_qualifier == PeripheralQualifier.NOT_CAPABLE:
+            raise ClientError(f"the target has no LUN {url.lun}; `iscsi-initiator ls` lists what there is")
+        described |= await _describe(client, standard)
         agreed = client.parameters
         for name in (
             *("header_digest", "data_digest", "initial_r2t", "immediate_data", "first_burst_length"),

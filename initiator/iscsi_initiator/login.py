@@ -21,7 +21,7 @@ from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.negotiation.permission import split_security_keys
 from iscsi_protocol.negotiation.values import TargetAddress, parse_target_address
 from iscsi_protocol.pdu import LoginRequest, LoginResponse, RawPdu, decode, encode
-from iscsi_protocol.pdu.codes import LoginStatus, Stage
+from iscsi_protocol.pdu.codes import LoginStatus, Stage, login_status_text
 from iscsi_protocol.text import (
     PairError,
     TextAssembler,
@@ -198,7 +198,7 @@ class LoginExchange:
             raise self._redirect(response)
         if status == LoginStatus.AUTHENTICATION_FAILURE and "CHAP" not in self._chap.offers:
             raise LoginFailed(40, b"", "the target requires CHAP", status)
-        text = f"the target refused the login with status {status:04x}"
+        text = f"the target refused the login with status {login_status_text(status)}"
         raise LoginFailed(10, raw.to_bytes(), text, status)
 
     def _redirect(self, response: LoginResponse) -> Exception:

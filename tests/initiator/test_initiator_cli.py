@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from iscsi_conformance.bundled import CHAP, PLAIN, bundled_config
+from iscsi_conformance.bundled import CHAP, DENIED, PLAIN, bundled_config
 from iscsi_initiator.cli import main
 from iscsi_target.portal import TargetServer
 from iscsi_target.shell.serving import close_devices, make_engine
@@ -139,25 +139,30 @@ def test_3_nobody_there(run):
         port = unused.getsockname()[1]
         result = run("ls", f"iscsi://127.0.0.1:{port}")
     assert result.exit_code == 3
-    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr == f"iscsi-initiator: no TCP connection to 127.0.0.1:{port} could be made\n"
     assert f"127.0.0.1:{port}" in run("events").output
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "says"),
     [
-        ("info", "iscsi://{portal}/iqn.2026-01.org.example:nothing/0"),
-        ("read", "iscsi://{portal}/" + PLAIN + "/0", "/nowhere/file"),
-        ("read", "iscsi://{portal}/" + PLAIN + "/0", "{tmp}/file", "--offset", "1"),
-        ("read", "iscsi://{portal}/" + PLAIN + "/0", "{tmp}/file", "--length", "99999999999"),
-        ("copy", "{tmp}/missing", "iscsi://{portal}/" + PLAIN + "/0"),
+        (("info", "iscsi://{portal}/iqn.2026-01.org.example:nothing/0"), "status 0203 (not found)"),
+        (("info", "iscsi://{portal}/" + DENIED + "/0"), "status 0202 (authorization failure)"),
+        (("info", "iscsi://{portal}/" + CHAP + "/0"), "requires CHAP"),
+        (("info", "iscsi://{portal}/" + PLAIN + "/9"), "no LUN 9"),
+        (("read", "iscsi://{portal}/" + PLAIN + "/9", "{tmp}/file"), "LOGICAL UNIT NOT SUPPORTED"),
+        (("read", "iscsi://{portal}/" + PLAIN + "/0", "/nowhere/file"), "/nowhere/file"),
+        (("read", "iscsi://{portal}/" + PLAIN + "/0", "{tmp}/file", "--offset", "1"), ""),
+        (("read", "iscsi://{portal}/" + PLAIN + "/0", "{tmp}/file", "--length", "99999999999"), ""),
+        (("copy", "{tmp}/missing", "iscsi://{portal}/" + PLAIN + "/0"), "missing"),
     ],
 )
-def test_1_what_fails_says_so_in_one_line(run, portal, tmp_path, arguments):
+def test_1_what_fails_says_so_in_one_line(run, portal, tmp_path, arguments, says):
     result = run(*(argument.format(portal=portal, tmp=tmp_path) for argument in arguments))
     assert result.exit_code == 1, result.output
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("iscsi-initiator: ")
+    assert says in result.stderr
 
 
 def test_a_damaged_log(run, tmp_path):

@@ -14,7 +14,7 @@ from iscsi_initiator.client import Client, SessionFailed
 from iscsi_initiator.raw import Digest, PeerClosed, RawConnection, SilentPeer
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.transport import ConnectFailed, TappedConnector, TcpConnector
-from iscsi_protocol.fault import Drop, Fault, Reset, When
+from iscsi_protocol.fault import Drop, Fault, Reset, Set, When
 from iscsi_protocol.history import BytesRecord, Endpoint, PduRecord, TransportEvent, TransportRecord
 from iscsi_protocol.pdu import LoginRequest, LoginResponse, NopIn, NopOut, RawPdu, encode
 from iscsi_protocol.stream import Direction
@@ -192,6 +192,36 @@ def test_fin_and_rst_are_told_apart_and_said_once(reset):
         transport.write([b"nobody hears this"])
         transport.close()
         transport.abort()
+
+    on_loopback(test)
+
+
+def test_finish_waits_for_the_fin_of_a_peer():
+    async def test(peer):
+        connector = TcpConnector()
+        transport = await connector.connect(peer.endpoint, Ear())
+        await peer.accept()
+        transport.close()
+        finishing = asyncio.ensure_future(connector.finish(20))
+        assert await peer.recv(1) == b""
+        assert not finishing.done()
+        peer.connection.close()
+        await finishing
+        assert transport._socket.fileno() == -1
+
+    on_loopback(test)
+
+
+def test_finish_resets_what_does_not_end():
+    async def test(peer):
+        connector = TcpConnector()
+        transport = await connector.connect(peer.endpoint, Ear())
+        await peer.accept()
+        await connector.finish(0.02)
+        with pytest.raises(ConnectionResetError):
+            await peer.recv(1)
+        assert transport._socket.fileno() == -1
+        await connector.finish()
 
     on_loopback(test)
 
@@ -387,6 +417,68 @@ def test_a_fault_that_resets_tells_the_receiver_that_we_did():
             await connection.recv()
         assert caught.value.how is TransportEvent.CLOSED_BY_US
         assert connector.fired == 1
+
+    on_loopback(test)
+
+
+SPOILT = [
+    Fault(when=When(direction=Direction.TO_INITIATOR, opcode=0x20), what=(Set("itt", 9),)),
+    Fault(when=When(direction=Direction.TO_TARGET, opcode=0), what=(Set("itt", 9),)),
+]
+"""Touches both directions, so that whole PDUs are waited for."""
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_half_a_pdu_of_a_target_that_goes_is_not_lost_in_a_touched_direction(reset):
+    async def test(peer):
+        connection = await RawConnection.open(TappedConnector(TcpConnector(), faults=SPOILT), peer.endpoint)
+        await peer.accept()
+        whole = encode(NopIn(itt=1, stat_sn=3)).to_bytes()
+        await peer.send(whole + whole[:20])
+        assert (await connection.recv()).raw.initiator_task_tag == 9
+        if reset:
+            peer.reset()
+        else:
+            peer.connection.close()
+        with pytest.raises(PeerClosed) as closed:
+            await connection.recv()
+        assert closed.value.how is (TransportEvent.RST if reset else TransportEvent.FIN)
+        assert closed.value.remainder == whole[:20]
+
+    on_loopback(test)
+
+
+def test_half_a_pdu_of_ours_is_sent_before_the_close_in_a_touched_direction():
+    async def test(peer):
+        records: list[Any] = []
+        connector = TappedConnector(TcpConnector(), faults=SPOILT, tap=records.append)
+        connection = await RawConnection.open(connector, peer.endpoint)
+        await peer.accept()
+        half = encode(NopOut(itt=1)).to_bytes()[:20]
+        connection.send(half)
+        connection.close()
+        assert await peer.recv(48) == half
+        assert [record.data for record in records if isinstance(record, BytesRecord)] == [half]
+
+    on_loopback(test)
+
+
+def test_a_receiver_that_closes_at_half_a_pdu_hears_of_no_end():
+    async def test(peer):
+        class Closing(Ear):
+            def data_received(self, view):
+                super().data_received(view)
+                transport.close()
+
+        ear = Closing()
+        transport = await TappedConnector(TcpConnector(), faults=SPOILT).connect(peer.endpoint, ear)
+        await peer.accept()
+        await peer.send(bytes(20))
+        peer.connection.close()
+        while not ear.data:
+            ear.changed.clear()
+            await ear.changed.wait()
+        assert (ear.data, ear.reasons) == (bytes(20), [])
 
     on_loopback(test)
 

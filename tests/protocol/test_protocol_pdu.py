@@ -40,7 +40,12 @@ from iscsi_protocol.pdu import (
     set_field,
 )
 from iscsi_protocol.pdu.base import declared_defaults
-from iscsi_protocol.pdu.codes import VENDOR_INITIATOR_OPCODES, VENDOR_TARGET_OPCODES, is_initiator_opcode
+from iscsi_protocol.pdu.codes import (
+    VENDOR_INITIATOR_OPCODES,
+    VENDOR_TARGET_OPCODES,
+    is_initiator_opcode,
+    login_status_text,
+)
 from iscsi_protocol.pdu.numbering import carries_cmd_sn, carries_stat_sn, consumes_cmd_sn, consumes_stat_sn
 
 # Name, first byte, size, mask: typed from chapter 11 and from RFC 7144, not from the code.
@@ -465,3 +470,10 @@ def test_messages_are_values(cls):
     assert hash(cls(itt=1)) == hash(cls(itt=1))
     with pytest.raises(AttributeError):
         cls().itt = 5
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(0x0203, "0203 (not found)"), (0, "0000 (success)"), (0x02FF, "02ff"), (0x1, "0001")]
+)
+def test_a_login_status_in_words(status, text):
+    assert login_status_text(status) == text

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from iscsi_initiator.transport.base import ConnectFailed, Receiver
 from iscsi_protocol.history import Endpoint, TransportEvent
@@ -20,13 +21,15 @@ TCP_CONNECT_TIME = 15.0
 TCP_DISCONNECT_TIME = 15.0
 """Seconds; the guide's defaults."""
 
+FINISH_PATIENCE = 2.0
+"""Seconds that `TcpConnector.finish` waits unless told otherwise."""
+
 _RECEIVE_BUFFER = 512 * 1024
 _BUFFERS_PER_SEND = 512
 """Below IOV_MAX, which is 1024 on Linux."""
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _TIMED_OUT = frozenset({errno.ETIMEDOUT})
-_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 
 
 class TcpConnector:
@@ -42,6 +45,7 @@ class TcpConnector:
         self.connect_time = connect_time
         self.disconnect_time = disconnect_time
         self.source = source
+        self._held: set[TcpTransport] = set()
 
     async def connect(self, endpoint: Endpoint, receiver: Receiver) -> TcpTransport:
         """See `Connector`. Every address of a host name is tried, within connect_time for all of them together.
@@ -57,10 +61,22 @@ class TcpConnector:
                     except _Unconnected as error:
                         failure = ConnectFailed(error.event, endpoint, error.detail)
                     else:
-                        return TcpTransport(connected, receiver, self.disconnect_time)
+                        transport = TcpTransport(connected, receiver, self.disconnect_time, self._held.discard)
+                        self._held.add(transport)
+                        return transport
         except TimeoutError:
             raise ConnectFailed(TransportEvent.TIMED_OUT, endpoint) from None
         raise failure
+
+    async def finish(self, patience: float = FINISH_PATIENCE) -> None:
+        """Wait, `patience` seconds at most, for the peers' FINs on connections that were closed; reset what is left then."""
+        try:
+            async with asyncio.timeout(patience):
+                for transport in list(self._held):
+                    await transport.wait_released()
+        except TimeoutError:
+            for transport in list(self._held):
+                transport.abort()
 
     async def _connect_one(self, family: int, address: tuple[object, ...]) -> socket.socket:
         try:
@@ -84,7 +100,8 @@ class _Unconnected(Exception):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error)
-        self.detail = error.strerror or str(error)
+        # asyncio puts an address of its own into `strerror`.
+        self.detail = os.strerror(error.errno) if error.errno else str(error)
         if error.errno == errno.ECONNREFUSED:
             self.event = TransportEvent.REFUSED
         elif error.errno in _TIMED_OUT:
@@ -112,8 +129,17 @@ async def _addresses(endpoint: Endpoint) -> list[tuple[int, tuple[object, ...]]]
 class TcpTransport:
     """One TCP connection; see `Transport`."""
 
-    def __init__(self, connected: socket.socket, receiver: Receiver, disconnect_time: float) -> None:
+    def __init__(
+        self,
+        connected: socket.socket,
+        receiver: Receiver,
+        disconnect_time: float,
+        released: Callable[[TcpTransport], None],
+    ) -> None:
+        """released: told when the socket is given back."""
         self._socket = connected
+        self._over = asyncio.Event()
+        self._released = released
         self._receiver: Receiver | None = receiver
         self._disconnect_time = disconnect_time
         self._loop = asyncio.get_running_loop()
@@ -178,6 +204,12 @@ class TcpTransport:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
             self._socket.close()
+            self._over.set()
+            self._released(self)
+
+    async def wait_released(self) -> None:
+        """Return once the socket was given back."""
+        await self._over.wait()
 
     def _flush(self) -> None:
         outbox = self._outbox

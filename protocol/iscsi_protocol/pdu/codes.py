@@ -66,6 +66,14 @@ class LoginStatus(IntEnum):
     OUT_OF_RESOURCES = 0x0302
 
 
+def login_status_text(status: int) -> str:
+    """A login status for people: its four digits, and its name where it has one."""
+    try:
+        return f"{status:04x} ({LoginStatus(status).name.replace('_', ' ').lower()})"
+    except ValueError:
+        return f"{status:04x}"
+
+
 class RejectReason(IntEnum):
     """Reject byte 2 (11.17.1)."""
 
