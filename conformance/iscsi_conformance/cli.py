@@ -18,10 +18,10 @@ from iscsi_conformance.bundled import bundled_profile
 from iscsi_conformance.case import Case, CaseError, Role, load_cases, validate
 from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.compare import compare, read_run
-from iscsi_conformance.doctor import Check, State, examine
-from iscsi_conformance.environments import DEFAULT_PORT, EnvironmentSpec
+from iscsi_conformance.doctor import Check, State, examine, name_checks
+from iscsi_conformance.environments import EnvironmentSpec
 from iscsi_conformance.expected import ExpectedFailuresError, load_expected
-from iscsi_conformance.profile import Profile, ProfileError, load_profile, profile_with
+from iscsi_conformance.profile import Profile, ProfileError, load_profile, portal_address, profile_with
 from iscsi_conformance.progress import Progress
 from iscsi_conformance.relay import NotOnTheWire, Relay, check_relayable
 from iscsi_conformance.report import write_reports
@@ -86,12 +86,10 @@ def _roles(role: str) -> frozenset[Role]:
 def _portal(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
-    text = value if ":" in value.rpartition("]")[2] else f"{value}:{DEFAULT_PORT}"
     try:
-        host_and_port(text)
+        return portal_address(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    return text
 
 
 def _spec(profile: Profile, *, seed: int) -> EnvironmentSpec:
@@ -149,6 +147,8 @@ def run_command(
     spec = _spec(profile_with(base, portal=portal, target_name=target_name, lun=lun), seed=seed)
     if spec.kind == "foreign" and role not in (None, "target"):
         raise Refused("a foreign initiator cannot be started by run; --portal goes with --role target")
+    for check in name_checks(spec.profile):
+        raise Refused(f"{check.says}; {check.remedy}")
     options = RunOptions(
         spec=spec,
         roles=_roles(role or ("both" if spec.kind == "bundled" else "target")),
@@ -166,7 +166,8 @@ def run_command(
     if trouble:
         click.echo(f"iscsi-conformance: {trouble}", err=True)
     report = write_reports(results, out) if out else None
-    summary_table(results, as_json=as_json)
+    if results.cases or as_json or not trouble:
+        summary_table(results, as_json=as_json)
     if report is not None and not as_json:
         click.echo(str(report))
     sys.exit(code)

@@ -13,7 +13,7 @@ from iscsi_conformance.bundled import bundled_config
 from iscsi_conformance.peer import Environment, RandomBytes
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.probe import probe
-from iscsi_conformance.profile import Profile
+from iscsi_conformance.profile import DEFAULT_PORT, Profile
 from iscsi_conformance.provocation import BundledOperator
 from iscsi_conformance.scene import OpenStage, Stage
 from iscsi_initiator.transport import TcpConnector
@@ -24,8 +24,6 @@ from iscsi_target.engine import TargetEngine
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.portal import TargetServer
 from iscsi_target.shell import close_devices, make_engine
-
-DEFAULT_PORT = 3260
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,8 @@ def seeded(seed: int) -> RandomBytes:
 async def open_environment(spec: EnvironmentSpec, *, fault: NamedFault | None = None) -> AsyncIterator[Environment]:
     """The environment, probed. fault: what the bundled target does wrong, after the probe saw it whole.
 
-    Raises PeerGone when a foreign product cannot be reached, OSError when the bundled one cannot listen.
+    Raises PeerGone when a foreign product cannot be reached, WrongProfile when it is not as its profile says, OSError when
+    the bundled one cannot listen.
     """
     match spec.kind:
         case "foreign":
@@ -66,16 +65,20 @@ async def _foreign(spec: EnvironmentSpec) -> AsyncIterator[Environment]:
     portals = [spec.profile.portal or f"127.0.0.1:{DEFAULT_PORT}"]
     if spec.profile.second_portal is not None:
         portals.append(spec.profile.second_portal)
+    connector = TcpConnector()
     environment = Environment(
         profile=spec.profile,
-        connector=TcpConnector(),
+        connector=connector,
         endpoints=[Endpoint(*host_and_port(portal)) for portal in portals],
         transport="tcp",
         clock="real",
         random_bytes=seeded(spec.seed),
     )
-    await probe(environment)
-    yield environment
+    try:
+        await probe(environment)
+        yield environment
+    finally:
+        await connector.finish()
 
 
 @asynccontextmanager

@@ -5,10 +5,13 @@ from __future__ import annotations
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Environment, Offer, Peer
 from iscsi_conformance.recorder import Recorder
+from iscsi_conformance.remedy import LOGIN_REMEDIES, LUN_REMEDY, latest_status, listed_luns, login_remedy, numbered
 from iscsi_conformance.session import ALIVE, Session
-from iscsi_conformance.verdict import Outcome, PeerGone
+from iscsi_conformance.verdict import Outcome, PeerGone, WrongProfile
 from iscsi_protocol.pdu import TextResponse
+from iscsi_protocol.pdu.codes import login_status_text
 from iscsi_protocol.scsi import opcodes
+from iscsi_protocol.scsi.lun import decode_lun
 
 ASKED = (
     ("HeaderDigest", "CRC32C,None"),
@@ -23,7 +26,11 @@ ASKED = (
 
 
 async def probe(environment: Environment) -> None:
-    """Fill the environment's offers. Raises PeerGone when the portal takes no connection; nothing else."""
+    """Fill the environment's offers.
+
+    Raises PeerGone when the portal takes no connection, WrongProfile when the target under test lets the tester in nowhere
+    or does not have the logical unit; nothing else.
+    """
     recorder = Recorder()
     peer = Peer(environment, recorder)
     offers = environment.offers
@@ -40,8 +47,10 @@ async def probe(environment: Environment) -> None:
         offers[feature] = Offer(known, f"the profile {'names' if known else 'does not name'} {node}")
     several = len(environment.endpoints) > 1
     offers[Feature.SECOND_PORTAL] = Offer(several, f"{len(environment.endpoints)} portals are known")
-    await _sessions(peer, offers)
-    await peer.close()
+    try:
+        await _sessions(peer, offers)
+    finally:
+        await peer.close()
 
 
 async def _sessions(peer: Peer, offers: dict[Feature, Offer]) -> None:
@@ -55,12 +64,14 @@ async def _sessions(peer: Peer, offers: dict[Feature, Offer]) -> None:
         session = await peer.login(ASKED)
     except Outcome as outcome:
         _raise_if_gone(outcome)
+        _raise_if_refused(peer)
         offers[Feature.NORMAL_SESSION] = Offer(False, outcome.reason)
         return
     offers[Feature.NORMAL_SESSION] = Offer(True, "a normal session was opened")
     offers[Feature.OPEN_ACCESS] = Offer(
         peer.profile.chap is None or peer.profile.chap_target is not None, "login went without CHAP"
     )
+    await _raise_if_absent(session)
     _keys(session, offers)
     await _disk(session, offers)
     offers[Feature.TEXT_NEGOTIATION] = await _text(peer)
@@ -71,8 +82,30 @@ def _raise_if_gone(outcome: Outcome) -> None:
         raise outcome
 
 
+def _raise_if_refused(peer: Peer) -> None:
+    """A status that the operator has to see to would meet every case alike."""
+    status = latest_status(peer)
+    if status is not None and status in LOGIN_REMEDIES:
+        name = peer.profile.target_name
+        raise WrongProfile(f"no login to {name}: status {login_status_text(status)}; remedy: {login_remedy(peer)}")
+
+
+async def _raise_if_absent(session: Session) -> None:
+    """So would a logical unit that is not there while others are; a target without any can still be judged otherwise."""
+    try:
+        known = await listed_luns(session)
+    except Outcome:
+        return
+    lun = decode_lun(session.lun)
+    if known and lun not in known:
+        raise WrongProfile(f"LUN {lun} is not listed; there are: {numbered(known)}; remedy: {LUN_REMEDY}")
+
+
 async def _text(peer: Peer) -> Offer:
-    """Whether a Text Request in full feature phase is answered at all; last, since it may end the session, and with a new login, which reinstates it."""
+    """Whether a Text Request in full feature phase is answered at all.
+
+    Last, since it may end the session, and with a new login, which reinstates it.
+    """
     try:
         session = await peer.login()
         await session.answer(TextResponse, session.text().itt, ALIVE)
@@ -103,6 +136,8 @@ async def _disk(session: Session, offers: dict[Feature, Offer]) -> None:
         inquiry = await session.execute(opcodes.INQUIRY.build(allocation_length=36), ALIVE, read=36)
         kind = inquiry.data[0] if inquiry.data else 0x7F
         await session.measure()
+        mode_sense = opcodes.MODE_SENSE_6.build(page_code=0x3F, allocation_length=255)
+        sense = await session.execute(mode_sense, ALIVE, read=255)
     except Outcome as outcome:
         offers[Feature.SCSI_DISK] = Offer(False, outcome.reason)
         offers[Feature.WRITABLE_LUN] = Offer(False, outcome.reason)
@@ -111,7 +146,6 @@ async def _disk(session: Session, offers: dict[Feature, Offer]) -> None:
     offers[Feature.SCSI_DISK] = Offer(
         disk, f"peripheral {kind:#04x}, {session.blocks} blocks of {session.block_size} bytes"
     )
-    sense = await session.execute(opcodes.MODE_SENSE_6.build(page_code=0x3F, allocation_length=255), ALIVE, read=255)
     protected = len(sense.data) > 2 and bool(sense.data[2] & 0x80)
     offers[Feature.WRITABLE_LUN] = Offer(
         disk and not protected,

@@ -15,11 +15,15 @@ What a profile leaves out the probe finds out, or the cases that need it are UNS
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from iscsi_conformance.feature import Feature
+from iscsi_protocol.scsi.lun import MAX_FLAT_LUN
+from iscsi_target.config import host_and_port
 
+DEFAULT_PORT = 3260
 DEFAULT_INITIATOR_NAME = "iqn.2026-11.org.iscsi-conformance:tester"
 
 
@@ -48,7 +52,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     portal: str | None = None
     target_name: str | None = None
     initiator_name: str = DEFAULT_INITIATOR_NAME
-    lun: int = 0
+    lun: Annotated[int, msgspec.Meta(ge=0, le=MAX_FLAT_LUN)] = 0
     destructive: bool = False
     chap: ChapLogin | None = None
     chap_target: str | None = None
@@ -58,16 +62,25 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     redirected_target: str | None = None
     removed_target: str | None = None
     second_portal: str | None = None
-    response_time: float = 5.0
+    response_time: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     """Seconds that the product may take to answer anything."""
     features: frozenset[Feature] = frozenset()
     absent: frozenset[Feature] = frozenset()
 
 
+def portal_address(text: str) -> str:
+    """HOST:PORT of a portal whose port may be left out. Raises ValueError for what is neither."""
+    address = text if ":" in text.rpartition("]")[2] else f"{text}:{DEFAULT_PORT}"
+    host_and_port(address)
+    return address
+
+
 def load_profile(path: Path) -> Profile:
-    """Read a profile. Raises ProfileError for unknown keys, wrong types and unreadable files."""
+    """Read a profile. Raises ProfileError for unknown keys, wrong types and values, and unreadable files."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Profile)
+        profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
+        portals = {field: getattr(profile, field) for field in ("portal", "second_portal")}
+        return profile_with(profile, **{field: portal_address(text) for field, text in portals.items() if text})
     except OSError as error:
         raise ProfileError(f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:

@@ -33,7 +33,7 @@ from iscsi_conformance.proof import proven_requirements
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Results, coverage_of, summary_of
 from iscsi_conformance.rules import broken_rules
-from iscsi_conformance.verdict import Exit, PeerGone, Verdict, exit_code
+from iscsi_conformance.verdict import Exit, PeerGone, Verdict, WrongProfile, exit_code
 
 FIRST_SUSPECT = "the product was gone afterwards; this case was in flight and is the first suspect"
 
@@ -99,8 +99,8 @@ def run_batch(
         stack = AsyncExitStack()
         try:
             environment = runner.run(stack.enter_async_context(open_environment(options.spec)))
-        except PeerGone as gone:
-            return Batch(trouble=Exit.UNREACHABLE, message=gone.reason)
+        except (PeerGone, WrongProfile) as trouble:
+            return Batch(trouble=Exit.UNREACHABLE, message=trouble.reason)
         batch.offers = answers(environment.offers)
 
         def execute(case: Case) -> CaseResult:

@@ -97,6 +97,10 @@ class PeerGone(Inconclusive):
     """The peer does not answer any more at all: the run ends, and the case in flight is the first suspect."""
 
 
+class WrongProfile(Inconclusive):
+    """The peer is not as the operator said, so that no case could show anything: the run ends before its first."""
+
+
 def exit_code(verdicts: Iterable[Verdict], *, strict: bool = False, also: Iterable[Exit] = ()) -> Exit:
     """The exit code for these verdicts. `also`: what the run itself met (interrupted, peer gone, usage)."""
     found = set(verdicts)

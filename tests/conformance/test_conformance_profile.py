@@ -64,6 +64,10 @@ def test_whole_profile_is_read(write):
         ("[chap]\nuser = 'x'", "secret"),
         ("[chap]\nuser = 'x'\nsecret = 'y'\ncolour = 'red'", "colour"),
         ("name =", "profile.toml"),
+        ("portal = 'a:b:c'", "IPv6 address stands in brackets"),
+        ("second_portal = 'host:port'", "expected HOST:PORT"),
+        ("lun = 16384", "lun"),
+        ("response_time = 0.0", "response_time"),
     ],
 )
 def test_bad_profile_is_one_line(write, content, says):
@@ -75,6 +79,13 @@ def test_bad_profile_is_one_line(write, content, says):
     assert says in str(caught.value)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_portal_without_a_port_has_the_standard_one(write):
+    """In a profile as on the command line."""
+    profile = load_profile(write("portal = '192.0.2.1'\nsecond_portal = '[2001:db8::1]'"))
+
+    assert (profile.portal, profile.second_portal) == ("192.0.2.1:3260", "[2001:db8::1]:3260")
 
 
 def test_missing_profile_is_one_line(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from iscsi_conformance.doctor.check import Check, State, bad
 from iscsi_conformance.doctor.machine import machine
 from iscsi_conformance.doctor.product import product
-from iscsi_conformance.doctor.secrets import profile_checks
+from iscsi_conformance.doctor.secrets import name_checks, profile_checks
 from iscsi_conformance.environments import EnvironmentSpec, open_environment
 from iscsi_conformance.peer import Environment
 from iscsi_conformance.profile import Profile
@@ -31,9 +31,10 @@ async def examine(profile: Profile, path: Path | None = None) -> AsyncIterator[C
             yield bad("bundled target", f"it cannot listen: {error.strerror}", "bring the loopback interface up")
         return
     portals = [profile.portal, *([profile.second_portal] if profile.second_portal else [])]
+    connector = TcpConnector(connect_time=profile.response_time)
     environment = Environment(
         profile=profile,
-        connector=TcpConnector(connect_time=profile.response_time),
+        connector=connector,
         endpoints=[Endpoint(*host_and_port(portal)) for portal in portals],
         transport="tcp",
         clock="real",
@@ -41,6 +42,7 @@ async def examine(profile: Profile, path: Path | None = None) -> AsyncIterator[C
     )
     async for check in product(environment):
         yield check
+    await connector.finish()
 
 
-__all__ = ["Check", "State", "examine"]
+__all__ = ["Check", "State", "examine", "name_checks"]

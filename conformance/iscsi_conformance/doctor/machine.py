@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from iscsi_conformance.doctor.check import Check, bad, ok, warn
-from iscsi_conformance.environments import DEFAULT_PORT
+from iscsi_conformance.profile import DEFAULT_PORT
 from iscsi_protocol.digest import crc32c
 
 PEERS = {

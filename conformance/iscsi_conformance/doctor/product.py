@@ -11,33 +11,14 @@ from iscsi_conformance.doctor.check import Check, bad, ok, warn
 from iscsi_conformance.peer import Environment, Peer
 from iscsi_conformance.profile import ChapLogin
 from iscsi_conformance.recorder import Recorder
+from iscsi_conformance.remedy import ANY_REMEDY, CONNECT_REMEDIES, LUN_REMEDY, listed_luns, login_remedy, numbered
 from iscsi_conformance.session import ALIVE, Session
 from iscsi_conformance.verdict import Outcome, Unsupported
 from iscsi_conformance.wire import pairs_of
 from iscsi_initiator.transport import ConnectFailed
 from iscsi_protocol.history import Endpoint, TransportEvent
-from iscsi_protocol.pdu import LoginStatus
 from iscsi_protocol.scsi import opcodes
-from iscsi_protocol.scsi.capacity import parse_luns
 from iscsi_protocol.scsi.lun import decode_lun
-
-CONNECT_REMEDIES = {
-    TransportEvent.REFUSED: "start the product, or correct --portal",
-    TransportEvent.TIMED_OUT: "look for a firewall between here and there, or correct --portal",
-    TransportEvent.UNREACHABLE: "correct the host name or the route to it",
-}
-LOGIN_REMEDIES = {
-    LoginStatus.AUTHENTICATION_FAILURE: "put the product's CHAP user and secret under [chap] in the profile",
-    LoginStatus.AUTHORIZATION_FAILURE: "let the initiator {initiator} in at the product's access list",
-    LoginStatus.NOT_FOUND: "correct --target-name; `iscsi-initiator ls` shows what is offered",
-    LoginStatus.TARGET_REMOVED: "name a target that the product still has",
-    LoginStatus.TOO_MANY_CONNECTIONS: "end other sessions, or let the product take more",
-    LoginStatus.SERVICE_UNAVAILABLE: "bring the target on line at the product",
-    LoginStatus.OUT_OF_RESOURCES: "end other sessions at the product",
-    LoginStatus.MOVED_TEMPORARILY: "give the portal that it redirects to",
-    LoginStatus.MOVED_PERMANENTLY: "give the portal that it redirects to",
-}
-_ANY_REMEDY = "look into the product's log for this login"
 
 
 async def product(environment: Environment) -> AsyncIterator[Check]:
@@ -78,7 +59,7 @@ async def reach(environment: Environment, endpoint: Endpoint) -> Check:
     try:
         transport = await environment.connector.connect(endpoint, _Deaf())
     except ConnectFailed as error:
-        return bad(f"portal {endpoint}", error.event.value, CONNECT_REMEDIES.get(error.event, _ANY_REMEDY))
+        return bad(f"portal {endpoint}", error.event.value, CONNECT_REMEDIES.get(error.event, ANY_REMEDY))
     transport.close()
     return ok(f"portal {endpoint}", "takes connections")
 
@@ -105,16 +86,8 @@ async def access(peer: Peer) -> tuple[Check, Session | None]:
     except Unsupported as outcome:
         return bad("access", outcome.reason, "give --target-name"), None
     except Outcome as outcome:
-        return bad("access", outcome.reason, _remedy(peer)), None
+        return bad("access", outcome.reason, login_remedy(peer)), None
     return ok("access", f"{peer.profile.initiator_name} is let into {peer.target_name}"), session
-
-
-def _remedy(peer: Peer) -> str:
-    """What the status of the latest login says."""
-    logins = peer.wires[-1].raw.logins if peer.wires else []
-    status = logins[-1].status if logins else None
-    remedy = next((text for code, text in LOGIN_REMEDIES.items() if code == status), _ANY_REMEDY)
-    return remedy.format(initiator=peer.profile.initiator_name)
 
 
 def _logins(peer: Peer) -> list[tuple[str, str, ChapLogin]]:
@@ -129,7 +102,7 @@ async def chap(peer: Peer, title: str, node: str, login: ChapLogin) -> Check:
     try:
         await peer.login(target_name=node, chap=login)
     except Outcome as outcome:
-        return bad(title, f"{node}: {outcome.reason}", _remedy(peer))
+        return bad(title, f"{node}: {outcome.reason}", login_remedy(peer))
     return ok(title, f"{login.user} is let into {node}")
 
 
@@ -138,13 +111,9 @@ async def logical_unit(session: Session, *, destructive: bool) -> AsyncIterator[
     lun = decode_lun(session.lun)
     title = f"LUN {lun}"
     try:
-        listed = await session.execute(
-            opcodes.REPORT_LUNS.build(allocation_length=4096), ALIVE, read=4096, lun=bytes(8)
-        )
-        known = [decode_lun(each) for each in parse_luns(listed.data)[1]] if not listed.status else [lun]
-        if lun not in known:
-            there = ", ".join(str(each) for each in known) or "none"
-            yield bad(title, f"not listed; there are: {there}", "give --lun one of these, or map it to the tester")
+        known = await listed_luns(session)
+        if known is not None and lun not in known:
+            yield bad(title, f"not listed; there are: {numbered(known)}", LUN_REMEDY)
             return
         inquiry = (await session.execute(opcodes.INQUIRY.build(allocation_length=36), ALIVE, read=36)).data
         await session.measure()

@@ -16,7 +16,7 @@ SECRET_BYTES = 12
 
 def profile_checks(profile: Profile, path: Path | None) -> Iterator[Check]:
     """What can be told of a profile without asking the product. path: where it was read from."""
-    yield from _names(profile)
+    yield from name_checks(profile)
     logins = [(name, login) for name in ("chap", "mutual") if (login := getattr(profile, name)) is not None]
     for name, login in logins:
         yield login_check(name, login)
@@ -26,7 +26,8 @@ def profile_checks(profile: Profile, path: Path | None) -> Iterator[Check]:
         yield readers(path)
 
 
-def _names(profile: Profile) -> Iterator[Check]:
+def name_checks(profile: Profile) -> Iterator[Check]:
+    """What is no iSCSI name, by the field that has it; nothing where all are names."""
     nodes = ("target_name", "chap_target", "mutual_target", "denied_target", "redirected_target", "removed_target")
     for field in ("initiator_name", *nodes):
         name = getattr(profile, field)
