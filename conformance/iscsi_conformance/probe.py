@@ -12,6 +12,7 @@ from iscsi_protocol.pdu import TextResponse
 from iscsi_protocol.pdu.codes import login_status_text
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.lun import decode_lun
+from iscsi_protocol.text import NumberError, parse_number
 
 ASKED = (
     ("HeaderDigest", "CRC32C,None"),
@@ -115,16 +116,24 @@ async def _text(peer: Peer) -> Offer:
     return Offer(True, "an empty Text Request was answered")
 
 
+def _number(value: str, otherwise: int) -> int:
+    """A product's number, or what stands for one that is none."""
+    try:
+        return parse_number(value)
+    except NumberError:
+        return otherwise
+
+
 def _keys(session: Session, offers: dict[Feature, Offer]) -> None:
     answers = (
         (Feature.HEADER_DIGEST, "HeaderDigest", lambda value: value == "CRC32C"),
         (Feature.DATA_DIGEST, "DataDigest", lambda value: value == "CRC32C"),
         (Feature.IMMEDIATE_DATA, "ImmediateData", lambda value: value == "Yes"),
         (Feature.UNSOLICITED_DATA, "InitialR2T", lambda value: value == "No"),
-        (Feature.MULTIPLE_CONNECTIONS, "MaxConnections", lambda value: int(value, 0) > 1),
+        (Feature.MULTIPLE_CONNECTIONS, "MaxConnections", lambda value: _number(value, 1) > 1),
         (Feature.ERROR_RECOVERY_LEVEL_1, "ErrorRecoveryLevel", lambda value: value in ("1", "2")),
         (Feature.ERROR_RECOVERY_LEVEL_2, "ErrorRecoveryLevel", lambda value: value == "2"),
-        (Feature.SMALL_BURST, "MaxBurstLength", lambda value: int(value, 0) <= 4096),
+        (Feature.SMALL_BURST, "MaxBurstLength", lambda value: _number(value, 1 << 24) <= 4096),
     )
     for feature, key, holds in answers:
         value = session.agreed(key)
