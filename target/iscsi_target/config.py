@@ -318,7 +318,7 @@ def parse_lun(text: str) -> tuple[int, LunConfig]:
 def _decode(kind: type[Any], value: object) -> Size:
     if kind is Size:
         return Size.parse(value)
-    raise NotImplementedError(f"no way to read {kind.__name__}")
+    raise TypeError(f"no way to read {kind.__name__}")
 
 
 def config_from(tables: Mapping[str, Any]) -> TargetConfig:
