@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -103,6 +104,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else DEFAULT
+    # Ended from outside, the run still ends the targets that it started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console()
     results = Results()
     try:
