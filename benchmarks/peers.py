@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from workload import SIZE
 
@@ -51,14 +52,42 @@ def fill(path: Path) -> None:
             file.write(piece)
 
 
+_BUNDLED = """
+[[portals]]
+address = "127.0.0.1:0"
+
+[[targets]]
+name = "{name}"
+keys = {{ {keys} }}
+
+[targets.luns.1]
+backend = "file"
+path = "{backing}"
+
+[targets.luns.2]
+size = {size}
+"""
+
+
 @contextmanager
-def bundled_target(folder: Path) -> Iterator[tuple[str, str]]:
-    """Run `iscsi-target serve`; the URLs of a file and of a memory logical unit. Raises PeerFailed."""
-    backing = folder / "bundled.img"
+def bundled_target(folder: Path, name: str = "bundled", *, header_digest: bool = False) -> Iterator[tuple[str, str]]:
+    """Run `iscsi-target serve`; the URLs of a file and of a memory logical unit. name: of its files; header_digest: none is
+    refused. Raises PeerFailed.
+    """
+    backing, configuration = folder / f"{name}.img", folder / f"{name}.toml"
     fill(backing)
-    arguments = ["serve", "--portal", "127.0.0.1:0", "--name", _TARGET_NAME]
-    units = ["--lun", f"1=file:{backing}", "--lun", f"2=memory:{SIZE}"]
-    command = [sys.executable, "-c", "from iscsi_target.cli import main; main()", *arguments, *units]
+    keys = 'HeaderDigest = "CRC32C"' if header_digest else ""
+    configuration.write_text(
+        _BUNDLED.format(name=_TARGET_NAME, keys=keys, backing=backing, size=SIZE), encoding="utf-8"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        "from iscsi_target.cli import main; main()",
+        "serve",
+        "--config",
+        str(configuration),
+    ]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         try:
             line = process.stdout.readline() if process.stdout else b""
@@ -71,11 +100,20 @@ def bundled_target(folder: Path) -> Iterator[tuple[str, str]]:
             _await_end(process)
 
 
+DIGESTS = {"HeaderDigest": "CRC32C,None"}
+"""Without this tgtd refuses a header digest; with it, it takes one from whoever offers it, even as a last choice."""
+
+TUNED = {"MaxRecvDataSegmentLength": "262144", "FirstBurstLength": "262144", "InitialR2T": "No"}
+"""What lets tgtd take a write of 256 KiB in one go."""
+
+
 @contextmanager
-def tgtd(folder: Path) -> Iterator[str]:
-    """Run tgtd as it comes, with nothing tuned; the URL of a file logical unit. Raises PeerMissing, PeerFailed."""
-    daemon, admin = find("tgtd"), [find("tgtadm"), "-C", "1", "--lld", "iscsi"]
-    backing, log_file = folder / "tgtd.img", folder / "tgtd.log"
+def tgtd(folder: Path, *, control: int = 1, keys: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """Run tgtd with these keys, and nothing else tuned; the URL of a file logical unit. control: number of its management
+    socket, one for each that runs. Raises PeerMissing, PeerFailed.
+    """
+    daemon, admin = find("tgtd"), [find("tgtadm"), "-C", str(control), "--lld", "iscsi"]
+    backing, log_file = folder / f"tgtd{control}.img", folder / f"tgtd{control}.log"
     fill(backing)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -84,7 +122,7 @@ def tgtd(folder: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="tgtd-") as ipc, log_file.open("wb") as log:
         environment = {**os.environ, "TGT_IPC_SOCKET": f"{ipc}/ipc"}
         process = subprocess.Popen(
-            [daemon, "-f", "-C", "1", "--iscsi", f"portal=127.0.0.1:{port}"],
+            [daemon, "-f", "-C", str(control), "--iscsi", f"portal=127.0.0.1:{port}"],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -92,8 +130,10 @@ def tgtd(folder: Path) -> Iterator[str]:
         )
         try:
             _wait_for_tgtd(process, admin, environment, log_file)
+            update = ("--op", "update", "--mode", "target", "--tid", "1")
             for arguments in (
                 ("--op", "new", "--mode", "target", "--tid", "1", "-T", _TARGET_NAME),
+                *((*update, "--name", key, "--value", value) for key, value in keys.items()),
                 ("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "-b", backing, "--bstype", "rdwr"),
                 ("--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL"),
             ):

@@ -3,6 +3,7 @@
     python benchmarks/run.py                   about three minutes
     python benchmarks/run.py --quick           half a minute
     python benchmarks/run.py --json FILE       the samples too
+    python benchmarks/run.py --document FILE   the tables as Markdown, with the bars
 
 Rounds are interleaved: each measures every client against every target once, so that what slows the machine down slows
 all of them. Speeds are `median (lowest–highest)`; ratios are taken round by round. A peer that is not installed is named
@@ -18,13 +19,15 @@ import platform
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
+import document
+import peers
 import rulebook
 import wire
 from clients import Bundled, Client, IscsiPerf, QemuImg
@@ -33,10 +36,16 @@ from loopback import Loopback
 from measure import Spread
 from peers import PeerFailed, PeerMissing, bundled_target, tgtd
 from tables import factor, figures, show
-from workload import WORKLOADS, Workload
+from workload import WORKLOADS, WRITE_LARGE, Workload
 
-FILE, MEMORY, TGTD = "bundled, file", "bundled, memory", "tgtd"
+FILE, MEMORY = "bundled, file", "bundled, memory"
+FILE_DIGEST, MEMORY_DIGEST = "bundled, file, digests", "bundled, memory, digests"
+TGTD, DIGEST, TUNED = "tgtd", "tgtd, digests", "tgtd, tuned"
+TGTDS: Mapping[str, Mapping[str, str]] = {TGTD: {}, DIGEST: peers.DIGESTS, TUNED: peers.TUNED}
+"""How tgtd is run, each a process of its own: as it comes, with header digests on offer, and with large bursts."""
 EXIT_FAILED = 3
+
+WITH_DIGEST = (FILE_DIGEST, MEMORY_DIGEST, DIGEST)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +111,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short runs, in about half a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples")
+    parser.add_argument("--document", type=Path, metavar="FILE", help="write the tables as Markdown, with the bars")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else DEFAULT
     # Ended from outside, the run still ends the targets that it started.
@@ -114,11 +124,16 @@ def main() -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return EXIT_FAILED
     report(console, plan, results)
-    if arguments.json is not None:
+    written: list[tuple[Path | None, Callable[[], str]]] = [
+        (arguments.json, lambda: json.dumps(results.as_json(plan), indent=1) + "\n"),
+        (arguments.document, lambda: document.text(results.samples, results.keys, plan.rounds)),
+    ]
+    for path, content in written:
         try:
-            arguments.json.write_text(json.dumps(results.as_json(plan), indent=1) + "\n", encoding="utf-8")
+            if path is not None:
+                path.write_text(content(), encoding="utf-8")
         except OSError as error:
-            print(f"benchmarks: {arguments.json}: {error.strerror}", file=sys.stderr)
+            print(f"benchmarks: {path}: {error.strerror}", file=sys.stderr)
             return EXIT_FAILED
     return 0
 
@@ -128,15 +143,18 @@ def measure(plan: Plan, results: Results, console: Console) -> None:
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder, ExitStack() as running:
         file_url, memory_url = running.enter_context(bundled_target(Path(folder)))
         targets = {FILE: file_url, MEMORY: memory_url}
+        digests = bundled_target(Path(folder), "digests", header_digest=True)
+        targets[FILE_DIGEST], targets[MEMORY_DIGEST] = running.enter_context(digests)
         try:
-            targets[TGTD] = running.enter_context(tgtd(Path(folder)))
+            for control, (name, keys) in enumerate(TGTDS.items(), 1):
+                targets[name] = running.enter_context(tgtd(Path(folder), control=control, keys=keys))
         except PeerMissing as error:
             results.missing.append(str(error))
         clients = available_clients(results)
         with console.status("negotiating") as status:
             for client in clients:
-                for target in (FILE, TGTD):
-                    if target in targets:
+                for target in (FILE, FILE_DIGEST, TGTD, DIGEST, TUNED):
+                    if target in targets and any(client.fits(each) and measured(each, target) for each in WORKLOADS):
                         results.keys[client.name, target] = negotiated(client, targets[target])
             for number in range(plan.rounds):
                 status.update(f"round {number + 1} of {plan.rounds}")
@@ -169,21 +187,35 @@ def one_round(plan: Plan, number: int, clients: Sequence[Client], targets: dict[
             if not client.fits(workload) or (number >= plan.long_rounds and client.shortest > plan.seconds):
                 continue
             for target, url in order:
+                if not measured(workload, target):
+                    continue
                 results.add(client.name, workload, target, client.run(url, workload, plan.seconds))
+
+
+def measured(workload: Workload, target: str) -> bool:
+    """Whether that is measured of that target: tgtd with digests where one is wanted, tuned where it helps."""
+    if target == TUNED:
+        return workload == WRITE_LARGE
+    return (target in WITH_DIGEST) == workload.header_digest
+
+
+def compared(workload: Workload) -> tuple[str, str, str]:
+    """The targets of a workload: the bundled one with a file and with memory, and tgtd."""
+    return WITH_DIGEST if workload.header_digest else (FILE, MEMORY, TGTD)
 
 
 def report(console: Console, plan: Plan, results: Results) -> None:
     """Print every table."""
     for line in results.missing:
         console.print(f"left out: {line}", highlight=False)
-    targets = list(dict.fromkeys(target for _, target in results.keys))
-    _report_targets(console, plan, results, with_tgtd=TGTD in targets)
-    _report_initiator(console, results, [FILE, MEMORY, *targets[1:]])
+    with_tgtd = any(target == TGTD for _, target in results.keys)
+    _report_targets(console, plan, results, with_tgtd=with_tgtd)
+    _report_initiator(console, results, [FILE, MEMORY, *([TGTD] if with_tgtd else [])])
     rows = [
         [key, *(" / ".join(value or "-" for value in declared[key]) for declared in results.keys.values())]
         for key in KEYS
     ]
-    columns = [f"{client} with {target.partition(',')[0]}" for client, target in results.keys]
+    columns = [f"{client} with {target.replace(', file', '')}" for client, target in results.keys]
     show(console, "Keys as declared at login (initiator / target)", ["key", *columns], rows)
     _report_wire(console, results)
 
@@ -192,7 +224,7 @@ def _report_targets(console: Console, plan: Plan, results: Results, *, with_tgtd
     rows = []
     for workload in WORKLOADS:
         for client in dict.fromkeys(client for client, _ in results.keys):
-            ours, memory, theirs = (results.of(client, workload, target) for target in (FILE, MEMORY, TGTD))
+            ours, memory, theirs = (results.of(client, workload, name) for name in compared(workload))
             if not ours:
                 continue
             row = [f"{workload} ({workload.unit})", client, figures(Spread.of(ours)), figures(Spread.of(memory))]
@@ -201,10 +233,12 @@ def _report_targets(console: Console, plan: Plan, results: Results, *, with_tgtd
                     figures(Spread.of(theirs)),
                     *(factor(Spread.of_ratios(each, theirs)) for each in (ours, memory)),
                 ]
+                tuned = results.of(client, workload, TUNED)
+                row += [figures(Spread.of(tuned)), factor(Spread.of_ratios(ours, tuned))] if tuned else ["", ""]
             rows.append(row)
     header = ["work", "client", FILE, MEMORY]
     if with_tgtd:
-        header += [TGTD, "file / tgtd", "memory / tgtd"]
+        header += [TGTD, "file / tgtd", "memory / tgtd", TUNED, "file / tuned"]
     rounds = f"{plan.rounds} rounds"
     if plan.long_rounds != plan.rounds:
         rounds += f", {plan.long_rounds} of clients that run for whole seconds"
@@ -219,6 +253,8 @@ def _report_initiator(console: Console, results: Results, targets: Sequence[str]
         ceiling = results.of(Loopback.name, workload, Loopback.name)
         for target in targets:
             speeds = results.of(ours, workload, target)
+            if not speeds:
+                continue
             row = [f"{workload} ({workload.unit})", target, figures(Spread.of(speeds))]
             for other in others:
                 theirs = results.of(other, workload, target)

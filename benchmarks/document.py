@@ -1,0 +1,87 @@
+"""The figures as a page of Markdown: speeds, ratios and the bars they are held to, and the keys that were negotiated."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keys import KEYS, Declared
+from measure import Spread
+from tables import factor, figures
+from workload import READ_ALONE, READ_DIGEST, READ_LARGE, READ_MANY, WRITE_ALONE, WRITE_LARGE, WRITE_MANY, Workload
+
+Samples = Mapping[tuple[str, Workload, str], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One row: a workload under one client, target beside other, and the least ratio that is good enough (None: told
+    without a bar).
+    """
+
+    workload: Workload
+    client: str
+    target: str
+    other: str
+    bar: float | None
+
+
+COMPARISONS = (
+    Comparison(READ_MANY, "iscsi-perf", "bundled, file", "tgtd", 1.3),
+    Comparison(READ_DIGEST, "iscsi-perf", "bundled, file, digests", "tgtd, digests", 1.3),
+    Comparison(WRITE_MANY, "qemu-img bench", "bundled, file", "tgtd", 1.2),
+    Comparison(READ_ALONE, "iscsi-perf", "bundled, file", "tgtd", None),
+    Comparison(WRITE_ALONE, "qemu-img bench", "bundled, file", "tgtd", None),
+    Comparison(READ_LARGE, "iscsi-perf", "bundled, file", "tgtd", 1.5),
+    Comparison(READ_LARGE, "iscsi-perf", "bundled, memory", "tgtd", 2.0),
+    Comparison(WRITE_LARGE, "qemu-img bench", "bundled, file", "tgtd", 2.0),
+    Comparison(WRITE_LARGE, "qemu-img bench", "bundled, file", "tgtd, tuned", 1.2),
+)
+
+HEAD = """# The bundled target beside tgtd
+
+Repeat it on a quiet machine with the Debian packages tgt, libiscsi-bin, qemu-utils and qemu-block-extra:
+
+    tox -e bench -- --document FILE
+
+Reads are loaded by libiscsi's `iscsi-perf`, writes by `qemu-img bench -w`; every logical unit is a file of 256 MiB in the
+page cache, or memory where it says so. In each round every client meets every target once, in changing order. Speeds are
+`median (lowest–highest)` of the rounds, ratios are taken round by round; the median is what a bar is held against. At depth
+1 there is no bar: there the scheduler decides who wins. "digests": both targets take nothing but CRC32C from a client that
+offers None,CRC32C for headers. "tgtd, tuned" has segments and bursts of 256 KiB and InitialR2T=No.
+"""
+
+
+def text(samples: Samples, declared: Mapping[tuple[str, str], Declared], rounds: int) -> str:
+    """The page. samples: transfers per second, round by round."""
+    machine = f"{platform.system()}, {os.cpu_count()} processors, Python {platform.python_version()}; {rounds} rounds."
+    lines = [HEAD, machine, ""]
+    header = ["work", "client", "target", "speed", "other", "its speed", "ratio", "bar"]
+    lines += _table(header, [row for each in COMPARISONS if (row := _row(samples, each))])
+    lines += ["", "## Keys as declared at login (initiator / target)", ""]
+    header = ["key", *(f"{client} with {target.replace(', file', '')}" for client, target in declared)]
+    rows = [[key, *(" / ".join(value or "-" for value in each[key]) for each in declared.values())] for key in KEYS]
+    return "\n".join([*lines, *_table(header, rows)]) + "\n"
+
+
+def _row(samples: Samples, row: Comparison) -> list[str]:
+    ours, theirs = (samples.get((row.client, row.workload, name), ()) for name in (row.target, row.other))
+    if not ours or not theirs:
+        return []
+    in_units = row.workload.in_units
+    return [
+        f"{row.workload} ({row.workload.unit})",
+        row.client,
+        row.target,
+        figures(Spread.of([in_units(each) for each in ours])),
+        row.other,
+        figures(Spread.of([in_units(each) for each in theirs])),
+        factor(Spread.of_ratios(ours, theirs)),
+        "" if row.bar is None else f"{row.bar:g}",
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
