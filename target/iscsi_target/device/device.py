@@ -99,6 +99,8 @@ class Device:
             return 0
         unit = self._by_structure.get(lun) or self._unit(lun)
         row = BY_OPCODE[cdb[0]]
+        if isinstance(row, dict) and len(cdb) > 1:
+            row = row.get(cdb[1] & SERVICE_ACTION)
         if unit is None or not isinstance(row, Row) or len(cdb) < row.command.length:
             return 0
         if row.thin and not unit.backend.thin:

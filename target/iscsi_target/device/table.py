@@ -104,7 +104,22 @@ def _wanted(command: Command) -> Wanted | None:
     return lambda cdb, block_size: command.data(cdb, block_size)[1]
 
 
-WANTED: tuple[Wanted | None, ...] = tuple(
-    _wanted(entry.command) if isinstance(entry, Row) else None for entry in BY_OPCODE
-)
-"""By operation code; none of those that are split by service action takes data."""
+def _wanted_by_action(actions: dict[int, Row]) -> Wanted | None:
+    """The same for an operation code that is split by service action; unknown actions want nothing."""
+    wanted = {action: found for action, row in actions.items() if (found := _wanted(row.command))}
+
+    def of(cdb: Buffer, block_size: int) -> int:
+        found = wanted.get(cdb[1] & SERVICE_ACTION)
+        return 0 if found is None else found(cdb, block_size)
+
+    return of if wanted else None
+
+
+def _wanted_of(entry: Entry) -> Wanted | None:
+    if isinstance(entry, dict):
+        return _wanted_by_action(entry)
+    return None if entry is None else _wanted(entry.command)
+
+
+WANTED: tuple[Wanted | None, ...] = tuple(map(_wanted_of, BY_OPCODE))
+"""By operation code; the CDB given to the function is whole."""
