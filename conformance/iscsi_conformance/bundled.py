@@ -38,6 +38,11 @@ INITIATOR_NAME = f"{_PREFIX}:tester"
 _USER, _SECRET = "tester", "one-way-secret-1"
 _TARGET_USER, _TARGET_SECRET = "bundled", "mutual-secret-22"
 
+PORTAL_GROUPS = (1, 2, 1)
+"""The portals' group tags, in order."""
+GROUP_PORTAL = 2
+"""The place of the second portal of the first one's group."""
+
 DISK_SIZE = Size(4 << 20)
 MOVED_TO = "127.0.0.1:3260"
 
@@ -86,7 +91,7 @@ def bundled_config(policy: Mapping[str, object] | None = None, *, port: int = 0)
             TargetNode(name=GONE, removed=True),
             TargetNode(name=SPARE, luns={0: disk}),
         ],
-        portals=[PortalConfig(address=f"127.0.0.1:{port}"), PortalConfig(address=f"127.0.0.1:{port}", group_tag=2)],
+        portals=[PortalConfig(address=f"127.0.0.1:{port}", group_tag=tag) for tag in PORTAL_GROUPS],
         policy=replace(Policy(), **switches),
     )
 

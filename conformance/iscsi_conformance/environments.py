@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import Literal
 
-from iscsi_conformance.bundled import bundled_config
+from iscsi_conformance.bundled import GROUP_PORTAL, bundled_config
 from iscsi_conformance.peer import Environment, RandomBytes
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.probe import probe
@@ -70,6 +70,7 @@ async def _foreign(spec: EnvironmentSpec) -> AsyncIterator[Environment]:
         profile=spec.profile,
         connector=connector,
         endpoints=[Endpoint(*host_and_port(portal)) for portal in portals],
+        group_portal=Endpoint(*host_and_port(spec.profile.group_portal)) if spec.profile.group_portal else None,
         transport="tcp",
         clock="real",
         random_bytes=seeded(spec.seed),
@@ -122,6 +123,7 @@ def _on(
         profile=spec.profile,
         connector=stage.connector,
         endpoints=stage.endpoints,
+        group_portal=stage.endpoints[GROUP_PORTAL],
         transport=transport,
         clock="virtual" if transport == "memory" else "real",
         random_bytes=seeded(spec.seed),

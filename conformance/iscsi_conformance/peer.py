@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.profile import ChapLogin, Profile
@@ -28,27 +28,30 @@ RandomBytes = Callable[[int], bytes]
 
 
 class Operator(Protocol):
-    """What can be asked of the bundled target beside the wire; foreign products have none."""
+    """What can be asked of the bundled target beside the wire; foreign products have none.
 
-    def request_logout(self, seconds: int) -> None:
-        """Ask the initiator of the latest session to log out (Asynchronous Message 1)."""
+    All is done to the latest session, by its latest connection or by that of the CID given.
+    """
 
-    def announce_connection_drop(self) -> None:
-        """Announce that the latest connection will be dropped (2), and drop it."""
+    def request_logout(self, seconds: int, *, cid: int | None = None) -> None:
+        """Ask the initiator to log out (Asynchronous Message 1)."""
+
+    def announce_connection_drop(self, *, cid: int | None = None) -> None:
+        """Announce that a connection will be dropped (2), and drop it."""
 
     def announce_session_drop(self) -> None:
         """Announce that all connections will be dropped (3), and drop them."""
 
-    def request_negotiation(self, seconds: int) -> None:
+    def request_negotiation(self, seconds: int, *, cid: int | None = None) -> None:
         """Ask for a text negotiation (4)."""
 
-    def report_scsi_event(self, sense: bytes) -> None:
+    def report_scsi_event(self, sense: bytes, *, cid: int | None = None) -> None:
         """Send a SCSI asynchronous event (0) with this sense data for LUN 0."""
 
-    def ping(self) -> None:
+    def ping(self, *, cid: int | None = None) -> None:
         """Send a NOP-In that asks for an answer."""
 
-    def tell_counters(self) -> None:
+    def tell_counters(self, *, cid: int | None = None) -> None:
         """Send a NOP-In that asks for none."""
 
 
@@ -64,9 +67,10 @@ class Offer:
 class Environment:
     """Where a case runs.
 
-    endpoints: the portals, the first one standard. transport: tcp or memory; clock: real or virtual. offers: filled by
-    the probe. connector: opens connections to the product. operator: see there. open_stage: brings up a bundled target for
-    an initiator-role case; initiator_fault: what the bundled initiator does wrong there.
+    endpoints: the portals, the first one standard. group_portal: another one of the first one's group. transport: tcp or
+    memory; clock: real or virtual. offers: filled by the probe. connector: opens connections to the product. operator: see
+    there. open_stage: brings up a bundled target for an initiator-role case; initiator_fault: what the bundled initiator
+    does wrong there.
     """
 
     profile: Profile
@@ -75,6 +79,7 @@ class Environment:
     transport: str
     clock: str
     random_bytes: RandomBytes
+    group_portal: Endpoint | None = None
     operator: Operator | None = None
     open_stage: OpenStage | None = None
     initiator_fault: NamedFault | None = None
@@ -125,14 +130,26 @@ class Peer:
         if not offer.there:
             raise Unsupported(feature, offer.evidence)
 
-    async def connect(self, *, portal: int = 0, target_name: str | None = None) -> Wire:
-        """A TCP connection, nothing said yet. Raises PeerGone when the portal does not take it."""
-        self._declare()
+    def _endpoint(self, portal: int | Endpoint) -> Endpoint:
         endpoints = self.environment.endpoints
+        if isinstance(portal, Endpoint):
+            return portal
         if portal >= len(endpoints):
             raise Unsupported(Feature.SECOND_PORTAL, "the profile names no second portal")
+        return endpoints[portal]
+
+    @property
+    def group_portal(self) -> Endpoint:
+        """Another portal of the first one's group. Raises Unsupported where none is known."""
+        if self.environment.group_portal is None:
+            raise Unsupported(Feature.GROUP_PORTAL, "the profile names no further portal of the group")
+        return self.environment.group_portal
+
+    async def connect(self, *, portal: int | Endpoint = 0, target_name: str | None = None) -> Wire:
+        """A TCP connection, nothing said yet. Raises PeerGone when the portal does not take it."""
+        self._declare()
         try:
-            raw = await RawConnection.open(self._connector, endpoints[portal])
+            raw = await RawConnection.open(self._connector, self._endpoint(portal))
         except ConnectFailed as error:
             raise PeerGone(f"no connection: {error}") from None
         name = target_name or self.profile.target_name or ""
@@ -146,16 +163,23 @@ class Peer:
         *,
         session_type: str = "Normal",
         chap: ChapLogin | None = None,
-        portal: int = 0,
+        portal: int | Endpoint = 0,
         target_name: str | None = None,
         isid: bytes = TESTER_ISID,
         tsih: int = 0,
         cid: int = 0,
+        into: Session | None = None,
         first_stage: int | None = None,
         change: Change | None = None,
     ) -> tuple[Wire, RawLogin]:
-        """Connect and walk the login, wherever it ends. Raises Inconclusive when no answer comes at all."""
-        wire = await self.connect(portal=portal, target_name=target_name)
+        """Connect and walk the login, wherever it ends. Raises Inconclusive when no answer comes at all.
+
+        into: the session that the connection is to belong to; it gives ISID, TSIH and target, and counts on.
+        """
+        wire = await self.connect(portal=portal, target_name=into.target_name if into else target_name)
+        if into is not None:
+            isid, tsih = into.isid, into.tsih
+            wire.raw.join(into.raw.numbers)
         wire.isid = isid
         try:
             login = await wire.raw.login(
@@ -182,11 +206,12 @@ class Peer:
         clause: str | None = None,
         session_type: str = "Normal",
         chap: ChapLogin | None = None,
-        portal: int = 0,
+        portal: int | Endpoint = 0,
         target_name: str | None = None,
         isid: bytes = TESTER_ISID,
         tsih: int = 0,
         cid: int = 0,
+        into: Session | None = None,
         first_stage: int | None = None,
     ) -> Session:
         """A session in full feature phase. Where it is not reached: Failed if a clause says it must be, else Inconclusive."""
@@ -199,19 +224,28 @@ class Peer:
             isid=isid,
             tsih=tsih,
             cid=cid,
+            into=into,
             first_stage=first_stage,
         )
         if not login.full_feature:
             status = "no answer" if login.status is None else f"status {login.status:04x}"
             reason = f"the login did not reach full feature phase ({status})"
             raise Failed(clause, reason) if clause else Inconclusive(reason)
-        session = Session(wire.raw, login, wire, self.profile.lun if lun is None else lun)
+        leading = (into.leading or into) if into else None
+        session = Session(wire.raw, login, wire, self.profile.lun if lun is None else lun, cid=cid, leading=leading)
         self.wires[self.wires.index(wire)] = session
         return session
 
-    async def disk(self, keys: Pairs = (), **options: object) -> Session:
+    async def join(self, session: Session, cid: int = 1, keys: Pairs = (), **options: Any) -> Session:
+        """One more connection of a session, or one in the place of the connection that has this CID (reinstatement).
+
+        options: clause, chap and portal as for `login`, which says what is raised.
+        """
+        return await self.login(keys, cid=cid, into=session, **options)
+
+    async def disk(self, keys: Pairs = (), **options: Any) -> Session:
         """A session whose logical unit was asked for its size, and that has no unit attention pending."""
-        session = await self.login(keys, **options)  # type: ignore[arg-type]  # login checks them
+        session = await self.login(keys, **options)
         await session.measure()
         return session
 

@@ -25,6 +25,9 @@ ASKED = (
     ("FirstBurstLength", "4096"),
 )
 
+PERSISTENT_RESERVE_IN = bytes((0x5E, 0, 0, 0, 0, 0, 0, 0, 8, 0))
+"""READ KEYS, of which the first 8 bytes are wanted (SPC-4 6.15)."""
+
 
 async def probe(environment: Environment) -> None:
     """Fill the environment's offers.
@@ -46,6 +49,10 @@ async def probe(environment: Environment) -> None:
     for feature, node, login in nodes:
         known = getattr(profile, node) is not None and (login is None or getattr(profile, login) is not None)
         offers[feature] = Offer(known, f"the profile {'names' if known else 'does not name'} {node}")
+    offers[Feature.GROUP_PORTAL] = Offer(
+        environment.group_portal is not None,
+        f"the profile {'names' if environment.group_portal else 'does not name'} group_portal",
+    )
     several = len(environment.endpoints) > 1
     offers[Feature.SECOND_PORTAL] = Offer(several, f"{len(environment.endpoints)} portals are known")
     try:
@@ -75,6 +82,8 @@ async def _sessions(peer: Peer, offers: dict[Feature, Offer]) -> None:
     await _raise_if_absent(session)
     _keys(session, offers)
     await _disk(session, offers)
+    await _reservations(session, offers)
+    await _task_reporting(peer, offers)
     offers[Feature.TEXT_NEGOTIATION] = await _text(peer)
 
 
@@ -114,6 +123,41 @@ async def _text(peer: Peer) -> Offer:
         _raise_if_gone(outcome)
         return Offer(False, outcome.reason)
     return Offer(True, "an empty Text Request was answered")
+
+
+async def _task_reporting(peer: Peer, offers: dict[Feature, Offer]) -> None:
+    """The keys that came after RFC 3720, one a login: a product that does not know them may refuse the login."""
+    asked = (
+        (Feature.FAST_ABORT, "TaskReporting", "FastAbort"),
+        (Feature.RESPONSE_FENCE, "TaskReporting", "ResponseFence"),
+        (Feature.PROTOCOL_LEVEL_2, "iSCSIProtocolLevel", "2"),
+    )
+    for feature, key, value in asked:
+        try:
+            session = await peer.login([(key, value)])
+        except Outcome as outcome:
+            _raise_if_gone(outcome)
+            offers[feature] = Offer(False, outcome.reason)
+        else:
+            agreed = session.agreed(key)
+            offers[feature] = Offer(agreed == value, f"{key}={agreed} was agreed on when {value} was asked for")
+
+
+async def _reservations(session: Session, offers: dict[Feature, Offer]) -> None:
+    """Whether the logical unit reads persistent reservation keys, and can be reserved as in SPC-2 and released."""
+    released = opcodes.RELEASE_6.build()
+    asked = (
+        (Feature.PERSISTENT_RESERVATIONS, (PERSISTENT_RESERVE_IN,), 8),
+        (Feature.SPC2_RESERVATIONS, (opcodes.RESERVE_6.build(), released), None),
+    )
+    for feature, cdbs, read in asked:
+        try:
+            statuses = [(await session.execute(cdb, ALIVE, read=read)).status for cdb in cdbs]
+        except Outcome as outcome:
+            offers[feature] = Offer(False, outcome.reason)
+            return
+        told = ", ".join(f"{status:#04x}" for status in statuses)
+        offers[feature] = Offer(not any(statuses), f"the commands ended with status {told}")
 
 
 def _number(value: str, otherwise: int) -> int:

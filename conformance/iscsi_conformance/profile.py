@@ -62,6 +62,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     redirected_target: str | None = None
     removed_target: str | None = None
     second_portal: str | None = None
+    """A portal of another portal group."""
+    group_portal: str | None = None
+    """Another portal of the first one's group."""
     response_time: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     """Seconds that the product may take to answer anything."""
     features: frozenset[Feature] = frozenset()
@@ -79,7 +82,7 @@ def load_profile(path: Path) -> Profile:
     """Read a profile. Raises ProfileError for unknown keys, wrong types and values, and unreadable files."""
     try:
         profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
-        portals = {field: getattr(profile, field) for field in ("portal", "second_portal")}
+        portals = {field: getattr(profile, field) for field in ("portal", "second_portal", "group_portal")}
         return profile_with(profile, **{field: portal_address(text) for field, text in portals.items() if text})
     except OSError as error:
         raise ProfileError(f"{path}: {error.strerror}") from None

@@ -1,6 +1,7 @@
-"""A logged-in session of one connection as cases use it: commands, data, pings, task management, text and logout.
+"""A logged-in session as cases use it, or one connection of several: commands, data, pings, task management, text, logout.
 
-Numbers are the well-behaved ones unless a case gives others. Nothing is retried or mended.
+Numbers are the well-behaved ones unless a case gives others. Nothing is retried or mended. What belongs to recovery is in
+`recovery`, what belongs to several connections in `several`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from iscsi_conformance.verdict import Failed, Inconclusive, require
 from iscsi_conformance.wire import P, Wire
 from iscsi_initiator.raw import RawConnection, Received
 from iscsi_initiator.raw_login import RawLogin
-from iscsi_protocol.negotiation.keys import KEYS
+from iscsi_protocol.negotiation.keys import KEYS, Scope
 from iscsi_protocol.pdu import (
     NO_LUN,
     NO_TAG,
@@ -66,23 +67,41 @@ class TaskResult:
 
 
 class Session(Wire):
-    """A full feature phase. login: how it was reached; lun: the 8-byte LUN field that commands use."""
+    """A full feature phase. login: how it was reached; lun: the 8-byte LUN field that commands use.
 
-    def __init__(self, raw: RawConnection, login: RawLogin, wire: Wire, lun: int) -> None:
+    cid: of the connection. leading: the session's first connection, where this is a further one; command numbers and task
+    tags are counted together then, and what was agreed on for the session holds for both.
+    """
+
+    def __init__(
+        self,
+        raw: RawConnection,
+        login: RawLogin,
+        wire: Wire,
+        lun: int,
+        *,
+        cid: int = 0,
+        leading: Session | None = None,
+    ) -> None:
         super().__init__(raw, wire.response_time, wire.initiator_name, wire.target_name)
         self.login = login
         self.isid = wire.isid
         self.lun = encode_lun(lun)
         self.tsih = login.tsih
-        self.block_size = 512
-        self.blocks = 0
+        self.cid = cid
+        self.leading = leading
+        self.block_size: int = leading.block_size if leading else 512
+        self.blocks: int = leading.blocks if leading else 0
 
     def agreed(self, key: str) -> str:
         """What the login agreed on for a negotiated key, its default where it was not talked of.
 
         Raises KeyError for an unknown key.
         """
-        return self.login.agreed(key) or KEYS[key].default or ""
+        rule = KEYS[key]
+        if self.leading is not None and rule.scope is Scope.SESSION:
+            return self.leading.agreed(key)
+        return self.login.agreed(key) or rule.default or ""
 
     def agreed_number(self, key: str) -> int:
         """The same as a number."""

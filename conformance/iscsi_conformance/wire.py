@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from iscsi_conformance.describe import one_line
@@ -28,6 +29,8 @@ class Wire:
         self.initiator_name = initiator_name
         self.target_name = target_name
         self._put_back: list[Received] = []
+        self._header_digest = Digest.AS_AGREED
+        self._data_digest = Digest.AS_AGREED
 
     # ---- sending and receiving ----
 
@@ -38,8 +41,21 @@ class Wire:
         header_digest: Digest = Digest.AS_AGREED,
         data_digest: Digest = Digest.AS_AGREED,
     ) -> None:
-        """Send exactly this."""
+        """Send exactly this; see `damaging` for what is said of no digest."""
+        header_digest = self._header_digest if header_digest is Digest.AS_AGREED else header_digest
+        data_digest = self._data_digest if data_digest is Digest.AS_AGREED else data_digest
         self.raw.send(pdu, header_digest=header_digest, data_digest=data_digest)
+
+    @contextmanager
+    def damaging(self, *, header: bool = False, data: bool = False) -> Iterator[None]:
+        """Whatever is sent meanwhile has a wrong header or data digest."""
+        before = self._header_digest, self._data_digest
+        self._header_digest = Digest.WRONG if header else self._header_digest
+        self._data_digest = Digest.WRONG if data else self._data_digest
+        try:
+            yield
+        finally:
+            self._header_digest, self._data_digest = before
 
     def packed(self, pdu: Pdu) -> bytes:
         """The bytes of a PDU as `send` would send them now, digests included where they were agreed on."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from iscsi_initiator.raw_login import RAW_ISID, Authentication, Change, Pairs, RawLogin, accept_offers, log_in
+from iscsi_initiator.raw_numbers import SessionNumbers, StatusNumbers
 from iscsi_initiator.transport import Connector, TappedConnector, Transport
 from iscsi_protocol import serial
 from iscsi_protocol.fault import Fault
@@ -76,7 +77,8 @@ class RawConnection:
     """One connection to a portal; made by `open`.
 
     header_digest, data_digest: whether PDUs carry digests from here on, both ways; set by a login, or by the caller.
-    cmd_sn: the next to use; exp_stat_sn: the next expected; exp_cmd_sn, max_cmd_sn: the latest from the target.
+    cmd_sn: the next to use; exp_stat_sn: the next expected; exp_cmd_sn, max_cmd_sn: the latest from the target. Connections
+    of one session have `numbers` in common; `status` is the connection's own.
     full_feature: set when a login completes; logins: how they went, the last one even when it was cut short.
     follow: whether `recv` follows the counters.
     """
@@ -85,16 +87,13 @@ class RawConnection:
         self.clock = clock
         self.follow = True
         self.full_feature = False
-        self.cmd_sn = 1
-        self.exp_stat_sn = 0
-        self.exp_cmd_sn = 1
-        self.max_cmd_sn = 0
+        self.numbers = SessionNumbers()
+        self.status = StatusNumbers()
         self.closed: TransportEvent | None = None
         self._framer = Framer()
         self._transport: Transport | None = None
         self.logins: list[RawLogin] = []
-        self._itt = 0
-        self._stat_sn_known = False
+        self._joined = False
         self._arrived = asyncio.Event()
 
     @classmethod
@@ -147,10 +146,43 @@ class RawConnection:
     def data_digest(self, on: bool) -> None:
         self._framer.data_digest = on
 
+    def join(self, numbers: SessionNumbers) -> None:
+        """Count together with the other connections of a session, before the login into it."""
+        self.numbers = numbers
+        self._joined = True
+
+    @property
+    def cmd_sn(self) -> int:
+        """The CmdSN to use next; all connections of the session count it."""
+        return self.numbers.cmd_sn
+
+    @cmd_sn.setter
+    def cmd_sn(self, number: int) -> None:
+        self.numbers.cmd_sn = number
+
+    @property
+    def exp_cmd_sn(self) -> int:
+        """The latest ExpCmdSN that the target told the session."""
+        return self.numbers.exp_cmd_sn
+
+    @property
+    def max_cmd_sn(self) -> int:
+        """The latest MaxCmdSN that the target told the session."""
+        return self.numbers.max_cmd_sn
+
+    @property
+    def exp_stat_sn(self) -> int:
+        """The ExpStatSN for what is sent now."""
+        return self.status.told
+
+    @exp_stat_sn.setter
+    def exp_stat_sn(self, number: int) -> None:
+        self.status.told = number
+
     def next_itt(self) -> int:
-        """A task tag that this connection has not used, from 1 on."""
-        self._itt += 1
-        return self._itt
+        """A task tag that the session has not used, from 1 on."""
+        self.numbers.itt += 1
+        return self.numbers.itt
 
     def next_cmd_sn(self) -> int:
         """The CmdSN for a numbered request, which is thereby used up."""
@@ -295,22 +327,18 @@ class RawConnection:
         """Follow the counters (4.2.2.1, 4.2.2.2; 11.13.5 for a refused login)."""
         if raw.opcode == Opcode.LOGIN_RESPONSE and raw.bhs[36] != LoginStatus.SUCCESS >> 8:
             return
+        login = raw.opcode == Opcode.LOGIN_RESPONSE
         if carries_stat_sn(raw):
             stat_sn = int.from_bytes(raw.bhs[24:28], "big")
-            if not self._stat_sn_known and raw.opcode == Opcode.LOGIN_RESPONSE:
-                self._stat_sn_known = True
-                self.exp_stat_sn = stat_sn
-            if consumes_stat_sn(raw) and stat_sn == self.exp_stat_sn:
-                self.exp_stat_sn = serial.add(stat_sn)
-        exp_cmd_sn = int.from_bytes(raw.bhs[28:32], "big")
-        max_cmd_sn = int.from_bytes(raw.bhs[32:36], "big")
-        if raw.opcode == Opcode.LOGIN_RESPONSE:
-            self.exp_cmd_sn, self.max_cmd_sn = exp_cmd_sn, max_cmd_sn
-        elif serial.ge(max_cmd_sn, serial.add(exp_cmd_sn, -1)):
-            if serial.gt(exp_cmd_sn, self.exp_cmd_sn):
-                self.exp_cmd_sn = exp_cmd_sn
-            if serial.gt(max_cmd_sn, self.max_cmd_sn):
-                self.max_cmd_sn = max_cmd_sn
+            if login:
+                self.status.begin(stat_sn)
+            if consumes_stat_sn(raw):
+                self.status.came(stat_sn)
+        window = int.from_bytes(raw.bhs[28:32], "big"), int.from_bytes(raw.bhs[32:36], "big")
+        if login and not self._joined:
+            self.numbers.begin(*window)
+        else:
+            self.numbers.heard(*window)
 
 
 def _digest(mode: Digest, own: bytes | bytearray | memoryview, right: object, *, agreed: bool) -> bytes:

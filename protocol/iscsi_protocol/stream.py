@@ -43,11 +43,12 @@ _TEXT_LIMIT = 1 << 16
 class LoginWatch:
     """What the PDUs of a connection tell about its login: where it stands, and the digests that are in force.
 
-    stage: CSG of the latest login PDU, 3 once the final Login Response was seen.
+    stage: CSG of the latest login PDU, 3 once the final Login Response was seen. cid: of the latest Login Request.
     """
 
     def __init__(self) -> None:
         self.stage: int = Stage.SECURITY
+        self.cid: int | None = None
         self.full_feature = False
         self.header_digest = False
         self.data_digest = False
@@ -60,6 +61,8 @@ class LoginWatch:
         if self.full_feature or opcode not in (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE):
             return
         self.stage = flags >> 2 & 3
+        if opcode == Opcode.LOGIN_REQUEST:
+            self.cid = int.from_bytes(raw.bhs[20:22], "big")
         text = self._text[direction]
         if len(text) + len(raw.data) <= _TEXT_LIMIT:
             text += raw.data

@@ -151,7 +151,7 @@ def test_bundled_target_is_well():
 
     assert all(check.state is State.OK for check in checks.values()), checks
     assert {"discovery", "access", "CHAP", "mutual CHAP", "LUN 0", "writing"} < set(checks)
-    assert sum(name.startswith("portal ") for name in checks) == 2
+    assert sum(name.startswith("portal ") for name in checks) == 3
     assert f"is let into {PLAIN}" in checks["access"].says
 
 

@@ -53,7 +53,7 @@ from iscsi_protocol.pdu import (
     encode,
     get_field,
 )
-from iscsi_protocol.stream import Direction
+from iscsi_protocol.stream import Direction, LoginWatch
 
 OUT, BACK = Direction.TO_TARGET, Direction.TO_INITIATOR
 ANY = When(direction=OUT)
@@ -178,11 +178,17 @@ def test_a_fault_without_opcode_waits_for_pdus_that_have_its_fields(fault, opcod
     assert fault.opcodes == opcodes
 
 
+def seen(stage: int) -> LoginWatch:
+    watch = LoginWatch()
+    watch.stage = stage
+    return watch
+
+
 def test_a_pdu_without_the_field_does_not_match():
     armed = Armed(Fault(when=When(direction=OUT, tests=(FieldIs("cdb", bytes(16)),)), what=(Drop(),)))
-    assert armed.waits_for(encode(ScsiCommand()), 3)
-    assert not armed.waits_for(encode(NopOut()), 3)
-    assert not armed.waits_for(encode(UnknownPdu(opcode=0x1C)), 3)
+    assert armed.waits_for(encode(ScsiCommand()), seen(3))
+    assert not armed.waits_for(encode(NopOut()), seen(3))
+    assert not armed.waits_for(encode(UnknownPdu(opcode=0x1C)), seen(3))
 
 
 NUMBERS = st.integers(0, 0xFFFFFFFF) | st.integers(0, 3)
@@ -194,7 +200,7 @@ def test_relations(found, wanted):
 
     def holds(relation: Relation) -> bool:
         when = When(direction=OUT, tests=(FieldIs("itt", wanted, relation),))
-        return Armed(Fault(when=when, what=(Drop(),))).waits_for(raw, 3)
+        return Armed(Fault(when=when, what=(Drop(),))).waits_for(raw, seen(3))
 
     assert holds(Relation.EQUAL) is (found == wanted)
     assert holds(Relation.DIFFERENT) is (found != wanted)
@@ -230,13 +236,13 @@ def test_relations(found, wanted):
 def test_tests(test, expected):
     raw = encode(NopOut(lun=b"\0\1" + bytes(6), data=b"A=1\0A=2\0\0"))
     armed = Armed(Fault(when=When(direction=OUT, opcode=0, tests=(test,)), what=(Drop(),)))
-    assert armed.waits_for(raw, 3) is expected
+    assert armed.waits_for(raw, seen(3)) is expected
 
 
 def test_bytes_that_are_no_utf_8_are_compared():
     raw = encode(LoginRequest(data=b"A=\xff\xfe\0"))
     armed = Armed(Fault(when=When(direction=OUT, tests=(HasKey("A", "\udcff\udcfe"),)), what=(Drop(),)))
-    assert armed.waits_for(raw, 3)
+    assert armed.waits_for(raw, seen(3))
 
 
 @pytest.mark.parametrize(
@@ -252,9 +258,9 @@ def test_which_of_the_matching_pdus_are_changed(nth, times, changed):
 def test_stages(stage):
     armed = Armed(Fault(when=When(direction=OUT, stage=stage), what=(Drop(),)))
     for now in (0, 1, 3):
-        assert armed.waits_for(encode(NopOut()), now) is (now == stage)
+        assert armed.waits_for(encode(NopOut()), seen(now)) is (now == stage)
         # A login PDU says itself which stage it is of.
-        assert armed.waits_for(encode(LoginRequest(csg=now)), 9) is (now == stage)
+        assert armed.waits_for(encode(LoginRequest(csg=now)), seen(9)) is (now == stage)
 
 
 def test_actions_by_step():

@@ -340,6 +340,16 @@ def test_the_direction_counts():
     assert link.pdus(BACK) == []
 
 
+def test_the_connection_id_counts():
+    asked = LoginRequest(csg=1, nsg=3, transit=True, cid=7)
+    for cid, sent in ((7, []), (8, [asked])):
+        link = Link(fault(Drop(), at=when(OUT, Opcode.LOGIN_REQUEST, cid=cid))).feed(OUT, asked)
+        assert link.pdus(OUT) == sent
+    at_7, at_8 = (fault(Set("ttt", ttt), at=when(BACK, Opcode.NOP_IN, cid=cid)) for cid, ttt in ((7, 77), (8, 88)))
+    link = Link(at_7, at_8).feed(BACK, NopIn(itt=1)).feed(OUT, asked).feed(BACK, NopIn(itt=2))
+    assert [pdu.ttt for pdu in link.pdus(BACK) if isinstance(pdu, NopIn)] == [NO_TAG, 77]
+
+
 @pytest.mark.parametrize("stage", [0, 1, 3])
 def test_stages(stage):
     link = Link(fault(Drop(), at=when(OUT, None, stage=stage, times=0)))

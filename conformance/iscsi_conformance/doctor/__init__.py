@@ -36,6 +36,7 @@ async def examine(profile: Profile, path: Path | None = None) -> AsyncIterator[C
         profile=profile,
         connector=connector,
         endpoints=[Endpoint(*host_and_port(portal)) for portal in portals],
+        group_portal=Endpoint(*host_and_port(profile.group_portal)) if profile.group_portal else None,
         transport="tcp",
         clock="real",
         random_bytes=os.urandom,

@@ -26,6 +26,7 @@ from iscsi_protocol.fault.edit import Edit, as_number, field_number, touches_dig
 from iscsi_protocol.fault.model import Fault, FieldIs, HasKey, Relation, Test
 from iscsi_protocol.pdu.codes import Opcode
 from iscsi_protocol.pdu.raw import RawPdu
+from iscsi_protocol.stream import LoginWatch
 
 Move = Drop | Hold | Repeat | Segment | Truncate | Close | Reset | Silence
 _LOGIN = (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE)
@@ -57,12 +58,14 @@ class Armed:
             else:
                 self.moving.append(action)
 
-    def waits_for(self, raw: RawPdu, stage: int) -> bool:
-        """Whether the PDU matches. stage: of the sender's login, for a PDU that is not of the login itself."""
+    def waits_for(self, raw: RawPdu, view: LoginWatch) -> bool:
+        """Whether the PDU matches. view: what its sender believes of the login, for a PDU that does not tell itself."""
         when = self.fault.when
         if raw.opcode not in self.opcodes:
             return False
-        if when.stage is not None and when.stage != (raw.bhs[1] >> 2 & 3 if raw.opcode in _LOGIN else stage):
+        if when.stage is not None and when.stage != (raw.bhs[1] >> 2 & 3 if raw.opcode in _LOGIN else view.stage):
+            return False
+        if when.cid is not None and when.cid != _cid(raw, view):
             return False
         return all(_holds(test, raw) for test in when.tests)
 
@@ -74,6 +77,10 @@ class Armed:
             return False
         self.done += 1
         return True
+
+
+def _cid(raw: RawPdu, view: LoginWatch) -> int | None:
+    return int.from_bytes(raw.bhs[20:22], "big") if raw.opcode == Opcode.LOGIN_REQUEST else view.cid
 
 
 def _holds(test: Test, raw: RawPdu) -> bool:

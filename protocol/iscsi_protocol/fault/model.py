@@ -58,12 +58,14 @@ Test = FieldIs | HasKey
 @dataclass(frozen=True, kw_only=True, slots=True)
 class When:
     """Which PDU: all that is given must hold. Of the PDUs that match, number `nth` (from 1) is the first one changed, and
-    `times` of them are (0 = all from there on). stage: CSG during login, 3 in full feature phase.
+    `times` of them are (0 = all from there on). stage: CSG during login, 3 in full feature phase. cid: the connection that
+    logged in, or is about to, with this CID; what is counted is counted for each connection.
     """
 
     direction: Direction
     opcode: int | None = None
     stage: int | None = None
+    cid: int | None = None
     tests: tuple[Test, ...] = ()
     nth: int = 1
     times: int = 1

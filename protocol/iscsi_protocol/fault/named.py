@@ -26,6 +26,7 @@ def sends(
     *what: Action,
     tests: Sequence[Test] = (),
     stage: int | None = None,
+    cid: int | None = None,
     nth: int = 1,
     times: int = 0,
     raw: bool = False,
@@ -33,7 +34,7 @@ def sends(
 ) -> NamedFault:
     """A fault in what the side sends. times 0: in all such PDUs from the nth on."""
     way = Direction.TO_INITIATOR if side is Side.TARGET else Direction.TO_TARGET
-    when = When(direction=way, opcode=opcode, tests=tuple(tests), stage=stage, nth=nth, times=times)
+    when = When(direction=way, opcode=opcode, tests=tuple(tests), stage=stage, cid=cid, nth=nth, times=times)
     return changes(side, fault_id, says, when, *what, raw=raw, renumber=renumber)
 
 
@@ -45,13 +46,14 @@ def takes_for(
     *what: Action,
     tests: Sequence[Test] = (),
     stage: int | None = None,
+    cid: int | None = None,
     nth: int = 1,
     times: int = 0,
     raw: bool = False,
 ) -> NamedFault:
     """A fault in how the side reads what it gets: it acts as though something else had come, or nothing."""
     way = Direction.TO_TARGET if side is Side.TARGET else Direction.TO_INITIATOR
-    when = When(direction=way, opcode=opcode, tests=tuple(tests), stage=stage, nth=nth, times=times)
+    when = When(direction=way, opcode=opcode, tests=tuple(tests), stage=stage, cid=cid, nth=nth, times=times)
     return changes(side, fault_id, says, when, *what, raw=raw)
 
 

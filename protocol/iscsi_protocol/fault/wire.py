@@ -150,8 +150,8 @@ class FaultyWire:
         # A damaged header is left alone, with whatever its numbers have become.
         if not raw.header_digest_error:
             raw = self._splits.mended(self._numbering.mended(direction, raw))
-        stage = self._views[direction].stage
-        firing = [each for each in self._armed[direction] if each.waits_for(raw, stage) and each.fires()]
+        view = self._views[direction]
+        firing = [each for each in self._armed[direction] if each.waits_for(raw, view) and each.fires()]
         if firing:
             self._spoil(outputs, direction, raw, firing, now)
         else:
