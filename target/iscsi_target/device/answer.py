@@ -13,6 +13,7 @@ GOOD = Completion()
 """Status GOOD without data; shared, since nobody changes a completion."""
 
 CONDITION_MET = Completion(Status.CONDITION_MET)
+CONFLICT = Completion(Status.RESERVATION_CONFLICT)
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _PROTECTED = (errno.EROFS, errno.EPERM, errno.EACCES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.lun import LUN_LENGTH, MAX_FLAT_LUN, MAX_PERIPHERAL_LUN, decode_lun, encode_lun
@@ -11,15 +11,20 @@ from iscsi_protocol.scsi.sense import illegal_request
 from iscsi_target.access import visible_luns
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import TargetNode
-from iscsi_target.device.answer import CheckCondition, check, storage_sense
+from iscsi_target.device.answer import CONFLICT, CheckCondition, check, storage_sense
+from iscsi_target.device.attention import establish
 from iscsi_target.device.inquiry import inquiry_without_unit
 from iscsi_target.device.report import luns_of, sense_data
+from iscsi_target.device.reservations.conflict import BEFORE_CONFLICT, conflicts
 from iscsi_target.device.row import Row
 from iscsi_target.device.table import BY_OPCODE, SERVICE_ACTION, WANTED
 from iscsi_target.device.unit import ItlNexus, LogicalUnit
 from iscsi_target.luns import open_lun
 from iscsi_target.luns.backend import Backend, LunError
 from iscsi_target.nexus import Nexus
+
+PORTS_REMEMBERED = 1024
+"""Initiator ports that are gone and will be told so when they come back; beyond these the oldest is forgotten."""
 
 _NACA = 0x04
 _NO_UNIT = illegal_request(AdditionalSense.LOGICAL_UNIT_NOT_SUPPORTED)
@@ -36,7 +41,7 @@ class Device:
         self._units = {lun: LogicalUnit(lun, node.luns[lun], backends[lun], node.name) for lun in sorted(node.luns)}
         self._by_structure = {spelling: unit for unit in self._units.values() for spelling in _spellings(unit.lun)}
         self._paths: dict[Nexus, dict[bytes, ItlNexus]] = {}
-        self._unaware: set[tuple[str, bytes, int]] = set()
+        self._unaware: dict[tuple[str, bytes, int], AdditionalSense] = {}
 
     def luns(self) -> list[int]:
         """All LUNs, whoever may see them."""
@@ -50,23 +55,55 @@ class Device:
         """A session of this initiator port begins. Its name decides which logical units it sees."""
         visible = visible_luns(self.node, nexus.initiator_name) or frozenset()
         luns = tuple(sorted(visible))
+        code = self._news_for(_port(nexus))
         paths: dict[bytes, ItlNexus] = {}
         for lun in luns:
             unit = self._units[lun]
             path = ItlNexus(nexus, unit, luns)
-            if self.node.initial_unit_attention or _port(nexus) in self._unaware:
-                path.attentions.append(AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED)
+            if code is not None:
+                establish(path.attentions, code)
             unit.paths[nexus] = path
             paths.update(dict.fromkeys(_spellings(lun), path))
         self._paths[nexus] = paths
-        self._unaware.discard(_port(nexus))
 
     def nexus_lost(self, nexus: Nexus) -> None:
         """The session is over, however it ended; what it held is let go. A nexus that is not known is no error."""
-        self._paths.pop(nexus, None)
+        if self._paths.pop(nexus, None) is not None:
+            self._remember(_port(nexus), AdditionalSense.I_T_NEXUS_LOSS_OCCURRED)
         for unit in self._units.values():
             unit.paths.pop(nexus, None)
             unit.preventing.discard(nexus)
+
+    def _remember(self, port: tuple[str, bytes, int], code: AdditionalSense) -> None:
+        """What an initiator port is to be told when it comes back; a power-on event is more than a loss."""
+        if self._unaware.pop(port, code) == AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED:
+            code = AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED
+        self._unaware[port] = code
+        while len(self._unaware) > PORTS_REMEMBERED:
+            del self._unaware[next(iter(self._unaware))]
+
+    def _news_for(self, port: tuple[str, bytes, int]) -> AdditionalSense | None:
+        """The unit attention that a new session of this port finds at every logical unit."""
+        news = self._unaware.pop(port, None)
+        if self.node.initial_unit_attention:
+            return AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED
+        return news
+
+    def establish_attention(self, nexus: Nexus, lun: bytes, code: AdditionalSense) -> None:
+        """A unit attention condition for one nexus at one logical unit; where there is none, nothing happens."""
+        path = self._path(nexus, lun)
+        if path is not None:
+            establish(path.attentions, code)
+
+    def pending_attentions(self, nexus: Nexus, lun: bytes) -> Sequence[AdditionalSense]:
+        """The unit attentions that this nexus has not been told yet, in the order in which it will be."""
+        path = self._path(nexus, lun)
+        return () if path is None else tuple(path.attentions)
+
+    def task_aborted_status(self, lun: bytes) -> bool:
+        """TAS of the Control mode page: commands that another nexus ends are answered with TASK ABORTED (SPC-4 7.5.8)."""
+        unit = self._unit(lun)
+        return unit is not None and unit.task_aborted_status
 
     def reset_lun(self, lun: bytes, by: Nexus | None = None) -> None:
         """LOGICAL UNIT RESET; all nexuses but `by` find a unit attention. A LUN that is not there is no error."""
@@ -75,13 +112,15 @@ class Device:
             unit.reset(by, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
 
     def reset_target(self, by: Nexus | None = None) -> None:
-        """TARGET WARM or COLD RESET: every logical unit is reset."""
+        """TARGET WARM or COLD RESET: every logical unit that `by` sees is reset (RFC 7143 4.2.3.2)."""
         for unit in self._units.values():
-            unit.reset(by, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
+            if by is None or by in unit.paths:
+                unit.reset(by, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
 
     def power_on(self) -> None:
         """Behind TARGET COLD RESET: who is there now finds a unit attention when it comes back (Appendix E.2)."""
-        self._unaware.update(_port(nexus) for nexus in self._paths)
+        for nexus in self._paths:
+            self._remember(_port(nexus), AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED)
 
     def close(self) -> None:
         """Close all back ends. Completions with a FileSlice have to be gone by then."""
@@ -103,7 +142,7 @@ class Device:
             row = row.get(cdb[1] & SERVICE_ACTION)
         if unit is None or not isinstance(row, Row) or len(cdb) < row.command.length:
             return 0
-        if row.thin and not unit.backend.thin:
+        if not row.known_to(unit):
             return 0
         length = wanted(cdb, unit.block_size)
         return length if length <= unit.max_transfer * unit.block_size else 0
@@ -128,17 +167,19 @@ class Device:
         if row.__class__ is not Row:
             row = entry.get(cdb[1] & SERVICE_ACTION) if isinstance(entry, dict) and len(cdb) > 1 else None
         try:
+            if unit.guard is not None and self._conflicts(path, row, cdb):
+                return CONFLICT
             if path.attentions and not (isinstance(row, Row) and row.passes_attention):
                 raise CheckCondition(path.take_attention())
-            if not isinstance(row, Row) or (row.thin and not unit.backend.thin):
+            if not isinstance(row, Row) or (row.optional and not row.known_to(unit)):
                 raise CheckCondition(_NO_ACTION if isinstance(entry, dict) else _NO_COMMAND)
             length = row.command.length
             if len(cdb) < length:
                 raise CheckCondition(_CUT_OFF)
             if cdb[length - 1] & _NACA:
                 raise CheckCondition(illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB, length - 1, 2))
-            if row.medium and unit.not_ready is not None:
-                raise CheckCondition(unit.not_ready)
+            if not unit.ready and (sense := unit.refusal(row)) is not None:
+                raise CheckCondition(sense)
             if row.writes and unit.write_protection is not None:
                 raise CheckCondition(unit.write_protection)
             return row.handler(path, cdb, data_out)
@@ -147,6 +188,17 @@ class Device:
         except OSError as error:
             writing = isinstance(row, Row) and row.writes
             return check(storage_sense(error, writing=writing), descriptor=unit.descriptor_sense)
+
+    def _conflicts(self, path: ItlNexus, row: Row | None, cdb: Buffer) -> bool:
+        """Whether a reservation stops this command. News of a reset or of a lost nexus come first, other unit attentions
+        later (SAM-5 5.3.3).
+        """
+        unit = path.unit
+        if unit.guard is None or not isinstance(row, Row) or not row.known_to(unit) or len(cdb) < row.command.length:
+            return False
+        if path.attentions and path.attentions[0] in BEFORE_CONFLICT and not row.passes_attention:
+            return False
+        return conflicts(unit.guard, path.nexus, row.access, cdb)
 
     def _unit(self, lun: bytes) -> LogicalUnit | None:
         number = decode_lun(lun)

@@ -32,8 +32,7 @@ def operation_codes_of(rows: Sequence[Row]) -> Handler:
 
     def report(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
         fields = REPORT_SUPPORTED_OPERATION_CODES.parse(cdb)
-        thin = path.unit.backend.thin
-        commands = [row.command for row in rows if thin or not row.thin]
+        commands = [row.command for row in rows if row.known_to(path.unit)]
         timeouts = CommandTimeouts() if fields["rctd"] else None
         if fields["reporting_options"] == ReportingOptions.ALL:
             data = build_all_commands(commands, timeouts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.mode import (
@@ -17,8 +18,14 @@ from iscsi_protocol.scsi.sense import Sense
 from iscsi_target.completion import Completion, Work
 from iscsi_target.config import LunConfig
 from iscsi_target.device.answer import CheckCondition, check, refused, storage_sense
+from iscsi_target.device.attention import establish
+from iscsi_target.device.readiness import Readiness
+from iscsi_target.device.reservations.state import Reservations
 from iscsi_target.luns.backend import Backend
 from iscsi_target.nexus import Nexus
+
+if TYPE_CHECKING:
+    from iscsi_target.device.row import Row
 
 MAX_TRANSFER = 64 << 20
 """Bytes that one command may read or write; Block Limits says so in blocks."""
@@ -26,13 +33,10 @@ MAX_TRANSFER = 64 << 20
 MAX_WRITE_SAME = 1 << 30
 """Bytes that one WRITE SAME without deallocation may fill."""
 
-STOPPED = Sense(key=SenseKey.NOT_READY, code=AdditionalSense.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED)
-NO_MEDIUM = Sense(key=SenseKey.NOT_READY, code=AdditionalSense.MEDIUM_NOT_PRESENT)
-
 CHANGEABLE: Mapping[type[ModePage], ModePage] = {
     ReadWriteErrorRecoveryPage: ReadWriteErrorRecoveryPage(),
     CachingPage: CachingPage(write_cache_enable=True),
-    ControlPage: ControlPage(descriptor_sense=True, software_write_protect=True),
+    ControlPage: ControlPage(descriptor_sense=True, software_write_protect=True, task_aborted_status=True),
     InformationalExceptionsControlPage: InformationalExceptionsControlPage(),
 }
 """The mode pages there are, in order of page code, with ones where MODE SELECT may change them."""
@@ -54,12 +58,13 @@ class LogicalUnit:
         self.max_transfer = MAX_TRANSFER // backend.block_size
         self.paths: dict[Nexus, ItlNexus] = {}
         self.preventing: set[Nexus] = set()
-        self.loaded = True
-        self.started = True
+        self.reservations = Reservations()
+        self.guard: Reservations | None = None
+        self.readiness = Readiness()
+        self.ready = True
         self.pages: dict[type[ModePage], ModePage] = {}
-        self.write_cache = self.descriptor_sense = False
+        self.write_cache = self.descriptor_sense = self.task_aborted_status = False
         self.write_protection: Sense | None = None
-        self.not_ready: Sense | None = None
         self.set_pages(self.default_pages())
 
     def default_pages(self) -> dict[type[ModePage], ModePage]:
@@ -74,6 +79,7 @@ class LogicalUnit:
         caching, control = self.pages[CachingPage], self.pages[ControlPage]
         self.write_cache = isinstance(caching, CachingPage) and caching.write_cache_enable
         self.descriptor_sense = isinstance(control, ControlPage) and control.descriptor_sense
+        self.task_aborted_status = isinstance(control, ControlPage) and control.task_aborted_status
         code = None
         if self.config.read_only or self.backend.read_only:
             code = AdditionalSense.WRITE_PROTECTED
@@ -83,24 +89,30 @@ class LogicalUnit:
 
     def set_medium(self, *, loaded: bool, started: bool) -> None:
         """Load or eject, start or stop."""
-        self.loaded, self.started = loaded, started
-        self.not_ready = NO_MEDIUM if not loaded else None if started else STOPPED
+        self.readiness.loaded, self.readiness.started = loaded, started
+        self.ready = self.readiness.sense() is None
+
+    def refusal(self, row: Row) -> Sense | None:
+        """What a command finds in a unit that is not ready; the unit may have become ready meanwhile."""
+        sense = self.readiness.refusal(row)
+        self.ready = self.readiness.sense() is None
+        return sense
 
     def reset(self, by: Nexus | None, code: AdditionalSense) -> None:
         """Logical unit reset (SAM-5 6.3.3): defaults return, and every nexus but the one that asked is told."""
         self.set_pages(self.default_pages())
         self.preventing.clear()
-        self.set_medium(loaded=self.loaded, started=True)
+        self.set_medium(loaded=self.readiness.loaded, started=True)
         for nexus, path in self.paths.items():
             path.attentions.clear()
             if nexus != by:
-                path.attentions.append(code)
+                establish(path.attentions, code)
 
     def tell_others(self, nexus: Nexus, code: AdditionalSense) -> None:
         """Establish a unit attention condition for every nexus but this one."""
         for other, path in self.paths.items():
-            if other != nexus and code not in path.attentions:
-                path.attentions.append(code)
+            if other != nexus:
+                establish(path.attentions, code)
 
     def check_range(self, lba: int, blocks: int) -> None:
         """Refuse a range that is not within the unit; an address at the very end is out of it, even without blocks."""
@@ -133,7 +145,8 @@ class _Guarded:
 
 
 class ItlNexus:
-    """A logical unit as one nexus sees it (SAM-5 4.7.6): with its pending unit attentions, oldest first.
+    """A logical unit as one nexus sees it (SAM-5 4.7.6): with its pending unit attentions in the order in
+    which they are reported.
 
     `luns` are all that this nexus sees.
     """
@@ -147,5 +160,5 @@ class ItlNexus:
         self.attentions: list[AdditionalSense] = []
 
     def take_attention(self) -> Sense:
-        """The oldest pending unit attention, which is thereby cleared; there is one."""
+        """The next unit attention, which is thereby cleared; there is one."""
         return Sense(key=SenseKey.UNIT_ATTENTION, code=self.attentions.pop(0))
