@@ -37,9 +37,6 @@ _MASK = 0xFFFFFFFF
 IMMEDIATE_TASKS = 16
 """Immediate commands in progress on a connection, above which the next one is refused (4.2.2.1; at least one is taken)."""
 
-_NO_ATTENTION = frozenset({0x03, 0x12, 0xA0})
-"""REQUEST SENSE, INQUIRY and REPORT LUNS run in spite of a unit attention (SAM-5 5.14)."""
-
 _fields = unpacker(ScsiCommand, "@0", "@1", "lun", "itt", "expected_data_transfer_length", "cmd_sn", "cdb")
 
 
@@ -61,11 +58,6 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     if flags & _WRITE or raw.data:
         _write(core, connection, session, raw, flags, lun, itt, expected, read_expected, cmd_sn, cdb)
         return
-    if session.unit_attentions and cdb[0] not in _NO_ATTENTION:
-        attention = _attention(session, lun)
-        if attention is not None:
-            _respond_now(connection, session, itt, flags, expected, 0, 0, attention, immediate)
-            return
     result = session.device.execute(session.nexus, lun, cdb, b"")
     if type(result) is Work:
         task = _make_task(connection, session, itt, lun, cdb, flags, cmd_sn, immediate, expected, read_expected, 0)
@@ -73,7 +65,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         return
     if not immediate:
         session.max_cmd_sn = (session.max_cmd_sn + 1) & _MASK
-    respond(connection, session, itt, flags, expected, read_expected, 0, result)  # type: ignore[arg-type] # narrowed by `type`
+    respond(connection, session, itt, lun, flags, expected, read_expected, 0, result)  # type: ignore[arg-type] # narrowed by `type`
 
 
 def _check(connection: Connection, session: Session, itt: int, flags: int, expected: int, immediate: int) -> None:
@@ -127,18 +119,11 @@ def _swallow(session: Session, itt: int, flags: int, immediate: int) -> None:
         session.reopen()
 
 
-def _attention(session: Session, lun: bytes) -> Completion | None:
-    """The unit attention that this command reports, which ends it (11.14.5)."""
-    code = session.unit_attentions.pop(lun, 0)
-    if not code:
-        return None
-    return Completion(Status.CHECK_CONDITION, sense=Sense(key=SenseKey.UNIT_ATTENTION, code=code).build())
-
-
 def _respond_now(
     connection: Connection,
     session: Session,
     itt: int,
+    lun: bytes,
     flags: int,
     expected: int,
     read_expected: int,
@@ -148,7 +133,7 @@ def _respond_now(
 ) -> None:
     if not immediate:
         session.reopen()
-    respond(connection, session, itt, flags, expected, read_expected, wanted, completion)
+    respond(connection, session, itt, lun, flags, expected, read_expected, wanted, completion)
 
 
 def _make_task(
@@ -201,24 +186,20 @@ def _write(
     wanted = device.data_out_length(lun, cdb) if flags & _WRITE else 0
     held = len(raw.data)
     problem = _unsolicited_problem(core, session, flags, expected, held)
-    attention = None
-    if session.unit_attentions and cdb[0] not in _NO_ATTENTION:
-        attention = _attention(session, lun)
-    if flags & _FINAL and problem is None and attention is None and held >= min(expected, wanted):
+    if flags & _FINAL and problem is None and held >= min(expected, wanted):
         data: Buffer = raw.data if held <= wanted else raw.data[:wanted]
         result = device.execute(session.nexus, lun, cdb, data)
         if not isinstance(result, Work):
-            _respond_now(connection, session, itt, flags, expected, read_expected, wanted, result, immediate)
+            _respond_now(connection, session, itt, lun, flags, expected, read_expected, wanted, result, immediate)
             return
         task = _make_task(connection, session, itt, lun, cdb, flags, cmd_sn, immediate, expected, read_expected, wanted)
         core.claim(session, task, result)
         return
     task = _make_task(connection, session, itt, lun, cdb, flags, cmd_sn, immediate, expected, read_expected, wanted)
     task.touched = core.now
-    task.failure = attention
     if problem is not None:
         data_out.fail(core, connection, raw, task, problem)
-    elif attention is None:
+    else:
         _reserve(core, task)
     if task.failure is None:
         kept = min(held, task.needed)

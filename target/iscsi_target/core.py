@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import NO_TAG, RawPdu
-from iscsi_target import events
+from iscsi_protocol.scsi.codes import AdditionalSense
+from iscsi_target import events, nop, notices
 from iscsi_target.completion import Completion, Work
 from iscsi_target.config import TargetConfig
 from iscsi_target.connection import Connection, State
@@ -20,9 +21,6 @@ from iscsi_target.timers import Timer, Timers
 from iscsi_target.violation import PeerViolation
 
 RandomBytes = Callable[[int], bytes]
-
-CLEARED_BY_PROTOCOL = 0x477F
-"""SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT (11.14.5)."""
 
 EVENTS_KEPT = 4096
 HALF_CLOSE_PATIENCE = 5.0
@@ -50,6 +48,7 @@ class Core:
         self.random_bytes = random_bytes
         self.nodes = {node.name: Node(node, devices[node.name]) for node in config.targets}
         self.connections: dict[int, Connection] = {}
+        self.in_cleanup: dict[int, Connection] = {}
         self.sessions = SessionTable()
         self.timers = Timers()
         self.now = 0.0
@@ -58,6 +57,7 @@ class Core:
         self.pending: dict[int, Pending] = {}
         self.unclaimed: list[int] = []
         self.data_out_bytes = 0
+        self.disturbed = False
         self.portal_addresses: dict[int, list[str]] = {}
         self._last_connection = 0
         self._last_token = 0
@@ -132,25 +132,34 @@ class Core:
                 if not self.abort_task(session, task):
                     # Nobody waits for the device's answer, and the tag may be used again.
                     self.release(session, task)
-        for cmd_sn, entry in list(session.waiting.items()):
-            if entry is not None and (connection is None or entry[0] is connection):
-                del session.waiting[cmd_sn]
+        session.drop_waiting(connection)
         session.functions = [
             each for each in session.functions if connection is not None and each.connection is not connection
         ]
+        self.disturbed = True
         return cleared
 
     # Connections
+
+    def acknowledge(self, connection: Connection, exp_stat_sn: int) -> bool:
+        """The initiator's ExpStatSN of a connection (4.2.2.2); whether it acknowledges anything new."""
+        before = connection.acknowledged
+        if 0 < (exp_stat_sn - before) & 0xFFFFFFFF <= (connection.stat_sn - before) & 0xFFFFFFFF:
+            connection.acknowledged = exp_stat_sn
+            return True
+        return False
 
     def end_connection(self, connection: Connection, reason: str, how: str = "fin") -> None:
         """T7, T8, T13, T18: the connection is over for iSCSI; TCP ends behind what is queued."""
         before, connection.state = connection.state, State.FREE
         if before not in (State.FREE, State.CLEANUP_WAIT):
             self.tell(events.ConnectionClosed(connection=connection.number, reason=reason))
+        if connection.login is not None:
+            self.login_over(connection)
+        self.in_cleanup.pop(connection.number, None)
         if connection.closing is None and how == "fin":
             self.timers.start(Timer.HALF_CLOSED, connection.number, self.now + HALF_CLOSE_PATIENCE)
         connection.close(how)
-        connection.login = None
         connection.text = None
 
     def logout_connection(self, connection: Connection, reason: str, how: str = "fin") -> None:
@@ -162,23 +171,80 @@ class Core:
         if session is None or session.connections.get(connection.cid) is not connection:
             return
         del session.connections[connection.cid]
-        cleared = self._clear_tasks(session, connection)
-        if not session.connections:
+        self.terminate_tasks(session, connection)
+        if not session.connections and not session.awaits_reassignment:
             self.end_session(session, reason)
-        elif not self.policy.silent_clearing:
-            for lun in cleared:
-                session.unit_attentions[lun] = CLEARED_BY_PROTOCOL
 
-    def clear_for_reinstatement(self, session: Session, old: Connection) -> None:
-        """The tasks of a reinstated connection end without notice; the next commands hear of it (6.3.4, 11.14.5)."""
-        cleared = self._clear_tasks(session, old)
+    def login_over(self, connection: Connection) -> None:
+        """A login has succeeded or failed. One into a session was an attempt to continue it (8.3.4, N8 and N10), for which
+        time-outs have waited.
+        """
+        login, connection.login = connection.login, None
+        session = None if login is None else login.joins
+        if session is None or session.joining.pop(connection.number, None) is None or not session.live:
+            return
+        for each in session.connections.values():
+            if each.state is State.CLEANUP_WAIT and each.deadline <= self.now:
+                self.timers.start(Timer.SESSION_STATE, each.number, self.now)
+        if not session.connections:
+            self.timers.start(Timer.RETAINED, session.tsih, max(session.retained_until, self.now))
+
+    def logout_for_recovery(self, connection: Connection, reason: str, how: str = "fin") -> None:
+        """A connection leaves its session, and its tasks wait for another one (11.14, reason 2; recovery level 2): for Time2Wait
+        and Time2Retain, and so long the session stays even without a connection (6.3.6, 11.15.4).
+        """
+        session = connection.in_session
+        if session.parameters.default_time2retain == 0:
+            self.logout_connection(connection, reason, how)
+            return
+        self.suspend_tasks(session, connection)
+        self.end_connection(connection, reason, how)
+        if session.connections.get(connection.cid) is connection:
+            del session.connections[connection.cid]
+        connection.deadline = session.retained_until = self.now + session.patience
+        self.timers.start(Timer.RETAINED, session.tsih, session.retained_until)
+
+    def suspend_tasks(self, session: Session, connection: Connection) -> None:
+        """Requests of the connection that wait for a missing CmdSN are discarded (11.14); its tasks are left alone."""
+        session.drop_waiting(connection)
+        self.disturbed = True
+
+    def retained_timeout(self, session: Session) -> None:
+        """Tasks that nobody reassigned in time end, as with CHECK CONDITION (7.6 c); a session without a connection ends with
+        the last of them (6.3.5), unless a login is about to continue it.
+        """
+        members = session.connections
+        overdue = {
+            id(task.connection): task.connection
+            for task in session.tasks.values()
+            if members.get(task.connection.cid) is not task.connection and task.connection.deadline <= self.now
+        }
+        for connection in overdue.values():
+            self.terminate_tasks(session, connection)
+        if members:
+            for each in session.full_feature_connections[:1]:
+                nop.tell_counters(each, session)
+        elif not session.joining and not session.awaits_reassignment and session.retained_until <= self.now:
+            self.end_session(session, "session state time-out")
+
+    def terminate_tasks(self, session: Session, connection: Connection) -> None:
+        """The tasks of a connection end without notice; the next commands hear of it (6.3.4, 7.6, 11.14.5)."""
+        self.tell_of_clearing(session, self._clear_tasks(session, connection))
+
+    def tell_of_clearing(self, session: Session, luns: set[bytes]) -> None:
+        """The next commands for these logical units hear of the tasks that are gone (11.14.5)."""
         if not self.policy.silent_clearing:
-            for lun in cleared:
-                session.unit_attentions[lun] = CLEARED_BY_PROTOCOL
+            for lun in luns:
+                code = AdditionalSense.SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT
+                session.device.establish_attention(session.nexus, lun, code)
 
-    def fail_connection(self, connection: Connection, reason: str, how: str = "rst") -> None:
+    def fail_connection(
+        self, connection: Connection, reason: str, how: str = "rst", *, announce: bool = True
+    ) -> None:
         """T15 to T17: TCP is gone, or will be, without a logout. Connection and session state wait for recovery, for
-        Time2Wait and Time2Retain (7.5.1); immediate commands and half-sent data do not (Appendix E.1).
+        Time2Wait and Time2Retain (7.5.1); immediate commands and half-sent data do not (Appendix E.1). The session's other
+        connections go on, at any recovery level, and one of them carries the news (7.1.4.3) if `announce`: whether they
+        recover the connection or the session is the initiator's choice (7.14).
         """
         session = connection.session
         if connection.state in (State.XPT_UP, State.IN_LOGIN) or session is None:
@@ -192,7 +258,11 @@ class Core:
             self.timers.start(Timer.HALF_CLOSED, connection.number, self.now + HALF_CLOSE_PATIENCE)
         connection.text = None
         connection.pings.clear()
+        self.disturbed = True
         self.tell(events.ConnectionClosed(connection=connection.number, reason=reason))
+        survivor = session.survivor_of(connection) if announce else None
+        if survivor is not None:
+            notices.announce_connection_drop(session, connection, survivor)
         for task in list(session.tasks.values()):
             if task.connection is connection and task.immediate:
                 self.abort_task(session, task)
@@ -200,9 +270,31 @@ class Core:
         if session.discovery or session.parameters.default_time2retain == 0:
             self.logout_connection(connection, reason, how)
             return
-        wait = session.parameters.default_time2wait + session.parameters.default_time2retain
-        connection.deadline = self.now + wait
+        self.await_cleanup(connection)
+
+    def await_cleanup(self, connection: Connection) -> None:
+        """Give the initiator Time2Wait and Time2Retain from now on to log the lost connection out, or to reinstate it."""
+        connection.deadline = self.now + connection.in_session.patience
+        self.in_cleanup[connection.number] = connection
         self.timers.start(Timer.SESSION_STATE, connection.number, connection.deadline)
+
+    def state_timeout(self, number: int) -> bool:
+        """M1 of a connection that was not recovered in time (8.2.2); the last one takes its session along (N6). Not while it
+        is being reinstated, nor its session being continued by a login: neither state knows the time-out. False where it
+        did not come to that.
+        """
+        connection = self.in_cleanup.get(number)
+        if connection is None or connection.deadline > self.now:
+            return False
+        session = connection.in_session
+        joining = session.joining.values()
+        if any(each.cid == connection.cid for each in joining) or (joining and len(session.connections) == 1):
+            return False
+        self.logout_connection(connection, "connection state time-out", "rst")
+        for each in session.full_feature_connections[:1]:
+            # Its tasks are gone, and nothing else may tell the initiator that their places are free again.
+            nop.tell_counters(each, session)
+        return True
 
     # Sessions
 
@@ -212,6 +304,7 @@ class Core:
             return
         session.live = False
         self._clear_tasks(session, None)
+        session.joining.clear()
         for connection in list(session.connections.values()):
             self.end_connection(connection, reason, how)
         session.connections.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -29,11 +29,12 @@ DEFAULT_KEYS: Mapping[str, str] = MappingProxyType(
         "DataPDUInOrder": "No",
         "DataSequenceInOrder": "No",
         "TaskReporting": "RFC3720,ResponseFence",
+        "MaxConnections": "4",
     }
 )
 """What every node wants unless its configuration says otherwise; keys that are left out stay at the standard's defaults."""
 
-OFFERED = MappingProxyType({"MaxConnections": 1, "ErrorRecoveryLevel": 0})
+OFFERED = MappingProxyType({"MaxConnections": 65535, "ErrorRecoveryLevel": 0})
 """The most that this engine does; a configuration that asks for more is refused."""
 
 
@@ -67,6 +68,15 @@ class ScsiDevice(Protocol):
     def has_lun(self, lun: bytes, nexus: Nexus) -> bool:
         """Whether the LUN field names a logical unit that this initiator sees."""
 
+    def establish_attention(self, nexus: Nexus, lun: bytes, code: AdditionalSense) -> None:
+        """A unit attention condition for one I_T_L nexus (SAM-5 5.14)."""
+
+    def pending_attentions(self, nexus: Nexus, lun: bytes) -> Sequence[AdditionalSense]:
+        """The unit attention conditions of an I_T_L nexus, the next one first."""
+
+    def task_aborted_status(self, lun: bytes) -> bool:
+        """Whether commands ended by another nexus are answered with TASK ABORTED (TAS, SPC-4 7.5.8)."""
+
 
 class NoDevice:
     """The device server of a session that has none: no logical unit is there (SAM-5 4.7)."""
@@ -96,6 +106,17 @@ class NoDevice:
 
     def has_lun(self, lun: bytes, nexus: Nexus) -> bool:
         """There is none."""
+        return False
+
+    def establish_attention(self, nexus: Nexus, lun: bytes, code: AdditionalSense) -> None:
+        """There is no logical unit to attend to."""
+
+    def pending_attentions(self, nexus: Nexus, lun: bytes) -> Sequence[AdditionalSense]:
+        """None."""
+        return ()
+
+    def task_aborted_status(self, lun: bytes) -> bool:
+        """Nothing is told."""
         return False
 
 

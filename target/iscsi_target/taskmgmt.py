@@ -123,7 +123,7 @@ def _abort_of_missing(
     """The task is not here: its command never came and counts as received now, or it is over already."""
     kept = session.waiting.get(ref_cmd_sn)
     if kept is not None and kept[1].initiator_task_tag == referenced:
-        session.waiting[ref_cmd_sn] = None
+        session.plug(ref_cmd_sn)
         if not kept[1].bhs[1] & 0x80:
             session.forgotten[referenced] = None
         return TaskResponse.FUNCTION_COMPLETE
@@ -147,7 +147,7 @@ def _affect_set(
         # The whole CmdSN space before the function counts as received (4.2.3.3 b).
         sn = session.exp_cmd_sn
         while serial.lt(sn, request.cmd_sn) and serial.le(sn, session.max_cmd_sn):
-            session.waiting[sn] = None
+            session.plug(sn)
             sn = serial.add(sn)
     session.functions.append(request)
     for task in list(session.tasks.values()):
@@ -267,7 +267,9 @@ def _affect_third_party(core: Core, other: Session, request: TaskFunctionRequest
         if request.function in _OF_TARGET or same_lun(task.lun, request.lun):
             ended = True
             if request.function == TaskFunction.CLEAR_TASK_SET:
-                other.unit_attentions[task.lun] = AdditionalSense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR
+                other.device.establish_attention(
+                    other.nexus, task.lun, AdditionalSense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR
+                )
             if not core.abort_task(other, task):
                 request.waits.append((other, task))
     if ended and request.function != TaskFunction.TARGET_COLD_RESET:

@@ -47,7 +47,7 @@ EMPTY = (SenseKey.NOT_READY, AdditionalSense.MEDIUM_NOT_PRESENT)
 SENSES = {6: op.MODE_SENSE_6, 10: op.MODE_SENSE_10}
 SELECTS = {6: op.MODE_SELECT_6, 10: op.MODE_SELECT_10}
 PAGES: list[type[ModePage]] = [ReadWriteErrorRecoveryPage, CachingPage, ControlPage, InformationalExceptionsControlPage]
-CHANGEABLE: dict[type[ModePage], bytes] = {CachingPage: bytes((0, 0, 4)), ControlPage: bytes((0, 0, 4, 0, 8))}
+CHANGEABLE: dict[type[ModePage], bytes] = {CachingPage: bytes((0, 0, 4)), ControlPage: bytes((0, 0, 4, 0, 8, 0x40))}
 
 both_sizes = pytest.mark.parametrize("size", [6, 10])
 
@@ -329,6 +329,9 @@ def test_new_nexuses_find_a_unit_attention_where_that_is_wanted(make_disk):
     assert disk.refusal(op.TEST_UNIT_READY) == power_on
 
 
+LOST = (SenseKey.UNIT_ATTENTION, AdditionalSense.I_T_NEXUS_LOSS_OCCURRED)
+
+
 def test_who_was_there_at_power_on_finds_a_unit_attention(disk):
     disk.device.power_on()
     for nexus in (disk.nexus, disk.other):
@@ -340,14 +343,16 @@ def test_who_was_there_at_power_on_finds_a_unit_attention(disk):
     disk.good(op.TEST_UNIT_READY, nexus=disk.other)
     disk.device.nexus_lost(disk.nexus)
     disk.device.nexus_made(disk.nexus)
+    assert disk.refusal(op.TEST_UNIT_READY) == LOST
     disk.good(op.TEST_UNIT_READY)
 
 
-def test_a_lost_nexus_is_forgotten(disk):
+def test_a_lost_nexus_is_forgotten_but_its_port_is_told(disk):
     disk.device.nexus_lost(disk.nexus)
     disk.device.nexus_lost(disk.nexus)
     disk.device.reset_target()
     assert disk.device._units[0].paths == {}
+    assert disk.refusal(op.TEST_UNIT_READY) == LOST
     disk.good(op.TEST_UNIT_READY)
 
 

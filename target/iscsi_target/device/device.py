@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.lun import LUN_LENGTH, MAX_FLAT_LUN, MAX_PERIPHERAL_LUN, decode_lun, encode_lun
@@ -10,7 +10,7 @@ from iscsi_protocol.scsi.opcodes import INQUIRY, REPORT_LUNS, REQUEST_SENSE
 from iscsi_protocol.scsi.sense import illegal_request
 from iscsi_target.access import visible_luns
 from iscsi_target.completion import Buffer, Completion, Work
-from iscsi_target.config import TargetNode
+from iscsi_target.config import ConfigError, TargetNode
 from iscsi_target.device.answer import CONFLICT, CheckCondition, check, storage_sense
 from iscsi_target.device.attention import establish
 from iscsi_target.device.inquiry import inquiry_without_unit
@@ -22,6 +22,7 @@ from iscsi_target.device.unit import ItlNexus, LogicalUnit
 from iscsi_target.luns import open_lun
 from iscsi_target.luns.backend import Backend, LunError
 from iscsi_target.nexus import Nexus
+from iscsi_target.state import StateStore
 
 PORTS_REMEMBERED = 1024
 """Initiator ports that are gone and will be told so when they come back; beyond these the oldest is forgotten."""
@@ -36,9 +37,18 @@ _CUT_OFF = illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB)
 class Device:
     """The logical units of a node. `backends` has one for each LUN of the node's configuration."""
 
-    def __init__(self, node: TargetNode, backends: Mapping[int, Backend]) -> None:
+    def __init__(
+        self,
+        node: TargetNode,
+        backends: Mapping[int, Backend],
+        store: StateStore | None = None,
+        target_ports: tuple[int, ...] = (1,),
+    ) -> None:
         self.node = node
-        self._units = {lun: LogicalUnit(lun, node.luns[lun], backends[lun], node.name) for lun in sorted(node.luns)}
+        self._units = {
+            lun: LogicalUnit(lun, node.luns[lun], backends[lun], node.name, store, target_ports)
+            for lun in sorted(node.luns)
+        }
         self._by_structure = {spelling: unit for unit in self._units.values() for spelling in _spellings(unit.lun)}
         self._paths: dict[Nexus, dict[bytes, ItlNexus]] = {}
         self._unaware: dict[tuple[str, bytes, int], AdditionalSense] = {}
@@ -253,8 +263,12 @@ def _port(nexus: Nexus) -> tuple[str, bytes, int]:
     return nexus.initiator_name, nexus.isid, nexus.target_portal_group_tag
 
 
-def open_device(node: TargetNode) -> Device:
-    """The device server of a node with its back ends opened. Raises LunError, with none left open, which names the LUN."""
+def open_device(node: TargetNode, store: StateStore | None = None, *, target_ports: Collection[int] = (1,)) -> Device:
+    """The device server of a node with its back ends opened.
+
+    store: what outlives the process; None: nothing does. target_ports: the portal groups through which the node is
+    reached. Raises LunError, which names the LUN, and ConfigError, which names the state file; then none is left open.
+    """
     backends: dict[int, Backend] = {}
     try:
         for lun, config in node.luns.items():
@@ -262,8 +276,8 @@ def open_device(node: TargetNode) -> Device:
                 backends[lun] = open_lun(config)
             except LunError as error:
                 raise LunError(f"LUN {lun} of {node.name}: {error}") from error
-    except LunError:
+        return Device(node, backends, store, tuple(sorted(set(target_ports))))
+    except (LunError, ConfigError):
         for backend in backends.values():
             backend.close()
         raise
-    return Device(node, backends)

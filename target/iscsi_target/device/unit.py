@@ -23,6 +23,7 @@ from iscsi_target.device.readiness import Readiness
 from iscsi_target.device.reservations.state import Reservations
 from iscsi_target.luns.backend import Backend
 from iscsi_target.nexus import Nexus
+from iscsi_target.state import StateStore
 
 if TYPE_CHECKING:
     from iscsi_target.device.row import Row
@@ -42,20 +43,36 @@ CHANGEABLE: Mapping[type[ModePage], ModePage] = {
 """The mode pages there are, in order of page code, with ones where MODE SELECT may change them."""
 
 
+_LONGEST_ATOMIC = 0xFFFF
+"""What TRANSFER LENGTH of WRITE ATOMIC(16) can say."""
+
+
 class LogicalUnit:
     """One logical unit. `serial` and `number` (below 2^60) tell it from all others; `target_name` is its node's."""
 
-    def __init__(self, lun: int, config: LunConfig, backend: Backend, target_name: str) -> None:
+    def __init__(
+        self,
+        lun: int,
+        config: LunConfig,
+        backend: Backend,
+        target_name: str,
+        store: StateStore | None = None,
+        target_ports: tuple[int, ...] = (1,),
+    ) -> None:
         self.lun = lun
         self.config = config
         self.backend = backend
         self.target_name = target_name
+        self.store = store or StateStore()
+        self.target_ports = target_ports
         identity = hashlib.sha256(f"{target_name}\n{lun}".encode()).digest()
         self.serial = config.serial or identity[:10].hex().upper()
         self.number = int.from_bytes(hashlib.sha256(identity + self.serial.encode()).digest()[:8], "big") >> 4
         self.block_size = backend.block_size
         self.blocks = backend.blocks
         self.max_transfer = MAX_TRANSFER // backend.block_size
+        self.physical_blocks = backend.granularity // backend.block_size
+        self.max_atomic = _max_atomic(self.max_transfer, self.physical_blocks) if config.backend == "memory" else 0
         self.paths: dict[Nexus, ItlNexus] = {}
         self.preventing: set[Nexus] = set()
         self.reservations = Reservations()
@@ -123,6 +140,12 @@ class LogicalUnit:
         """What `run` gives, at once when the back end is quick. `run` may raise CheckCondition and OSError."""
         work = Work(_Guarded(self, run, writing))
         return work if self.backend.slow else work.run()
+
+
+def _max_atomic(max_transfer: int, physical_blocks: int) -> int:
+    """Blocks of one WRITE ATOMIC, where storage can promise it: memory is written in one step and outlives nothing."""
+    most = min(max_transfer, _LONGEST_ATOMIC)
+    return most - most % physical_blocks
 
 
 class _Guarded:

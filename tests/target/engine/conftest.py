@@ -59,6 +59,8 @@ class FakeDevice:
         self.memory = {LUN0: bytearray(65536), LUN1: bytearray(65536)}
         self.log = []
         self.next = None
+        self.attentions = {}
+        self.tas = False
 
     def data_out_length(self, lun, cdb):
         return int.from_bytes(cdb[7:9], "big") * BLOCK if cdb[0] == 0x2A and lun in self.memory else 0
@@ -70,6 +72,9 @@ class FakeDevice:
             return answer
         if lun not in self.memory:
             return Completion(0x02, sense=bytes.fromhex("700005000000000a00000000250000000000"))
+        if self.attentions.get((nexus, lun)) and cdb[0] not in (0x03, 0x12, 0xA0):
+            code = self.attentions[nexus, lun].pop(0)
+            return Completion(0x02, sense=bytes.fromhex("700006000000000a00000000") + code.to_bytes(2, "big") + bytes(4))
         start = int.from_bytes(cdb[2:6], "big") * BLOCK
         length = int.from_bytes(cdb[7:9], "big") * BLOCK
         if cdb[0] == 0x28:
@@ -97,6 +102,17 @@ class FakeDevice:
 
     def has_lun(self, lun, nexus):
         return lun in self.memory
+
+    def establish_attention(self, nexus, lun, code):
+        pending = self.attentions.setdefault((nexus, lun), [])
+        if code not in pending:
+            pending.append(code)
+
+    def pending_attentions(self, nexus, lun):
+        return tuple(self.attentions.get((nexus, lun), ()))
+
+    def task_aborted_status(self, lun):
+        return self.tas
 
 
 class Host:

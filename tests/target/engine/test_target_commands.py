@@ -370,12 +370,13 @@ def test_pieces_of_files_are_read_where_digests_are_agreed(bench, tmp_path, whol
 def test_unit_attention_is_told_once_for_each_unit_and_not_to_inquiry(bench):
     host = bench.session()
     session = bench.engine.sessions[0]
-    session.unit_attentions = dict.fromkeys([bytes(8), LUN1], 0x477F)
+    for lun in (bytes(8), LUN1):
+        bench.device.establish_attention(session.nexus, lun, 0x477F)
     assert host.ask(host.command(b"\x12" + bytes(15)), ScsiResponse).status == 0
     assert bytes(host.ask(host.write(data=bytes(512)), ScsiResponse).data[14:16]) == b"\x47\x7f"
     assert host.ask(host.write(data=bytes(512)), ScsiResponse).status == 0
     assert bytes(host.ask(host.command(lun=LUN1), ScsiResponse).data[14:16]) == b"\x47\x7f"
-    assert session.unit_attentions == {}
+    assert not bench.device.pending_attentions(session.nexus, LUN1)
 
 
 def test_immediate_tasks_do_not_survive_their_connection(bench):
