@@ -80,6 +80,9 @@ def main() -> None:
 @click.option("--chap-file", type=click.Path(path_type=Path), help="Lines of 'user secret'; 'mutual NAME SECRET' too.")
 @click.option("--max-connections", type=click.IntRange(1, 65535), help="Connections in a session (MaxConnections).")
 @click.option("--error-recovery-level", type=click.IntRange(0, 2), help="ErrorRecoveryLevel to be offered.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="File of what outlives the process (APTPL, saved pages)."
+)
 @click.option("--fault", "fault_ids", multiple=True, metavar="ID", help="A named fault that every connection shows.")
 @click.option("--pcap", type=click.Path(path_type=Path), help="Write everything that crosses to a pcapng file.")
 def serve(
@@ -90,6 +93,7 @@ def serve(
     chap_file: Path | None,
     max_connections: int | None,
     error_recovery_level: int | None,
+    state: Path | None,
     fault_ids: Sequence[str],
     pcap: Path | None,
 ) -> None:
@@ -100,6 +104,8 @@ def serve(
     try:
         made = _with_options(_base(config, name), portals, luns, chap_file)
         made = _with_keys(made, max_connections, error_recovery_level)
+        if state is not None:
+            made = msgspec.structs.replace(made, state=str(state))
         faults, switches = _faults(fault_ids)
         if switches:
             made = msgspec.structs.replace(made, policy=replace(made.policy, **switches))

@@ -62,6 +62,14 @@ class LunConfig(_Row, frozen=True, kw_only=True):
     block_size: Literal[512, 4096] = 512
     read_only: bool = False
     removable: bool = False
+    physical_block_size: Literal[512, 4096] | None = None
+    """Of a memory LUN; None: as the logical block. Files have one of 4096 bytes or more."""
+    write_same_to_end: bool = False
+    """WRITE SAME of no blocks fills the unit to its end (WSNZ=0). Off: it is refused."""
+    sanitize_seconds: float = 0.0
+    """How long a SANITIZE lasts at least."""
+    start_stop: Literal["strict", "ignored"] = "strict"
+    """ignored: START STOP UNIT only loads and ejects; it stops nothing and takes any power condition."""
     write_cache: bool = True
     """Initial WCE: writes are stable only after SYNCHRONIZE CACHE or FUA. Off: every write is."""
     vendor: str = "ISCSICNF"
@@ -69,6 +77,8 @@ class LunConfig(_Row, frozen=True, kw_only=True):
     revision: str = "0001"
     serial: str | None = None
     """Unit serial number (VPD page 80h); None: derived from target name and LUN, so it survives a restart."""
+    reservations: Literal["none", "spc2", "persistent", "both"] = "both"
+    """Which commands there are: RESERVE and RELEASE (spc2), PERSISTENT RESERVE IN and OUT (persistent)."""
     sendfile_threshold: Size = Size(65536)
     """Reads of file LUNs from this many bytes on are handed out as a slice of the file instead of a buffer."""
 
@@ -80,6 +90,13 @@ class LunConfig(_Row, frozen=True, kw_only=True):
                 raise ValueError("a memory LUN needs a size")
         elif self.path is None:
             raise ValueError(f"a {self.backend} LUN needs a path")
+        if self.physical_block_size is not None:
+            if self.backend != "memory":
+                raise ValueError("physical_block_size is for memory LUNs")
+            if self.physical_block_size < self.block_size:
+                raise ValueError("a physical block is no smaller than a logical one")
+        if not 0 <= self.sanitize_seconds < float("inf"):
+            raise ValueError(f"sanitize_seconds is 0 or more, got {self.sanitize_seconds}")
         if self.size is not None and (self.size == 0 or self.size % self.block_size):
             raise ValueError(f"size {self.size} is no positive multiple of the block size {self.block_size}")
         for name, limit in (("vendor", 8), ("product", 16), ("revision", 4), ("serial", 32)):
@@ -207,6 +224,11 @@ class Limits(_Row, frozen=True, kw_only=True):
     """Bytes queued for a connection, above which no further commands are taken from it."""
     data_out_bytes: Size = Size(64 << 20)
     """Bytes of write data gathered at once, all sessions together."""
+    retained_bytes: Size = Size(32 << 20)
+    """Bytes that a connection of recovery level 1 or 2 may leave unacknowledged, above which its next commands wait until it
+    has acknowledged some."""
+    retained_responses: int = 1024
+    """Responses that such a connection may leave unacknowledged, likewise."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -239,6 +261,8 @@ class TargetConfig(_Row, frozen=True, kw_only=True):
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     """Text keys for all nodes and for discovery, by the keys' own names."""
     discovery_chap: ChapConfig | None = None
+    state: str | None = None
+    """File of what has to outlive the process (persistent reservations with APTPL, saved mode pages); None: nothing does."""
     limits: Limits = Limits()
     timers: Timers = Timers()
     policy: Policy = msgspec.field(default_factory=Policy)

@@ -157,6 +157,24 @@ class Device:
         length = wanted(cdb, unit.block_size)
         return length if length <= unit.max_transfer * unit.block_size else 0
 
+    def length_refusal(self, nexus: Nexus, lun: bytes, cdb: Buffer, expected: int) -> Completion | None:
+        """CHECK CONDITION for a command that destroys what it should not when CDB and initiator mean different amounts of
+        data (COMPARE AND WRITE, WRITE SAME); None for others, and where something else stands against it.
+        """
+        entry = BY_OPCODE[cdb[0]] if cdb else None
+        path = self._path(nexus, lun)
+        if not isinstance(entry, Row) or not entry.exact or path is None or len(cdb) < entry.command.length:
+            return None
+        unit = path.unit
+        if path.attentions or not unit.ready or unit.write_protection is not None or not entry.known_to(unit):
+            return None
+        if expected == entry.command.data(cdb, unit.block_size)[1]:
+            return None
+        field = entry.command.fields["blocks"].offset
+        return check(
+            illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB, field, 7), descriptor=unit.descriptor_sense
+        )
+
     def execute(self, nexus: Nexus, lun: bytes, cdb: Buffer, data_out: Buffer = b"") -> Completion | Work:
         """Carry out a command. Never raises, whatever the CDB.
 
