@@ -9,7 +9,7 @@ from iscsi_protocol.names import IscsiNameError, check_name
 from iscsi_protocol.negotiation.engine import Negotiator
 from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.pdu import LoginStatus
-from iscsi_target import events
+from iscsi_target import events, recovery
 from iscsi_target.connection import Connection, State
 from iscsi_target.core import Core
 from iscsi_target.nexus import Nexus
@@ -20,6 +20,7 @@ from iscsi_target.violation import PeerViolation, refused_login
 
 Pair = tuple[str, str]
 _WIDEST_WINDOW = 2**31 - 1
+_RECOVERY_LEVEL = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,9 +120,19 @@ def _session_to_join(core: Core, key: SessionKey, tsih: int, cid: int) -> Sessio
         raise refused_login(
             LoginStatus.SESSION_DOES_NOT_EXIST, "R7143-6.3.1-06" if session else "R7143-6.3.1-01", f"no session {tsih}"
         )
-    if cid not in session.connections and len(session.connections) >= session.parameters.max_connections:
-        raise refused_login(LoginStatus.TOO_MANY_CONNECTIONS, "R7143-11.13.5-08", "no more connections in the session")
+    _check_room(session, cid)
     return session
+
+
+def _check_room(session: Session, cid: int) -> None:
+    """MaxConnections counts what is in full feature phase, so that a session can be continued by a connection with a new CID
+    beside one that is lost (6.3.6). As many again may wait for their cleanup.
+    """
+    most = session.parameters.max_connections
+    if cid in session.connections:
+        return
+    if len(session.full_feature_connections) >= most or len(session.connections) >= 2 * most:
+        raise refused_login(LoginStatus.TOO_MANY_CONNECTIONS, "R7143-11.13.5-08", "no more connections in the session")
 
 
 def _spans_groups(one: SessionKey, other: SessionKey) -> bool:
@@ -149,7 +160,9 @@ def settle(
             raise refused_login(
                 LoginStatus.AUTHENTICATION_FAILURE, "R7143-9.2-13", "another identity than the session's"
             )
-        _replace_connection(core, session, connection.cid, connection)
+        # Others may have come while this login was under way.
+        _check_room(session, connection.cid)
+        _replace_connection(core, session, connection, first)
     session.connections[connection.cid] = connection
     connection.session = session
     connection.user = user
@@ -192,15 +205,22 @@ def _new_session(
     return session
 
 
-def _replace_connection(core: Core, session: Session, cid: int, new: Connection) -> None:
-    """Connection reinstatement: the old connection is logged out implicitly, as with reason 1 (6.3.4, 11.14)."""
-    old = session.connections.get(cid)
+def _replace_connection(core: Core, session: Session, new: Connection, first: bytes) -> None:
+    """Connection reinstatement: the old connection is logged out implicitly, for recovery at recovery level 2, else for good
+    (6.3.4, 11.14). The first Login Request has the ExpStatSN of the old connection (11.12.9).
+    """
+    old = session.connections.get(new.cid)
     if old is None:
         return
+    core.acknowledge(old, int.from_bytes(first[28:32], "big"))
     # The new one stands in its place first, so that the session does not end with the old one.
-    session.connections[cid] = new
-    core.end_connection(old, "connection reinstatement", "rst" if old.state is State.CLEANUP_WAIT else "fin")
-    core.clear_for_reinstatement(session, old)
+    session.connections[new.cid] = new
+    how = "rst" if old.state is State.CLEANUP_WAIT else "fin"
+    if session.parameters.error_recovery_level >= _RECOVERY_LEVEL:
+        core.logout_for_recovery(old, "connection reinstatement", how)
+    else:
+        core.logout_connection(old, "connection reinstatement", how)
+        core.terminate_tasks(session, old)
 
 
 def enter_full_feature_phase(
@@ -212,12 +232,13 @@ def enter_full_feature_phase(
     negotiator: Negotiator,
 ) -> None:
     """T5: digests and lengths hold from the next PDU on (13.1)."""
-    connection.login = None
     connection.state = State.LOGGED_IN
+    core.login_over(connection)
     connection.negotiator = negotiator
     connection.max_send = parameters.max_recv_data_segment_length_initiator
     connection.header_digest = parameters.header_digest
-    connection.data_digest = parameters.data_digest
+    connection.data_digest = connection.in_memory = parameters.data_digest
+    recovery.begin(core, connection, session)
     framer = connection.framer
     framer.header_digest = parameters.header_digest
     framer.data_digest = parameters.data_digest

@@ -14,6 +14,7 @@ from iscsi_target.completion import FileSlice, Piece
 if TYPE_CHECKING:
     from iscsi_protocol.negotiation.engine import Negotiator
     from iscsi_target.login import Login
+    from iscsi_target.retained import Retained
     from iscsi_target.session import Session
     from iscsi_target.text import TextExchange
 
@@ -42,7 +43,8 @@ class Connection:
 
     stat_sn: the next StatSN to be used; acknowledged: the initiator's ExpStatSN. max_send: MaxRecvDataSegmentLength of the
     initiator. up: whether anything may still be sent. closing: how TCP ends once the outbox is empty. backlog: whether
-    PDUs were left unread because the outbox is full.
+    PDUs were left unread because the outbox is full. retained: what may be asked for again, None at recovery level 0;
+    in_memory: whether pieces of files are read before they are queued, for a digest or to be retained.
     """
 
     __slots__ = (
@@ -58,6 +60,7 @@ class Connection:
         "header_digest",
         "heard",
         "immediate_tasks",
+        "in_memory",
         "local",
         "login",
         "max_send",
@@ -68,6 +71,7 @@ class Connection:
         "portal_group_tag",
         "queued",
         "remote",
+        "retained",
         "session",
         "stat_sn",
         "state",
@@ -107,6 +111,8 @@ class Connection:
         self.up = True
         self.closing: str | None = None
         self.backlog = False
+        self.retained: Retained | None = None
+        self.in_memory = False
 
     @property
     def in_session(self) -> Session:
@@ -124,6 +130,8 @@ class Connection:
         if self.header_digest:
             out.append(digest_bytes(bhs))
         length = data.length if type(data) is FileSlice else len(data)
+        if self.retained is not None:
+            self.retained.keep(bhs, [data], length)
         if length:
             out.append(data)
             padding = _PADDING[length & 3]
@@ -143,6 +151,8 @@ class Connection:
         if self.header_digest:
             out.append(digest_bytes(bhs))
         out.extend(pieces)
+        if self.retained is not None:
+            self.retained.keep(bhs, pieces, length)
         padding = _PADDING[length & 3]
         if padding:
             out.append(padding)
@@ -156,6 +166,12 @@ class Connection:
         used = self.stat_sn
         self.stat_sn = (used + 1) & 0xFFFFFFFF
         return used
+
+    def shed(self) -> None:
+        """TCP is gone: partial PDUs of either direction are of no use (Appendix E.1)."""
+        self.outbox = []
+        self.queued = 0
+        self.framer = Framer()
 
     def close(self, how: str) -> None:
         """End the connection behind what is queued: "fin", or "rst", which drops what is queued."""

@@ -190,8 +190,8 @@ class Core:
             self.timers.start(Timer.RETAINED, session.tsih, max(session.retained_until, self.now))
 
     def logout_for_recovery(self, connection: Connection, reason: str, how: str = "fin") -> None:
-        """A connection leaves its session, and its tasks wait for another one (11.14, reason 2; recovery level 2): for Time2Wait
-        and Time2Retain, and so long the session stays even without a connection (6.3.6, 11.15.4).
+        """A connection leaves its session, and its tasks wait for another one (11.14, reason 2; recovery level 2): for
+        Time2Wait and Time2Retain, and so long the session stays even without a connection (6.3.6, 11.15.4).
         """
         session = connection.in_session
         if session.parameters.default_time2retain == 0:
@@ -219,12 +219,16 @@ class Core:
             for task in session.tasks.values()
             if members.get(task.connection.cid) is not task.connection and task.connection.deadline <= self.now
         }
+        before = session.max_cmd_sn
         for connection in overdue.values():
             self.terminate_tasks(session, connection)
-        if members:
-            for each in session.full_feature_connections[:1]:
-                nop.tell_counters(each, session)
-        elif not session.joining and not session.awaits_reassignment and session.retained_until <= self.now:
+        self._tell_of_room(session, before)
+        if (
+            not members
+            and not session.joining
+            and not session.awaits_reassignment
+            and session.retained_until <= self.now
+        ):
             self.end_session(session, "session state time-out")
 
     def terminate_tasks(self, session: Session, connection: Connection) -> None:
@@ -238,9 +242,7 @@ class Core:
                 code = AdditionalSense.SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT
                 session.device.establish_attention(session.nexus, lun, code)
 
-    def fail_connection(
-        self, connection: Connection, reason: str, how: str = "rst", *, announce: bool = True
-    ) -> None:
+    def fail_connection(self, connection: Connection, reason: str, how: str = "rst", *, announce: bool = True) -> None:
         """T15 to T17: TCP is gone, or will be, without a logout. Connection and session state wait for recovery, for
         Time2Wait and Time2Retain (7.5.1); immediate commands and half-sent data do not (Appendix E.1). The session's other
         connections go on, at any recovery level, and one of them carries the news (7.1.4.3) if `announce`: whether they
@@ -290,11 +292,16 @@ class Core:
         joining = session.joining.values()
         if any(each.cid == connection.cid for each in joining) or (joining and len(session.connections) == 1):
             return False
+        before = session.max_cmd_sn
         self.logout_connection(connection, "connection state time-out", "rst")
-        for each in session.full_feature_connections[:1]:
-            # Its tasks are gone, and nothing else may tell the initiator that their places are free again.
-            nop.tell_counters(each, session)
+        self._tell_of_room(session, before)
         return True
+
+    def _tell_of_room(self, session: Session, before: int) -> None:
+        """Tasks ended by themselves, and nothing else may tell the initiator that their places are free again."""
+        if session.live and session.max_cmd_sn != before:
+            for each in session.full_feature_connections[:1]:
+                nop.tell_counters(each, session)
 
     # Sessions
 

@@ -6,7 +6,7 @@ about happens before the verb returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from iscsi_protocol.framing import FramingError, HeaderDigestError
@@ -35,6 +35,9 @@ _UNNUMBERED: Mapping[int, ordering.Execute] = MappingProxyType(
 )
 _IN_DISCOVERY = frozenset({Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST})
 """What a discovery session takes (4.3)."""
+
+_OF_SESSION: Mapping[Timer, Callable[[Core, Session], None]] = MappingProxyType({Timer.RETAINED: Core.retained_timeout})
+"""Deadlines that go by a TSIH."""
 
 _FULL_FEATURE = frozenset({State.LOGGED_IN, State.IN_LOGOUT, State.LOGOUT_REQUESTED})
 
@@ -94,7 +97,10 @@ class TargetEngine:
         core.dirty.discard(connection)
         if lost is not None:
             core.fail_connection(lost, reason)
+            lost.shed()
             core.dirty.discard(connection)
+            if core.disturbed:
+                self._settle()
 
     def receive(self, connection: int, data: Buffer, now: float) -> None:
         """Bytes of a connection. They belong to the caller again when this returns. With no bytes: go on with what was left
@@ -113,14 +119,15 @@ class TargetEngine:
         while link.up:
             if link.queued > limit:
                 link.backlog = True
-                framer.keep()
-                return
+                break
             try:
                 raw = framer.next_pdu()
             except FramingError as error:
                 self._broken_stream(link, error)
                 continue
             if raw is None:
+                if core.disturbed:
+                    self._settle()
                 return
             try:
                 # The first test spares the hash of an enum, for nearly every PDU.
@@ -131,6 +138,17 @@ class TargetEngine:
             except PeerViolation as violation:
                 reject.answer(core, link, raw, violation)
         framer.keep()
+        if core.disturbed:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Connections or tasks went away: task management functions, of any session, may have waited for them."""
+        core = self.core
+        while core.disturbed:
+            core.disturbed = False
+            for session in core.sessions:
+                if session.functions:
+                    taskmgmt.progress(core, session)
 
     def _full_feature(self, link: Connection, raw: RawPdu) -> None:
         core = self.core
@@ -143,7 +161,8 @@ class TargetEngine:
                 return
             raise rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-03", "data digest error")
         acknowledged = int.from_bytes(bhs[28:32], "big")
-        if acknowledged != link.acknowledged:
+        if acknowledged != link.acknowledged and opcode != Opcode.LOGOUT_REQUEST:
+            # A Logout Request has the ExpStatSN of the connection that it is about (11.14.4).
             self._acknowledge(link, session, acknowledged)
         if bhs[4] and opcode != Opcode.SCSI_COMMAND:
             raise format_error("additional header segments where there are none", "R7143-11.2.1.5-01")
@@ -160,10 +179,8 @@ class TargetEngine:
 
     def _acknowledge(self, link: Connection, session: Session, exp_stat_sn: int) -> None:
         """The initiator's ExpStatSN moved (4.2.2.2)."""
-        if 0 < (exp_stat_sn - link.acknowledged) & 0xFFFFFFFF <= (link.stat_sn - link.acknowledged) & 0xFFFFFFFF:
-            link.acknowledged = exp_stat_sn
-            if session.functions:
-                taskmgmt.progress(self.core, session)
+        if self.core.acknowledge(link, exp_stat_sn) and session.functions:
+            taskmgmt.progress(self.core, session)
 
     def _broken_stream(self, link: Connection, error: FramingError) -> None:
         """A header digest error or a data segment that is too long: the connection ends (7.8), in login with a status."""
@@ -239,31 +256,42 @@ class TargetEngine:
         core = self.core
         core.now = now
         for entry in core.timers.due(now):
-            link = core.connections.get(entry.key)
-            match entry.timer:
-                case Timer.SESSION_STATE:
-                    self._state_timeout(entry.key)
-                case _ if link is None:
-                    continue
-                case Timer.LOGIN:
-                    if link.state in (State.XPT_UP, State.IN_LOGIN):
-                        self._time_out(link, entry.timer)
-                case Timer.HALF_CLOSED:
-                    if link.closing is not None:
-                        link.close("rst")
-                case Timer.PING_INTERVAL:
-                    self._ping_if_silent(link)
-                case Timer.PING_ANSWER:
-                    patience = core.config.timers.ping_timeout
-                    if link.up and any(sent + patience <= now for _, sent in link.pings.values()):
-                        self._time_out(link, entry.timer)
-                case Timer.LOGOUT_REQUEST:
-                    patient = core.policy.wait_for_logout_forever
-                    if link.state is State.LOGOUT_REQUESTED and link.deadline <= now and not patient:
-                        core.tell(TimedOut(connection=link.number, timer=entry.timer.value))
-                        notices.drop_connection(core, link, "no logout in time")
-                case Timer.DATA_OUT:
-                    data_out.timed_out(core, link)
+            if entry.timer is Timer.SESSION_STATE:
+                if core.state_timeout(entry.key):
+                    core.tell(TimedOut(connection=entry.key, timer=entry.timer.value))
+            elif entry.timer in _OF_SESSION:
+                session = core.sessions.of_tsih(entry.key)
+                if session is not None:
+                    _OF_SESSION[entry.timer](core, session)
+            elif entry.key in core.connections:
+                self._due(core.connections[entry.key], entry.timer)
+        self._settle()
+
+    def _due(self, link: Connection, timer: Timer) -> None:
+        """A deadline of a connection whose TCP side is up."""
+        core = self.core
+        match timer:
+            case Timer.LOGIN:
+                if link.state in (State.XPT_UP, State.IN_LOGIN):
+                    self._time_out(link, timer)
+            case Timer.HALF_CLOSED:
+                if link.closing is not None:
+                    link.close("rst")
+            case Timer.PING_INTERVAL:
+                self._ping_if_silent(link)
+            case Timer.PING_ANSWER:
+                patience = core.config.timers.ping_timeout
+                if link.up and any(sent + patience <= core.now for _, sent in link.pings.values()):
+                    self._time_out(link, timer)
+            case Timer.LOGOUT_REQUEST:
+                patient = core.policy.wait_for_logout_forever
+                if link.state is State.LOGOUT_REQUESTED and link.deadline <= core.now and not patient:
+                    core.tell(TimedOut(connection=link.number, timer=timer.value))
+                    notices.drop_connection(core, link, "no logout in time")
+            case Timer.DATA_OUT:
+                data_out.timed_out(core, link)
+            case _:
+                pass  # those of sessions and of connections that are gone
 
     def _time_out(self, link: Connection, timer: Timer) -> None:
         self.core.tell(TimedOut(connection=link.number, timer=timer.value))
@@ -278,15 +306,6 @@ class TargetEngine:
         if silent and not link.pings:
             nop.ping(core, link)
         core.timers.start(Timer.PING_INTERVAL, link.number, (core.now if silent else link.heard) + interval)
-
-    def _state_timeout(self, number: int) -> None:
-        """M1: nobody came back for the connection; the last one takes its session along (6.3.5)."""
-        core = self.core
-        for session in core.sessions:
-            for link in list(session.connections.values()):
-                if link.number == number and link.state is State.CLEANUP_WAIT and link.deadline <= core.now:
-                    core.tell(TimedOut(connection=number, timer=Timer.SESSION_STATE.value))
-                    core.logout_connection(link, "connection state time-out", "rst")
 
     # What happens, and what is there
 
@@ -317,18 +336,22 @@ class TargetEngine:
         self.core.now = now
         notices.request_negotiation(self._working(connection), seconds)
 
+    def request_session_logout(self, tsih: int, seconds: int, now: float) -> None:
+        """Async Message 1 on every connection of a session. Raises KeyError for a TSIH that no session has."""
+        self.core.now = now
+        notices.request_session_logout(self.core, self._session(tsih), seconds)
+
     def drop_connection(self, connection: int, now: float) -> None:
-        """Async Message 2 and the end of the connection."""
+        """Async Message 2, on another connection of its session if there is one, and the end of the connection."""
         self.core.now = now
         notices.drop_connection(self.core, self._working(connection), "dropped by the operator")
+        self._settle()
 
     def drop_session(self, tsih: int, now: float) -> None:
         """Async Message 3 and the end of the session. Raises KeyError for a TSIH that no session has."""
         self.core.now = now
-        session = self.core.sessions.of_tsih(tsih)
-        if session is None:
-            raise KeyError(tsih)
-        notices.drop_session(self.core, session, "dropped by the operator")
+        notices.drop_session(self.core, self._session(tsih), "dropped by the operator")
+        self._settle()
 
     def send_scsi_async(self, connection: int, lun: bytes, sense: bytes, now: float) -> None:
         """Async Message 0 with sense data (without its 2-byte length) about a logical unit."""
@@ -352,6 +375,12 @@ class TargetEngine:
         self.core.now = now
         link = self._working(connection)
         nop.tell_counters(link, link.in_session)
+
+    def _session(self, tsih: int) -> Session:
+        session = self.core.sessions.of_tsih(tsih)
+        if session is None:
+            raise KeyError(tsih)
+        return session
 
     def _working(self, connection: int) -> Connection:
         """The connection, in full feature phase. Raises KeyError otherwise."""

@@ -21,6 +21,7 @@ from iscsi_target.config import ChapConfig
 from iscsi_target.connection import LOGIN_DATA_LIMIT, Connection, State
 from iscsi_target.core import Core
 from iscsi_target.node import settings_for
+from iscsi_target.session import Session
 from iscsi_target.violation import DropConnection, PeerViolation, refused_login
 
 _TRANSIT = 0x80
@@ -75,6 +76,11 @@ class Login:
         self.replies: list[bytes] = []
         self.dialogue: Dialogue | None = None
 
+    @property
+    def joins(self) -> Session | None:
+        """The session that the login adds or reinstates a connection of, as far as that is known."""
+        return None if self.dialogue is None else self.dialogue.admission.joins
+
 
 def receive(core: Core, connection: Connection, raw: RawPdu) -> None:
     """A PDU that arrives before the full feature phase. Raises PeerViolation."""
@@ -85,6 +91,7 @@ def receive(core: Core, connection: Connection, raw: RawPdu) -> None:
         raise refused_login(LoginStatus.INVALID_DURING_LOGIN, "R7143-4.2.4-07", "no Login Request, during login")
     if login is None:
         login = connection.login = Login(core, bytes(raw.bhs))
+        connection.cid = int.from_bytes(login.first[20:22], "big")
         connection.state = State.IN_LOGIN
     _check_header(core, login, raw)
     flags = raw.bhs[1]
@@ -163,6 +170,8 @@ def _take_text(core: Core, connection: Connection, login: Login, flags: int, who
     dialogue = login.dialogue
     if dialogue is None:
         dialogue = login.dialogue = _begin(core, connection, login, pairs)
+        if login.joins is not None:
+            login.joins.joining[connection.number] = connection
     negotiator = dialogue.negotiator
     transit = bool(flags & _TRANSIT)
     try:
@@ -275,7 +284,7 @@ def _send(connection: Connection, login: Login, flags: int, data: bytes, tsih: i
     session = connection.session
     cmd_sn = fields[8]
     length = len(data)
-    joined = None if login.dialogue is None else login.dialogue.admission.joins
+    joined = login.joins
     exp_cmd_sn = joined.exp_cmd_sn if joined is not None else cmd_sn
     max_cmd_sn = joined.max_cmd_sn if joined is not None else exp_cmd_sn
     if session is not None:

@@ -20,7 +20,10 @@ from iscsi_target.core import Core
 from iscsi_target.session import Session
 from iscsi_target.violation import format_error, rejected
 
-_fields = unpacker(LogoutRequest, "@0", "@1", "itt", "cid")
+_RECOVERY_LEVEL = 2
+"""ErrorRecoveryLevel from which on connections are recovered (7.1.5)."""
+
+_fields = unpacker(LogoutRequest, "@0", "@1", "itt", "cid", "exp_stat_sn")
 _response = packer(
     LogoutResponse,
     "@0",
@@ -37,7 +40,7 @@ _response = packer(
 
 def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -> None:
     """A Logout Request whose turn it is. Raises PeerViolation."""
-    byte0, byte1, itt, cid = _fields(raw.bhs, 0)
+    byte0, byte1, itt, cid, exp_stat_sn = _fields(raw.bhs, 0)
     reason = byte1 & 0x7F
     if len(raw.data):
         raise format_error("a Logout Request has no data", "R7143-11.14.2-01")
@@ -56,27 +59,61 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     subject = connection if reason == LogoutReason.CLOSE_SESSION else session.connections.get(cid)
     if subject is None:
         _answer(core, connection, session, itt, reason, LogoutResponseCode.CID_NOT_FOUND)
-    elif reason == LogoutReason.RECOVERY:
-        _refuse_recovery(core, connection, session, itt, subject)
+        return
+    core.acknowledge(subject, exp_stat_sn)
+    if reason == LogoutReason.RECOVERY:
+        _recover(core, connection, session, itt, subject)
+    elif reason == LogoutReason.CLOSE_SESSION:
+        _close_session(core, connection, session, itt)
     else:
+        _close_connection(core, connection, session, itt, subject)
+
+
+def _close_session(core: Core, connection: Connection, session: Session, itt: int) -> None:
+    """Everything of the session ends, logins into it included (T7 f, T8, T13, T18, M1)."""
+    connection.state = State.IN_LOGOUT
+    _answer(core, connection, session, itt, LogoutReason.CLOSE_SESSION, LogoutResponseCode.SUCCESS)
+    if core.policy.stay_after_logout:
+        return
+    for each in list(session.joining.values()):
+        core.end_connection(each, "logout of the session")
+    core.end_session(session, "logout")
+
+
+def _close_connection(core: Core, connection: Connection, session: Session, itt: int, subject: Connection) -> None:
+    """A connection leaves the session, this one or another. The response says that the cleanup is over (11.15), so that
+    comes first, and the window of the response has room for the commands that ended.
+    """
+    if subject.state is not State.CLEANUP_WAIT:
         subject.state = State.IN_LOGOUT
-        _answer(core, connection, session, itt, reason, LogoutResponseCode.SUCCESS)
-        if core.policy.stay_after_logout:
-            return
-        if reason == LogoutReason.CLOSE_SESSION:
-            core.end_session(session, "logout")
-        else:
-            core.logout_connection(subject, "logout")
+    if not core.policy.stay_after_logout:
+        core.terminate_tasks(session, subject)
+    _answer(core, connection, session, itt, LogoutReason.CLOSE_CONNECTION, LogoutResponseCode.SUCCESS)
+    if not core.policy.stay_after_logout:
+        core.logout_connection(subject, "logout")
 
 
-def _refuse_recovery(core: Core, connection: Connection, session: Session, itt: int, subject: Connection) -> None:
-    """Below recovery level 2 nothing is recovered (11.15.1); the connection waits for a logout or a new login (T17)."""
-    if subject is connection:
-        connection.state = State.IN_LOGOUT
+def _recover(core: Core, connection: Connection, session: Session, itt: int, subject: Connection) -> None:
+    """A connection leaves the session and its tasks stay, to be reassigned: at recovery level 2. Below nothing is recovered
+    (11.15.1), and the connection waits for another logout or a login in its place, for as long as the response says (T17,
+    M3, 11.15.4).
+    """
     reason = LogoutReason.RECOVERY
-    _answer(core, connection, session, itt, reason, LogoutResponseCode.RECOVERY_NOT_SUPPORTED)
-    if subject is connection and not core.policy.stay_after_logout:
-        core.fail_connection(connection, "recovery logout refused", how="fin")
+    level2 = session.parameters.error_recovery_level >= _RECOVERY_LEVEL
+    if subject.state is not State.CLEANUP_WAIT:
+        subject.state = State.IN_LOGOUT
+    if level2:
+        core.suspend_tasks(session, subject)
+    code = LogoutResponseCode.SUCCESS if level2 else LogoutResponseCode.RECOVERY_NOT_SUPPORTED
+    _answer(core, connection, session, itt, reason, code)
+    if core.policy.stay_after_logout:
+        return
+    if level2:
+        core.logout_for_recovery(subject, "recovery logout")
+    elif subject.state is State.CLEANUP_WAIT:
+        core.await_cleanup(subject)
+    else:
+        core.fail_connection(subject, "recovery logout refused", how="fin", announce=False)
 
 
 def _answer(
@@ -85,7 +122,7 @@ def _answer(
     times = session.parameters
     known = response != LogoutResponseCode.CID_NOT_FOUND
     # Where nothing is kept there is nothing to wait for (11.15.4).
-    kept = response == LogoutResponseCode.RECOVERY_NOT_SUPPORTED
+    kept = known and reason == LogoutReason.RECOVERY
     connection.send(
         _response(
             Opcode.LOGOUT_RESPONSE,

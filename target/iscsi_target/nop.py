@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from iscsi_protocol.pdu import NO_LUN, NO_TAG, NopIn, NopOut, Opcode, RawPdu, RejectReason, packer, unpacker
 from iscsi_target import events
 from iscsi_target.connection import Connection
-from iscsi_target.core import Core
 from iscsi_target.session import Session
 from iscsi_target.timers import Timer
 from iscsi_target.violation import format_error, rejected
+
+if TYPE_CHECKING:
+    from iscsi_target.core import Core
 
 _fields = unpacker(NopOut, "@0", "lun", "itt", "ttt")
 _nop_in = packer(NopIn, "@0", "@1", "@5", "@6", "@7", "lun", "itt", "ttt", "stat_sn", "exp_cmd_sn", "max_cmd_sn")

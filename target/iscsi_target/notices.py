@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from iscsi_protocol.pdu import NO_LUN, NO_TAG, AsyncEvent, AsyncMessage, encode
 from iscsi_target.connection import Connection, State
-from iscsi_target.core import Core
 from iscsi_target.session import Session
 from iscsi_target.timers import Timer
+
+if TYPE_CHECKING:
+    from iscsi_target.core import Core
 
 
 def send(
@@ -60,8 +64,22 @@ def request_negotiation(connection: Connection, seconds: int) -> None:
         send(connection, AsyncEvent.NEGOTIATION_REQUESTED, parameters=(0, 0, seconds))
 
 
+def request_session_logout(core: Core, session: Session, seconds: int) -> None:
+    """Event 1 on every connection of a session, since each of them is to be logged out."""
+    for connection in session.full_feature_connections:
+        request_logout(core, connection, seconds)
+
+
+def announce_connection_drop(session: Session, connection: Connection, on: Connection) -> None:
+    """Event 2 about a connection, on that one or another one of its session."""
+    times = (session.parameters.default_time2wait, session.parameters.default_time2retain)
+    send(on, AsyncEvent.CONNECTION_DROP, parameters=(connection.cid, *times))
+
+
 def drop_connection(core: Core, connection: Connection, reason: str) -> None:
-    """Event 2 on this connection, or on another one of the session, and the end of the connection (T15)."""
+    """Event 2 and the end of the connection (T15). Another connection of the session, if there is one, carries the message,
+    as for any other loss (7.1.4.3).
+    """
     session = connection.session
     if session is None or connection.state in (State.FREE, State.CLEANUP_WAIT):
         core.fail_connection(connection, reason)
@@ -69,16 +87,15 @@ def drop_connection(core: Core, connection: Connection, reason: str) -> None:
     if session.discovery:
         core.logout_connection(connection, reason)
         return
-    times = (session.parameters.default_time2wait, session.parameters.default_time2retain)
-    others = [each for each in session.full_feature_connections if each is not connection]
-    send((others or [connection])[0], AsyncEvent.CONNECTION_DROP, parameters=(connection.cid, *times))
+    survivor = session.survivor_of(connection)
+    announce_connection_drop(session, connection, survivor or connection)
     if core.policy.stay_after_drop_notice:
         return
-    core.fail_connection(connection, reason, how="fin")
+    core.fail_connection(connection, reason, how="fin", announce=False)
 
 
 def announce_session_drop(session: Session) -> None:
-    """Event 3: all connections will be dropped, and nothing is kept (Time2Retain 0)."""
+    """Event 3: all connections will be dropped, and nothing is kept (Time2Retain 0). One message tells of all."""
     for connection in session.full_feature_connections[:1]:
         times = (session.parameters.default_time2wait, 0)
         send(connection, AsyncEvent.SESSION_DROP, parameters=(0, *times))

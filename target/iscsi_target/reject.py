@@ -77,7 +77,7 @@ def drop_session(core: Core, connection: Connection, reason: str) -> None:
         core.end_connection(connection, reason, "rst")
         return
     for each in list(session.connections.values()):
-        core.fail_connection(each, reason)
+        core.fail_connection(each, reason, announce=False)
 
 
 def _refuse_login(
@@ -102,7 +102,7 @@ def _refuse_login(
         raw_response = encode(response)
         connection.send(bytes(raw_response.bhs), raw_response.data)
     if core.policy.stay_after_login_reject and first is not None:
-        connection.login = None
+        core.login_over(connection)
         connection.state = State.XPT_UP
         return
     core.end_connection(connection, reason)

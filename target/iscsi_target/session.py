@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 from iscsi_protocol import serial
@@ -41,14 +42,24 @@ class SessionKey:
 Waiting: TypeAlias = dict[int, tuple[Connection, RawPdu] | None]
 
 
+class SessionState(Enum):
+    """Target session states (8.3.2). FREE and ACTIVE, before the leading login is over, have no session yet."""
+
+    LOGGED_IN = "Q3"
+    FAILED = "Q4"
+    IN_CONTINUE = "Q5"
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One session.
 
     exp_cmd_sn, max_cmd_sn: the window; max_cmd_sn grows by one for every command that is over, so that what is in
     progress never exceeds the width. waiting: requests ahead of a missing one, by CmdSN; None: counted as received by an
-    abort (11.6.1). forgotten: tags of ended tasks whose data may still come. unit_attentions: LUN -> ASC/ASCQ to be
-    reported with the next command. live: False once the session is gone.
+    abort (11.6.1); waiting_bytes: what they hold. gap: (CmdSN that is missing, since when) as far as it is watched.
+    forgotten: tags of ended tasks whose data may still come. unit_attentions: LUN -> ASC/ASCQ to be reported with the
+    next command. joining: connections whose login into this session is under way, by their number. retained_until: to
+    when the session is kept though its last connection was logged out for recovery. live: False once it is gone.
     """
 
     tsih: int
@@ -63,10 +74,13 @@ class Session:
     user: str | None
     connections: dict[int, Connection] = field(default_factory=dict)
     waiting: Waiting = field(default_factory=dict)
+    waiting_bytes: int = 0
+    gap: tuple[int, float] | None = None
     tasks: dict[int, ScsiTask] = field(default_factory=dict)
     functions: list[TaskFunctionRequest] = field(default_factory=list)
     forgotten: dict[int, None] = field(default_factory=dict)
-    unit_attentions: dict[bytes, int] = field(default_factory=dict)
+    joining: dict[int, Connection] = field(default_factory=dict)
+    retained_until: float = 0.0
     live: bool = True
 
     def in_window(self, cmd_sn: int) -> bool:
@@ -77,9 +91,38 @@ class Session:
         """So many requests are over: the window moves on."""
         self.max_cmd_sn = (self.max_cmd_sn + places) & 0xFFFFFFFF
 
+    def keep(self, cmd_sn: int, connection: Connection, raw: RawPdu) -> None:
+        """Keep a request that is ahead of a missing one; it must be in the window, and its buffers its own."""
+        self.waiting[cmd_sn] = (connection, raw)
+        self.waiting_bytes += _size(raw)
+
     def plug(self, cmd_sn: int) -> None:
-        """Count a missing command as received (11.6.1); it must be in the window."""
+        """Count a request as received and over, whether it is missing or waiting (11.6.1); it must be in the window."""
+        self._lighten(self.waiting.get(cmd_sn))
         self.waiting[cmd_sn] = None
+
+    def next_waiting(self) -> tuple[Connection, RawPdu] | None:
+        """Take the request whose turn it is out of those that wait; None for one that was plugged."""
+        entry = self.waiting.pop(self.exp_cmd_sn)
+        self._lighten(entry)
+        return entry
+
+    def drop_waiting(self, connection: Connection | None) -> bool:
+        """Forget the waiting requests of a connection, or all; whether there were any. Their CmdSNs are missing then, and
+        may come again (11.14).
+        """
+        dropped = [
+            cmd_sn
+            for cmd_sn, entry in self.waiting.items()
+            if connection is None or (entry is not None and entry[0] is connection)
+        ]
+        for cmd_sn in dropped:
+            self._lighten(self.waiting.pop(cmd_sn))
+        return bool(dropped)
+
+    def _lighten(self, entry: tuple[Connection, RawPdu] | None) -> None:
+        if entry is not None:
+            self.waiting_bytes -= _size(entry[1])
 
     def forget(self, task: ScsiTask) -> None:
         """Remember the tag of a task that ended with data on its way (10.7)."""
@@ -92,8 +135,35 @@ class Session:
         """Connections that still work."""
         return [each for each in self.connections.values() if each.state in _WORKING]
 
+    @property
+    def patience(self) -> int:
+        """Seconds for which the state of a lost connection is kept: Time2Wait and Time2Retain (7.5)."""
+        return self.parameters.default_time2wait + self.parameters.default_time2retain
+
+    @property
+    def awaits_reassignment(self) -> bool:
+        """Whether tasks of a connection that was logged out for recovery wait for another one (6.3.5)."""
+        return any(self.connections.get(task.connection.cid) is not task.connection for task in self.tasks.values())
+
+    def survivor_of(self, connection: Connection) -> Connection | None:
+        """Another connection on which the initiator can be told of the loss of this one, the least busy."""
+        others = [each for each in self.full_feature_connections if each is not connection]
+        return min(others, key=lambda each: each.queued, default=None)
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session stands (8.3)."""
+        if self.full_feature_connections:
+            return SessionState.LOGGED_IN
+        return SessionState.IN_CONTINUE if self.joining else SessionState.FAILED
+
 
 _WORKING = frozenset({State.LOGGED_IN, State.IN_LOGOUT, State.LOGOUT_REQUESTED})
+
+
+def _size(raw: RawPdu) -> int:
+    """Bytes that a kept PDU holds, near enough."""
+    return 48 + len(raw.ahs) + len(raw.data)
 
 
 class SessionTable:

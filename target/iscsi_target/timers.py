@@ -17,6 +17,8 @@ class Timer(Enum):
     DATA_OUT = "data-out"
     HALF_CLOSED = "half-closed"
     SESSION_STATE = "session state"
+    RETAINED = "retained session"
+    COMMAND_GAP = "command gap"
 
 
 @dataclass(order=True, slots=True)

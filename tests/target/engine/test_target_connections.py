@@ -371,7 +371,7 @@ def test_reserved_snack_type(bench):
 @pytest.mark.parametrize(
     "keys",
     [
-        {"MaxConnections": "2"},
+        {"MaxConnections": "65536"},
         {"ErrorRecoveryLevel": "1"},
         {"TaskReporting": "RFC3720,ResponseFence,FastAbort"},
         {"iSCSIProtocolLevel": "2"},
