@@ -186,7 +186,8 @@ def _write(
     wanted = device.data_out_length(lun, cdb) if flags & _WRITE else 0
     held = len(raw.data)
     problem = _unsolicited_problem(core, session, flags, expected, held)
-    if flags & _FINAL and problem is None and held >= min(expected, wanted):
+    refusal = device.length_refusal(session.nexus, lun, cdb, expected) if expected != wanted else None
+    if flags & _FINAL and problem is None and refusal is None and held >= min(expected, wanted):
         data: Buffer = raw.data if held <= wanted else raw.data[:wanted]
         result = device.execute(session.nexus, lun, cdb, data)
         if not isinstance(result, Work):
@@ -197,9 +198,10 @@ def _write(
         return
     task = _make_task(connection, session, itt, lun, cdb, flags, cmd_sn, immediate, expected, read_expected, wanted)
     task.touched = core.now
+    task.failure = refusal
     if problem is not None:
         data_out.fail(core, connection, raw, task, problem)
-    else:
+    elif refusal is None:
         _reserve(core, task)
     if task.failure is None:
         kept = min(held, task.needed)

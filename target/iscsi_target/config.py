@@ -64,6 +64,8 @@ class LunConfig(_Row, frozen=True, kw_only=True):
     removable: bool = False
     physical_block_size: Literal[512, 4096] | None = None
     """Of a memory LUN; None: as the logical block. Files have one of 4096 bytes or more."""
+    max_write_same: Size = Size(1 << 30)
+    """Bytes that one WRITE SAME may fill."""
     write_same_to_end: bool = False
     """WRITE SAME of no blocks fills the unit to its end (WSNZ=0). Off: it is refused."""
     sanitize_seconds: float = 0.0
@@ -95,6 +97,8 @@ class LunConfig(_Row, frozen=True, kw_only=True):
                 raise ValueError("physical_block_size is for memory LUNs")
             if self.physical_block_size < self.block_size:
                 raise ValueError("a physical block is no smaller than a logical one")
+        if self.max_write_same < self.block_size:
+            raise ValueError("max_write_same is one block at least")
         if not 0 <= self.sanitize_seconds < float("inf"):
             raise ValueError(f"sanitize_seconds is 0 or more, got {self.sanitize_seconds}")
         if self.size is not None and (self.size == 0 or self.size % self.block_size):

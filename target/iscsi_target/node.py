@@ -47,6 +47,11 @@ class ScsiDevice(Protocol):
     def data_out_length(self, lun: bytes, cdb: bytes) -> int:
         """Bytes that the CDB wants from the initiator, 0 for none."""
 
+    def length_refusal(self, nexus: Nexus, lun: bytes, cdb: bytes, expected: int) -> Completion | None:
+        """How a command ends for which the initiator announced `expected` bytes, not those of `data_out_length`; None
+        where it is carried out with a residual.
+        """
+
     def execute(self, nexus: Nexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion | Work:
         """Run one command."""
 
@@ -84,6 +89,10 @@ class NoDevice:
     def data_out_length(self, lun: bytes, cdb: bytes) -> int:
         """Nothing is wanted."""
         return 0
+
+    def length_refusal(self, nexus: Nexus, lun: bytes, cdb: bytes, expected: int) -> Completion | None:
+        """It is refused for another reason."""
+        return None
 
     def execute(self, nexus: Nexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion | Work:
         """CHECK CONDITION: LOGICAL UNIT NOT SUPPORTED."""

@@ -284,21 +284,22 @@ def test_removal_is_prevented_until_all_allow(make_disk):
     assert disk.refusal(op.PREVENT_ALLOW_MEDIUM_REMOVAL, prevent=2) == INVALID_FIELD
 
 
-def test_a_reset_is_told_to_all_but_who_asked(make_disk):
+def test_a_reset_is_told_to_all(make_disk):
     reset = (SenseKey.UNIT_ATTENTION, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
     disk = make_disk(luns={lun: LunConfig(size=Size(512)) for lun in (0, 1)})
     disk.device.nexus_made(disk.other)
     select(disk, 6, ControlPage(software_write_protect=True).build())
     disk.device.reset_lun(bytes(8), by=disk.nexus)
+    for nexus in (disk.nexus, disk.other):
+        assert disk.refusal(op.TEST_UNIT_READY, nexus=nexus) == reset
+        disk.good(op.TEST_UNIT_READY, nexus=nexus)
+        disk.good(op.TEST_UNIT_READY, nexus=nexus, lun=1)
     assert mode(disk).device_specific == DPO_FUA
-    disk.good(op.TEST_UNIT_READY)
-    assert disk.refusal(op.TEST_UNIT_READY, nexus=disk.other) == reset
-    disk.good(op.TEST_UNIT_READY, nexus=disk.other)
-    disk.good(op.TEST_UNIT_READY, nexus=disk.other, lun=1)
     disk.device.reset_target(by=disk.other)
     for lun in (0, 1):
-        assert disk.refusal(op.TEST_UNIT_READY, lun=lun) == reset
-        disk.good(op.TEST_UNIT_READY, lun=lun, nexus=disk.other)
+        for nexus in (disk.nexus, disk.other):
+            assert disk.refusal(op.TEST_UNIT_READY, lun=lun, nexus=nexus) == reset
+            disk.good(op.TEST_UNIT_READY, lun=lun, nexus=nexus)
     disk.device.reset_target()
     assert disk.refusal(op.WRITE_10, nexus=disk.other) == reset
     disk.device.reset_lun(b"\xff" * 8)

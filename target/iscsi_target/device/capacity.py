@@ -27,7 +27,7 @@ def read_capacity_16(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completi
     data = ReadCapacity16(
         last_lba=unit.blocks - 1,
         block_length=unit.block_size,
-        logical_blocks_per_physical_block_exponent=(unit.backend.granularity // unit.block_size).bit_length() - 1,
+        logical_blocks_per_physical_block_exponent=unit.physical_blocks.bit_length() - 1,
         provisioning_management_enabled=unit.backend.thin,
         provisioning_read_zeros=unit.backend.thin,
     )

@@ -116,16 +116,16 @@ class Device:
         return unit is not None and unit.task_aborted_status
 
     def reset_lun(self, lun: bytes, by: Nexus | None = None) -> None:
-        """LOGICAL UNIT RESET; all nexuses but `by` find a unit attention. A LUN that is not there is no error."""
+        """LOGICAL UNIT RESET; all nexuses find a unit attention. A LUN that is not there is no error."""
         unit = self._unit(lun)
         if unit is not None:
-            unit.reset(by, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
+            unit.reset(AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
 
     def reset_target(self, by: Nexus | None = None) -> None:
         """TARGET WARM or COLD RESET: every logical unit that `by` sees is reset (RFC 7143 4.2.3.2)."""
         for unit in self._units.values():
             if by is None or by in unit.paths:
-                unit.reset(by, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
+                unit.reset(AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
 
     def power_on(self) -> None:
         """Behind TARGET COLD RESET: who is there now finds a unit attention when it comes back (Appendix E.2)."""
@@ -171,9 +171,7 @@ class Device:
         if expected == entry.command.data(cdb, unit.block_size)[1]:
             return None
         field = entry.command.fields["blocks"].offset
-        return check(
-            illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB, field, 7), descriptor=unit.descriptor_sense
-        )
+        return check(illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB, field, 7), descriptor=unit.descriptor_sense)
 
     def execute(self, nexus: Nexus, lun: bytes, cdb: Buffer, data_out: Buffer = b"") -> Completion | Work:
         """Carry out a command. Never raises, whatever the CDB.

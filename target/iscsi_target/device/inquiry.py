@@ -34,7 +34,7 @@ from iscsi_protocol.scsi.vpd import (
 )
 from iscsi_target.completion import Buffer, Completion
 from iscsi_target.device.answer import data_in, invalid_field
-from iscsi_target.device.unit import MAX_WRITE_SAME, ItlNexus
+from iscsi_target.device.unit import ItlNexus
 
 MAX_COMPARE_AND_WRITE = 128
 """Blocks of one COMPARE AND WRITE, one byte's worth at most."""
@@ -42,6 +42,8 @@ MAX_COMPARE_AND_WRITE = 128
 MAX_UNMAP_DESCRIPTORS = 256
 
 _NO_LIMIT = 0xFFFFFFFF
+_READS_SUCCEED = 1
+"""WABEREQ: after a block erase, blocks can be read without having been written (SBC-3 6.6.2)."""
 _VERSIONS = version_descriptors(
     VersionDescriptor.SAM_5, VersionDescriptor.ISCSI, VersionDescriptor.SPC_4, VersionDescriptor.SBC_3
 )
@@ -121,10 +123,10 @@ def _extended(path: ItlNexus) -> bytes:
 
 def _block_limits(path: ItlNexus) -> bytes:
     unit = path.unit
-    granularity = unit.backend.granularity // unit.block_size
+    granularity = unit.physical_blocks
     thin = unit.backend.thin
     return BlockLimits(
-        write_same_non_zero=True,
+        write_same_non_zero=not unit.config.write_same_to_end,
         maximum_compare_and_write_length=MAX_COMPARE_AND_WRITE,
         optimal_transfer_length_granularity=granularity,
         maximum_transfer_length=unit.max_transfer,
@@ -132,12 +134,17 @@ def _block_limits(path: ItlNexus) -> bytes:
         maximum_unmap_block_descriptor_count=MAX_UNMAP_DESCRIPTORS if thin else 0,
         optimal_unmap_granularity=granularity if thin else 0,
         unmap_granularity_alignment_valid=thin,
-        maximum_write_same_length=MAX_WRITE_SAME // unit.block_size,
+        maximum_write_same_length=unit.max_write_same,
+        maximum_atomic_transfer_length=unit.max_atomic,
+        atomic_alignment=granularity if unit.max_atomic else 0,
+        atomic_transfer_length_granularity=granularity if unit.max_atomic else 0,
     ).build()
 
 
-def _characteristics(_path: ItlNexus) -> bytes:
-    return BlockDeviceCharacteristics(force_unit_access_behaviour=True).build()
+def _characteristics(path: ItlNexus) -> bytes:
+    return BlockDeviceCharacteristics(
+        force_unit_access_behaviour=True, write_after_block_erase=_READS_SUCCEED if path.unit.backend.thin else 0
+    ).build()
 
 
 def _provisioning(_path: ItlNexus) -> bytes:

@@ -25,11 +25,11 @@ def start_stop_unit(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completio
             raise invalid_field(4, 1)
         if unit.preventing:
             raise refused(AdditionalSense.MEDIUM_REMOVAL_PREVENTED)
-        if start and not unit.loaded:
+        if start and not unit.readiness.loaded:
             unit.tell_others(path.nexus, AdditionalSense.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED)
         unit.set_medium(loaded=start, started=start)
     else:
-        unit.set_medium(loaded=unit.loaded, started=start)
+        unit.set_medium(loaded=unit.readiness.loaded, started=start)
     if start or fields["no_flush"]:
         return GOOD
     return unit.slowly(lambda: flushed(unit))

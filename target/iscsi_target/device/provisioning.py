@@ -1,6 +1,7 @@
 """UNMAP, WRITE SAME and GET LBA STATUS (SBC-3 4.7, 5): filling ranges, giving them back, and telling which is which.
 
-Anchoring is refused: there is none. WRITE SAME of zero blocks, "to the end", is refused as WSNZ in Block Limits says.
+Anchoring is refused: there is none. WRITE SAME of zero blocks means "to the end" where the configuration says so, and is
+refused as WSNZ in Block Limits tells elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.device.answer import GOOD, CheckCondition, data_in, invalid_field, invalid_parameter, refused
 from iscsi_target.device.inquiry import MAX_UNMAP_DESCRIPTORS
 from iscsi_target.device.read_write import all_data, check_unprotected
-from iscsi_target.device.unit import MAX_WRITE_SAME, ItlNexus, LogicalUnit
+from iscsi_target.device.unit import ItlNexus, LogicalUnit
 
 _ANCHOR, _UNMAP, _PBDATA, _LBDATA, _NDOB = 0x10, 0x08, 0x04, 0x02, 0x01
 _CHUNK = 1 << 20
@@ -65,7 +66,9 @@ def write_same(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Wo
     if flags & (_PBDATA | _LBDATA):
         raise invalid_field(1, 2)
     unit.check_range(lba, blocks)
-    if not blocks or blocks * unit.block_size > MAX_WRITE_SAME:
+    if not blocks and unit.config.write_same_to_end:
+        blocks = unit.blocks - lba
+    if not blocks or blocks > unit.max_write_same:
         raise invalid_field(10 if cdb[0] == WRITE_SAME_16.opcode else 7)
     block = bytes(unit.block_size) if no_data else bytes(all_data(data_out, unit.block_size))
     give_back = bool(flags & _UNMAP) and not any(block)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from iscsi_protocol.scsi.cdb import BLOCK_RANGE, block_range
 from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.command import Command
+from iscsi_protocol.scsi.opcodes import WRITE_ATOMIC_16
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.device.answer import GOOD, invalid_field, refused
 from iscsi_target.device.row import Handler
@@ -113,6 +114,23 @@ def writer(command: Command) -> Handler:
         return GOOD
 
     return write
+
+
+def write_atomic(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
+    """WRITE ATOMIC(16): all of the data or none; no boundaries within."""
+    unit = path.unit
+    fields = WRITE_ATOMIC_16.parse(cdb)
+    lba, blocks = fields["lba"], fields["blocks"]
+    check_unprotected(cdb[1])
+    unit.check_range(lba, blocks)
+    if fields["atomic_boundary"]:
+        raise invalid_field(10)
+    if lba % unit.physical_blocks:
+        raise invalid_field(2)
+    if blocks > unit.max_atomic or blocks % unit.physical_blocks:
+        raise invalid_field(12)
+    unit.backend.write(lba * unit.block_size, all_data(data_out, blocks * unit.block_size))
+    return finish_write(unit, fua=bool(fields["fua"]))
 
 
 def write_6(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:

@@ -46,4 +46,4 @@ def request_sense(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
     """REQUEST SENSE: a pending unit attention, which is thereby cleared, else why the unit is not ready, else nothing."""
     if path.attentions:
         return sense_data(path.take_attention(), cdb)
-    return sense_data(path.unit.not_ready or _NOTHING_TO_SAY, cdb)
+    return sense_data(path.unit.readiness.sense() or _NOTHING_TO_SAY, cdb)

@@ -15,22 +15,45 @@ from iscsi_protocol.scsi.command import Command, Direction, Transfer, Unit
 from iscsi_target.completion import Buffer
 from iscsi_target.device.cache import pre_fetch, synchronize_cache
 from iscsi_target.device.capacity import read_capacity_10, read_capacity_16
+from iscsi_target.device.defects import read_defect_data_10, read_defect_data_12
 from iscsi_target.device.inquiry import inquiry
 from iscsi_target.device.maintenance import operation_codes_of, task_management_functions
 from iscsi_target.device.medium import prevent_allow_medium_removal, start_stop_unit
 from iscsi_target.device.mode import mode_select_6, mode_select_10, mode_sense_6, mode_sense_10
 from iscsi_target.device.provisioning import get_lba_status, unmap, write_same
-from iscsi_target.device.read_write import read_6, reader, write_6, writer
+from iscsi_target.device.read_write import read_6, reader, write_6, write_atomic, writer
 from iscsi_target.device.report import report_luns, request_sense, unit_ready
 from iscsi_target.device.reservations.conflict import Access
 from iscsi_target.device.row import Row
+from iscsi_target.device.sanitize import block_erase, exit_failure_mode, overwrite
 from iscsi_target.device.verify import compare_and_write, or_write, verify, write_and_verify
 
 ROWS: list[Row] = [
     Row(command=op.TEST_UNIT_READY, access=Access.STATUS, handler=unit_ready),
-    Row(command=op.REQUEST_SENSE, access=Access.ALWAYS, handler=request_sense, medium=False, passes_attention=True),
-    Row(command=op.INQUIRY, access=Access.ALWAYS, handler=inquiry, medium=False, passes_attention=True),
-    Row(command=op.REPORT_LUNS, access=Access.ALWAYS, handler=report_luns, medium=False, passes_attention=True),
+    Row(
+        command=op.REQUEST_SENSE,
+        access=Access.ALWAYS,
+        handler=request_sense,
+        medium=False,
+        passes_attention=True,
+        while_sanitizing=True,
+    ),
+    Row(
+        command=op.INQUIRY,
+        access=Access.ALWAYS,
+        handler=inquiry,
+        medium=False,
+        passes_attention=True,
+        while_sanitizing=True,
+    ),
+    Row(
+        command=op.REPORT_LUNS,
+        access=Access.ALWAYS,
+        handler=report_luns,
+        medium=False,
+        passes_attention=True,
+        while_sanitizing=True,
+    ),
     Row(command=op.MODE_SENSE_6, access=Access.READ, handler=mode_sense_6, medium=False),
     Row(command=op.MODE_SENSE_10, access=Access.READ, handler=mode_sense_10, medium=False),
     Row(command=op.MODE_SELECT_6, access=Access.WRITE, handler=mode_select_6, medium=False),
@@ -58,10 +81,35 @@ ROWS: list[Row] = [
     Row(command=op.WRITE_AND_VERIFY_10, access=Access.WRITE, handler=write_and_verify, writes=True),
     Row(command=op.WRITE_AND_VERIFY_12, access=Access.WRITE, handler=write_and_verify, writes=True),
     Row(command=op.WRITE_AND_VERIFY_16, access=Access.WRITE, handler=write_and_verify, writes=True),
-    Row(command=op.COMPARE_AND_WRITE, access=Access.WRITE, handler=compare_and_write, writes=True),
+    Row(command=op.COMPARE_AND_WRITE, access=Access.WRITE, handler=compare_and_write, writes=True, exact=True),
     Row(command=op.OR_WRITE_16, access=Access.WRITE, handler=or_write, writes=True),
-    Row(command=op.WRITE_SAME_10, access=Access.WRITE, handler=write_same, writes=True),
-    Row(command=op.WRITE_SAME_16, access=Access.WRITE, handler=write_same, writes=True),
+    Row(command=op.WRITE_SAME_10, access=Access.WRITE, handler=write_same, writes=True, exact=True),
+    Row(command=op.WRITE_SAME_16, access=Access.WRITE, handler=write_same, writes=True, exact=True),
+    Row(
+        command=op.WRITE_ATOMIC_16,
+        access=Access.WRITE,
+        handler=write_atomic,
+        writes=True,
+        only=lambda unit: unit.max_atomic > 0,
+    ),
+    Row(command=op.SANITIZE_OVERWRITE, access=Access.WRITE, handler=overwrite, writes=True, sanitizes=True),
+    Row(
+        command=op.SANITIZE_BLOCK_ERASE,
+        access=Access.WRITE,
+        handler=block_erase,
+        writes=True,
+        sanitizes=True,
+        thin=True,
+    ),
+    Row(
+        command=op.SANITIZE_EXIT_FAILURE_MODE,
+        access=Access.WRITE,
+        handler=exit_failure_mode,
+        writes=True,
+        sanitizes=True,
+    ),
+    Row(command=op.READ_DEFECT_DATA_10, access=Access.READ, handler=read_defect_data_10),
+    Row(command=op.READ_DEFECT_DATA_12, access=Access.READ, handler=read_defect_data_12),
     Row(command=op.UNMAP, access=Access.WRITE, handler=unmap, writes=True, thin=True),
     Row(command=op.GET_LBA_STATUS, access=Access.READ, handler=get_lba_status, thin=True),
     Row(command=op.PRE_FETCH_10, access=Access.READ, handler=pre_fetch),
@@ -73,10 +121,17 @@ ROWS: list[Row] = [
         access=Access.READ,
         handler=task_management_functions,
         medium=False,
+        while_sanitizing=True,
     ),
 ]
 ROWS.append(
-    Row(command=op.REPORT_SUPPORTED_OPERATION_CODES, access=Access.READ, handler=operation_codes_of(ROWS), medium=False)
+    Row(
+        command=op.REPORT_SUPPORTED_OPERATION_CODES,
+        access=Access.READ,
+        handler=operation_codes_of(ROWS),
+        medium=False,
+        while_sanitizing=True,
+    )
 )
 
 SERVICE_ACTION = 0x1F

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 MAX_TRANSFER = 64 << 20
 """Bytes that one command may read or write; Block Limits says so in blocks."""
 
-MAX_WRITE_SAME = 1 << 30
-"""Bytes that one WRITE SAME without deallocation may fill."""
-
 CHANGEABLE: Mapping[type[ModePage], ModePage] = {
     ReadWriteErrorRecoveryPage: ReadWriteErrorRecoveryPage(),
     CachingPage: CachingPage(write_cache_enable=True),
@@ -71,6 +68,7 @@ class LogicalUnit:
         self.block_size = backend.block_size
         self.blocks = backend.blocks
         self.max_transfer = MAX_TRANSFER // backend.block_size
+        self.max_write_same = config.max_write_same // backend.block_size
         self.physical_blocks = backend.granularity // backend.block_size
         self.max_atomic = _max_atomic(self.max_transfer, self.physical_blocks) if config.backend == "memory" else 0
         self.paths: dict[Nexus, ItlNexus] = {}
@@ -115,15 +113,14 @@ class LogicalUnit:
         self.ready = self.readiness.sense() is None
         return sense
 
-    def reset(self, by: Nexus | None, code: AdditionalSense) -> None:
-        """Logical unit reset (SAM-5 6.3.3): defaults return, and every nexus but the one that asked is told."""
+    def reset(self, code: AdditionalSense) -> None:
+        """Logical unit reset (SAM-5 6.3.3): defaults return, and every nexus is told, the one that asked included."""
         self.set_pages(self.default_pages())
         self.preventing.clear()
         self.set_medium(loaded=self.readiness.loaded, started=True)
-        for nexus, path in self.paths.items():
+        for path in self.paths.values():
             path.attentions.clear()
-            if nexus != by:
-                establish(path.attentions, code)
+            establish(path.attentions, code)
 
     def tell_others(self, nexus: Nexus, code: AdditionalSense) -> None:
         """Establish a unit attention condition for every nexus but this one."""

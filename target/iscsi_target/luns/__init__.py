@@ -25,7 +25,9 @@ __all__ = [
 def open_lun(config: LunConfig) -> Backend:
     """The back end that a configuration asks for. Raises LunError, one line, when a file cannot be had as asked."""
     if config.backend == "memory" or config.path is None:
-        return MemoryLun(config.size or 0, block_size=config.block_size)
+        return MemoryLun(
+            config.size or 0, block_size=config.block_size, granularity=config.physical_block_size or config.block_size
+        )
     kind = FileLun if config.backend == "file" else SparseLun
     return kind(
         config.path,

@@ -19,12 +19,12 @@ class MemoryLun:
     thin = True
     slow = False
 
-    def __init__(self, size: int, *, block_size: int = 512) -> None:
+    def __init__(self, size: int, *, block_size: int = 512, granularity: int | None = None) -> None:
         if size <= 0 or size % block_size:
             raise LunError(f"{size} bytes are no positive multiple of the block size {block_size}")
         self.block_size = block_size
         self.blocks = size // block_size
-        self.granularity = block_size
+        self.granularity = granularity or block_size
         self._bytes = bytearray(size)
         self._map = bytearray(self.blocks)
 

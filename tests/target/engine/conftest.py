@@ -65,6 +65,9 @@ class FakeDevice:
     def data_out_length(self, lun, cdb):
         return int.from_bytes(cdb[7:9], "big") * BLOCK if cdb[0] == 0x2A and lun in self.memory else 0
 
+    def length_refusal(self, nexus, lun, cdb, expected):
+        return None
+
     def execute(self, nexus, lun, cdb, data_out):
         self.log.append((cdb[0], len(data_out)))
         if self.next is not None:
