@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -179,6 +179,25 @@ class PortalConfig(_Row, frozen=True, kw_only=True):
             raise ValueError(f"group_tag is 0 to 65535, got {self.group_tag}")
 
 
+AccessStateName: TypeAlias = Literal[
+    "active/optimized", "active/non-optimized", "standby", "unavailable", "transitioning"
+]
+
+
+class PortGroup(_Row, frozen=True, kw_only=True):
+    """A target port group (SPC-4 5.15): portal groups that share an asymmetric access state."""
+
+    ports: list[int]
+    """Portal group tags; each is a SCSI target port."""
+    state: AccessStateName = "active/optimized"
+    """State at the start, unless the state file knows another."""
+    preferred: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.ports or len(set(self.ports)) != len(self.ports):
+            raise ValueError("ports of a target port group is a list without repetition, not empty")
+
+
 class TargetNode(_Row, frozen=True, kw_only=True):
     """One iSCSI target node."""
 
@@ -191,6 +210,12 @@ class TargetNode(_Row, frozen=True, kw_only=True):
     at login (status 0202h)."""
     portal_groups: list[int] | None = None
     """Groups through which the node is reached; None: all of them."""
+    port_groups: dict[int, PortGroup] = msgspec.field(default_factory=dict)
+    """Target port groups by number; a portal group that is in none is one of its own, active and optimized."""
+    port_group_management: Literal["none", "implicit", "explicit", "both"] = "implicit"
+    """Who changes access states: the target, initiators by SET TARGET PORT GROUPS, both, or nobody (TPGS of INQUIRY)."""
+    lun_addressing: Literal["shortest", "flat", "extended"] = "shortest"
+    """How REPORT LUNS writes LUNs: by the shortest method, by flat space or by extended flat space (SAM-5 4.7)."""
     redirect: Redirect | None = None
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     """Text keys that differ from the defaults of all nodes, by the keys' own names (RFC 7143 13)."""
@@ -211,6 +236,13 @@ class TargetNode(_Row, frozen=True, kw_only=True):
             unknown = sorted(set(luns) - set(self.luns))
             if unknown:
                 raise ValueError(f"access of {initiator!r} names LUN {unknown[0]}, which the target does not have")
+        grouped: set[int] = set()
+        for number, group in self.port_groups.items():
+            if not 0 <= number <= 0xFFFF:
+                raise ValueError(f"a target port group is 0 to 65535, got {number}")
+            if twice := sorted(grouped & set(group.ports)):
+                raise ValueError(f"portal group {twice[0]} is in two target port groups")
+            grouped |= set(group.ports)
 
 
 class Limits(_Row, frozen=True, kw_only=True):
@@ -218,6 +250,9 @@ class Limits(_Row, frozen=True, kw_only=True):
 
     sessions: int = 256
     connections: int = 1024
+    logins: int = 256
+    """Connections that may be in login at once. One more ends the oldest of them, which is the likeliest to be dead: whoever
+    means it logs in at once."""
     commands: int = 128
     """Width of the command window of a session (MaxCmdSN - ExpCmdSN + 1)."""
     work_items: int = 64
@@ -228,6 +263,8 @@ class Limits(_Row, frozen=True, kw_only=True):
     """Bytes queued for a connection, above which no further commands are taken from it."""
     data_out_bytes: Size = Size(64 << 20)
     """Bytes of write data gathered at once, all sessions together."""
+    waiting_bytes: Size = Size(32 << 20)
+    """Bytes of requests that a session may send ahead of a missing one, above which further ones are rejected."""
     retained_bytes: Size = Size(32 << 20)
     """Bytes that a connection of recovery level 1 or 2 may leave unacknowledged, above which its next commands wait until it
     has acknowledged some."""
@@ -250,6 +287,8 @@ class Timers(_Row, frozen=True, kw_only=True):
     """Time for the answer to a ping, after which the connection is given up."""
     data_out: float = 60.0
     """Time for the next Data-Out PDU that an R2T asked for."""
+    command_gap: float = 60.0
+    """Time for a missing CmdSN while later ones wait, beyond Time2Wait and Time2Retain; then the session is given up."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -284,6 +323,18 @@ class TargetConfig(_Row, frozen=True, kw_only=True):
             for tag in node.portal_groups or ():
                 if tag not in tags:
                     raise ValueError(f"target {node.name!r} names portal group {tag}, which has no portal")
+            for number, group in node.port_groups.items():
+                for tag in group.ports:
+                    if tag not in tags or (node.portal_groups is not None and tag not in node.portal_groups):
+                        raise ValueError(
+                            f"target port group {number} of {node.name!r} names portal group {tag}, "
+                            "through which the target is not reached"
+                        )
+            for tag in (node.portal_groups or tags) if node.port_groups else ():
+                if tag in node.port_groups and all(tag not in group.ports for group in node.port_groups.values()):
+                    raise ValueError(
+                        f"portal group {tag} of {node.name!r} is in no target port group, and there is one of its number"
+                    )
 
     def node(self, name: str) -> TargetNode | None:
         """The node of that name (normalised, RFC 7143 4.2.7.2), None when there is none."""

@@ -48,6 +48,7 @@ class Core:
         self.random_bytes = random_bytes
         self.nodes = {node.name: Node(node, devices[node.name]) for node in config.targets}
         self.connections: dict[int, Connection] = {}
+        self.logins: dict[int, Connection] = {}
         self.in_cleanup: dict[int, Connection] = {}
         self.sessions = SessionTable()
         self.timers = Timers()
@@ -108,6 +109,8 @@ class Core:
         del session.tasks[task.itt]
         self.data_out_bytes -= task.reserved
         task.reserved = 0
+        if task.aborted and task.connection.retained is not None:
+            task.connection.retained.ended(task.itt)
         if task.immediate:
             task.connection.immediate_tasks -= 1
         else:
@@ -146,6 +149,8 @@ class Core:
         before = connection.acknowledged
         if 0 < (exp_stat_sn - before) & 0xFFFFFFFF <= (connection.stat_sn - before) & 0xFFFFFFFF:
             connection.acknowledged = exp_stat_sn
+            if connection.retained is not None:
+                connection.retained.acknowledge(exp_stat_sn)
             return True
         return False
 
@@ -154,8 +159,7 @@ class Core:
         before, connection.state = connection.state, State.FREE
         if before not in (State.FREE, State.CLEANUP_WAIT):
             self.tell(events.ConnectionClosed(connection=connection.number, reason=reason))
-        if connection.login is not None:
-            self.login_over(connection)
+        self.login_over(connection)
         self.in_cleanup.pop(connection.number, None)
         if connection.closing is None and how == "fin":
             self.timers.start(Timer.HALF_CLOSED, connection.number, self.now + HALF_CLOSE_PATIENCE)
@@ -179,6 +183,7 @@ class Core:
         """A login has succeeded or failed. One into a session was an attempt to continue it (8.3.4, N8 and N10), for which
         time-outs have waited.
         """
+        self.logins.pop(connection.number, None)
         login, connection.login = connection.login, None
         session = None if login is None else login.joins
         if session is None or session.joining.pop(connection.number, None) is None or not session.live:
@@ -331,7 +336,18 @@ class Core:
         """Whether commands with a lower CmdSN have not all come."""
         return serial.lt(session.exp_cmd_sn, cmd_sn)
 
-    def completion_of(self, token: int, result: Completion) -> tuple[Session, ScsiTask, Completion] | None:
-        """What finished work belongs to; None for a token that is not known."""
+    def completion_of(self, token: int, result: Completion | Work) -> tuple[Session, ScsiTask, Completion] | None:
+        """What finished work belongs to; None for a token that is not known, and for work that goes on."""
         pending = self.pending.pop(token, None)
-        return None if pending is None else (pending.session, pending.task, result)
+        if pending is None:
+            return None
+        if isinstance(result, Work):
+            if not pending.task.aborted or self.policy.execute_aborted_tasks:
+                pending.work = result
+                self.pending[token] = pending
+                self.unclaimed.append(token)
+                return None
+            if result.abandon is not None:
+                result.abandon()
+            result = Completion()
+        return pending.session, pending.task, result

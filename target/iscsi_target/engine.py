@@ -12,7 +12,20 @@ from types import MappingProxyType
 from iscsi_protocol.framing import FramingError, HeaderDigestError
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import NO_LUN, AsyncEvent, Buffer, Opcode, RawPdu, RejectReason
-from iscsi_target import command, data_out, login, logout, nop, notices, ordering, reject, snack, taskmgmt, text
+from iscsi_target import (
+    command,
+    completion,
+    data_out,
+    login,
+    logout,
+    nop,
+    notices,
+    ordering,
+    reject,
+    snack,
+    taskmgmt,
+    text,
+)
 from iscsi_target.completion import Completion, Piece
 from iscsi_target.config import TargetConfig
 from iscsi_target.connection import Connection, State
@@ -36,7 +49,9 @@ _UNNUMBERED: Mapping[int, ordering.Execute] = MappingProxyType(
 _IN_DISCOVERY = frozenset({Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST})
 """What a discovery session takes (4.3)."""
 
-_OF_SESSION: Mapping[Timer, Callable[[Core, Session], None]] = MappingProxyType({Timer.RETAINED: Core.retained_timeout})
+_OF_SESSION: Mapping[Timer, Callable[[Core, Session], None]] = MappingProxyType(
+    {Timer.RETAINED: Core.retained_timeout, Timer.COMMAND_GAP: ordering.gap_timeout}
+)
 """Deadlines that go by a TSIH."""
 
 _FULL_FEATURE = frozenset({State.LOGGED_IN, State.IN_LOGOUT, State.LOGOUT_REQUESTED})
@@ -85,7 +100,11 @@ class TargetEngine:
         core.tell(ConnectionMade(connection=number, portal=str(local), remote=str(remote)))
         if len(core.connections) > core.limits.connections:
             core.end_connection(connection, "too many connections", "rst")
-        elif core.config.timers.login:
+            return number
+        core.logins[number] = connection
+        if len(core.logins) > core.limits.logins:
+            core.end_connection(next(iter(core.logins.values())), "too many logins at once", "rst")
+        if core.config.timers.login:
             core.timers.start(Timer.LOGIN, number, now + core.config.timers.login)
         return number
 
@@ -147,7 +166,9 @@ class TargetEngine:
         while core.disturbed:
             core.disturbed = False
             for session in core.sessions:
-                if session.functions:
+                if session.waiting:
+                    ordering.advance(core, session, _NUMBERED)
+                elif session.functions:
                     taskmgmt.progress(core, session)
 
     def _full_feature(self, link: Connection, raw: RawPdu) -> None:
@@ -172,6 +193,8 @@ class TargetEngine:
             ordering.receive(core, link, session, raw, _NUMBERED)
         elif opcode in _UNNUMBERED:
             _UNNUMBERED[opcode](core, link, session, raw)
+            if session.waiting and link.retained is not None:
+                ordering.advance(core, session, _NUMBERED)
         elif opcode == Opcode.LOGIN_REQUEST:
             raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.4-05", "a Login Request behind the login")
         else:
@@ -179,8 +202,12 @@ class TargetEngine:
 
     def _acknowledge(self, link: Connection, session: Session, exp_stat_sn: int) -> None:
         """The initiator's ExpStatSN moved (4.2.2.2)."""
-        if self.core.acknowledge(link, exp_stat_sn) and session.functions:
+        if not self.core.acknowledge(link, exp_stat_sn):
+            return
+        if session.functions:
             taskmgmt.progress(self.core, session)
+        if session.waiting and link.retained is not None:
+            ordering.advance(self.core, session, _NUMBERED)
 
     def _broken_stream(self, link: Connection, error: FramingError) -> None:
         """A header digest error or a data segment that is too long: the connection ends (7.8), in login with a status."""
@@ -237,8 +264,8 @@ class TargetEngine:
         tokens, core.unclaimed = core.unclaimed[: max(room, 0)], core.unclaimed[max(room, 0) :]
         return [Work(token, core.pending[token]) for token in tokens]
 
-    def work_done(self, token: int, result: Completion, now: float) -> None:
-        """The result of some work. A token that is not known is passed over."""
+    def work_done(self, token: int, result: Completion | completion.Work, now: float) -> None:
+        """The result of some work, or the rest of it, which is to be done next. A token that is not known is passed over."""
         core = self.core
         core.now = now
         found = core.completion_of(token, result)

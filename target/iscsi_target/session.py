@@ -56,7 +56,7 @@ class Session:
 
     exp_cmd_sn, max_cmd_sn: the window; max_cmd_sn grows by one for every command that is over, so that what is in
     progress never exceeds the width. waiting: requests ahead of a missing one, by CmdSN; None: counted as received by an
-    abort (11.6.1); waiting_bytes: what they hold. gap: (CmdSN that is missing, since when) as far as it is watched.
+    abort (11.6.1); waiting_bytes: what they hold. gap: the missing CmdSN that a timer watches.
     forgotten: tags of ended tasks whose data may still come. unit_attentions: LUN -> ASC/ASCQ to be reported with the
     next command. joining: connections whose login into this session is under way, by their number. retained_until: to
     when the session is kept though its last connection was logged out for recovery. live: False once it is gone.
@@ -75,7 +75,7 @@ class Session:
     connections: dict[int, Connection] = field(default_factory=dict)
     waiting: Waiting = field(default_factory=dict)
     waiting_bytes: int = 0
-    gap: tuple[int, float] | None = None
+    gap: int | None = None
     tasks: dict[int, ScsiTask] = field(default_factory=dict)
     functions: list[TaskFunctionRequest] = field(default_factory=list)
     forgotten: dict[int, None] = field(default_factory=dict)
