@@ -214,11 +214,13 @@ def finish(core: Core, session: Session, task: ScsiTask, completion: Completion)
         task.connection,
         session,
         task.itt,
+        task.lun,
         task.flags,
         task.expected,
         task.read_expected,
         task.wanted,
         completion,
+        task.r2t_sn,
     )
 
 
