@@ -48,10 +48,26 @@ class Completion:
         return f"Completion(status={self.status:#04x}, length={self.length}, sense={self.sense.hex()!r})"
 
 
+class QualifiedCompletion(Completion):
+    """A command that was not taken: BUSY or TASK SET FULL. qualifier: when to try again, in units of 100 ms (SAM-5 5.3.2),
+    which is told from iSCSIProtocolLevel 2 on (RFC 7144 5.2.1).
+    """
+
+    __slots__ = ("qualifier",)
+
+    def __init__(self, status: int, qualifier: int) -> None:
+        super().__init__(status)
+        self.qualifier = qualifier
+
+
 class Work:
-    """The slow rest of a command. `run` never raises, touches nothing but the back end, and may run in another thread."""
+    """The slow rest of a command. `run` never raises, touches nothing but the back end, and may run in another thread. What
+    takes long is done in steps: `run` gives the rest of the work. `abandon` is called in place of `run` when nobody waits
+    for that rest any more.
+    """
 
-    __slots__ = ("run",)
+    __slots__ = ("abandon", "run")
 
-    def __init__(self, run: Callable[[], Completion]) -> None:
+    def __init__(self, run: Callable[[], Completion | Work], abandon: Callable[[], None] | None = None) -> None:
         self.run = run
+        self.abandon = abandon

@@ -59,6 +59,7 @@ class Core:
         self.unclaimed: list[int] = []
         self.data_out_bytes = 0
         self.disturbed = False
+        self.stopped: list[tuple[Session, ScsiTask]] = []
         self.portal_addresses: dict[int, list[str]] = {}
         self._last_connection = 0
         self._last_token = 0
@@ -115,6 +116,10 @@ class Core:
             task.connection.immediate_tasks -= 1
         else:
             session.reopen()
+
+    def at_work(self, task: ScsiTask) -> bool:
+        """Whether a device is still at work on a task, even one that is over for its initiator."""
+        return any(each.task is task for each in self.pending.values())
 
     def abort_task(self, session: Session, task: ScsiTask) -> bool:
         """End a task without a response. False while its device is still at work on it: it ends when that is done."""

@@ -48,7 +48,8 @@ class Disk:
         """Carry out CDB bytes, work included."""
         structure = encode_lun(self.lun if lun is None else lun)
         answer = self.device.execute(nexus or self.nexus, structure, cdb, data_out)
-        answer = answer.run() if isinstance(answer, Work) else answer
+        while isinstance(answer, Work):
+            answer = answer.run()
         assert (answer.status == Status.CHECK_CONDITION) == bool(answer.sense)
         return answer
 

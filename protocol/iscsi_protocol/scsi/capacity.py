@@ -47,11 +47,14 @@ def capacity_10(blocks: int, block_length: int) -> ReadCapacity10:
 
 
 class SelectReport(IntEnum):
-    """SELECT REPORT of REPORT LUNS."""
+    """SELECT REPORT of REPORT LUNS; the last three tell of logical unit conglomerates (SPC-4 6.33)."""
 
     LUNS = 0x00
     WELL_KNOWN = 0x01
     ALL = 0x02
+    ADMINISTRATIVE = 0x10
+    NOT_SUBSIDIARY = 0x11
+    SUBSIDIARY = 0x12
 
 
 def build_luns(structures: Iterable[bytes]) -> bytes:

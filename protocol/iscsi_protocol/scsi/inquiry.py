@@ -26,6 +26,7 @@ class PeripheralDeviceType(IntEnum):
     STORAGE_ARRAY_CONTROLLER = 0x0C
     ENCLOSURE_SERVICES = 0x0D
     SIMPLIFIED_DIRECT_ACCESS = 0x0E
+    WELL_KNOWN = 0x1E
     UNKNOWN = 0x1F
 
 

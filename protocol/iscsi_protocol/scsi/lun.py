@@ -23,6 +23,30 @@ _LONG_EXTENDED_FLAT = 0xE2
 _EXTENDED_SIZES = {_EXTENDED_FLAT: 3, _LONG_EXTENDED_FLAT: 5}
 
 
+WELL_KNOWN_REPORT_LUNS = bytes.fromhex("c101000000000000")
+"""The structure of the well known logical unit REPORT LUNS (SAM-5 4.7.7.5.1; SPC-4 9.2)."""
+
+
+def encode_flat_lun(lun: int) -> bytes:
+    """The structure by flat space addressing, also of a LUN that peripheral device addressing would hold.
+
+    Raises ValueError outside 0 to 16383.
+    """
+    if not 0 <= lun <= MAX_FLAT_LUN:
+        raise ValueError(f"flat space addressing holds 0 to {MAX_FLAT_LUN}, got {lun}")
+    return (_FLAT << 8 | lun).to_bytes(2, "big").ljust(LUN_LENGTH, b"\0")
+
+
+def encode_extended_lun(lun: int) -> bytes:
+    """The structure by extended flat space addressing, also of a LUN that a shorter method would hold.
+
+    Raises ValueError outside 0 to 2^24 - 1.
+    """
+    if not 0 <= lun <= MAX_EXTENDED_FLAT_LUN:
+        raise ValueError(f"extended flat space addressing holds 0 to {MAX_EXTENDED_FLAT_LUN}, got {lun}")
+    return (bytes((_EXTENDED_FLAT,)) + lun.to_bytes(_EXTENDED_SIZES[_EXTENDED_FLAT], "big")).ljust(LUN_LENGTH, b"\0")
+
+
 def encode_lun(lun: int) -> bytes:
     """The 8-byte structure of a LUN by the shortest method that holds it.
 
@@ -60,3 +84,8 @@ def decode_lun(structure: Buffer) -> int | None:
         return None
     lun = int.from_bytes(structure[start:used], "big")
     return lun & MAX_FLAT_LUN if start == 0 else lun
+
+
+def same_lun(one: Buffer, other: Buffer) -> bool:
+    """Whether two 8-byte structures name one logical unit; their addressing methods may differ."""
+    return one == other or (decode_lun(one) == decode_lun(other) is not None)

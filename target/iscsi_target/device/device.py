@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from iscsi_protocol.scsi.codes import AdditionalSense
-from iscsi_protocol.scsi.lun import LUN_LENGTH, MAX_FLAT_LUN, MAX_PERIPHERAL_LUN, decode_lun, encode_lun
+from iscsi_protocol.scsi.lun import (
+    LUN_LENGTH,
+    MAX_FLAT_LUN,
+    MAX_PERIPHERAL_LUN,
+    WELL_KNOWN_REPORT_LUNS,
+    decode_lun,
+    encode_lun,
+)
 from iscsi_protocol.scsi.opcodes import INQUIRY, REPORT_LUNS, REQUEST_SENSE
 from iscsi_protocol.scsi.sense import illegal_request
+from iscsi_protocol.scsi.target_ports import AccessState, GroupStatus
 from iscsi_target.access import visible_luns
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import ConfigError, TargetNode
 from iscsi_target.device.answer import CONFLICT, CheckCondition, check, storage_sense
 from iscsi_target.device.attention import establish
 from iscsi_target.device.inquiry import inquiry_without_unit
-from iscsi_target.device.report import luns_of, sense_data
+from iscsi_target.device.port_groups import PortGroups, lets_through
+from iscsi_target.device.report import luns_of, sense_data, shown_luns
+from iscsi_target.device.reservations.changes import power_on
 from iscsi_target.device.reservations.conflict import BEFORE_CONFLICT, conflicts
 from iscsi_target.device.row import Row
 from iscsi_target.device.table import BY_OPCODE, SERVICE_ACTION, WANTED
 from iscsi_target.device.unit import ItlNexus, LogicalUnit
+from iscsi_target.device.well_known import ReportLunsUnit
 from iscsi_target.luns import open_lun
 from iscsi_target.luns.backend import Backend, LunError
 from iscsi_target.nexus import Nexus
@@ -49,6 +61,12 @@ class Device:
             lun: LogicalUnit(lun, node.luns[lun], backends[lun], node.name, store, target_ports)
             for lun in sorted(node.luns)
         }
+        port_groups = PortGroups(node, target_ports, store or StateStore())
+        for unit in self._units.values():
+            unit.neighbours = self._units
+            unit.port_groups = port_groups
+        self._port_groups = port_groups
+        self._report_luns_unit = ReportLunsUnit(node, port_groups)
         self._by_structure = {spelling: unit for unit in self._units.values() for spelling in _spellings(unit.lun)}
         self._paths: dict[Nexus, dict[bytes, ItlNexus]] = {}
         self._unaware: dict[tuple[str, bytes, int], AdditionalSense] = {}
@@ -59,15 +77,15 @@ class Device:
 
     def has_lun(self, lun: bytes, nexus: Nexus) -> bool:
         """Whether there is a logical unit behind the 8-byte structure for this nexus."""
-        return self._path(nexus, lun) is not None
+        return lun == WELL_KNOWN_REPORT_LUNS or self._path(nexus, lun) is not None
 
     def nexus_made(self, nexus: Nexus) -> None:
         """A session of this initiator port begins. Its name decides which logical units it sees."""
         visible = visible_luns(self.node, nexus.initiator_name) or frozenset()
-        luns = tuple(sorted(visible))
+        luns = shown_luns(self.node, nexus.initiator_name)
         code = self._news_for(_port(nexus))
         paths: dict[bytes, ItlNexus] = {}
-        for lun in luns:
+        for lun in sorted(visible):
             unit = self._units[lun]
             path = ItlNexus(nexus, unit, luns)
             if code is not None:
@@ -83,6 +101,8 @@ class Device:
         for unit in self._units.values():
             unit.paths.pop(nexus, None)
             unit.preventing.discard(nexus)
+            unit.copies.forget(nexus)
+            unit.release_from(nexus)
 
     def _remember(self, port: tuple[str, bytes, int], code: AdditionalSense) -> None:
         """What an initiator port is to be told when it comes back; a power-on event is more than a loss."""
@@ -131,6 +151,25 @@ class Device:
         """Behind TARGET COLD RESET: who is there now finds a unit attention when it comes back (Appendix E.2)."""
         for nexus in self._paths:
             self._remember(_port(nexus), AdditionalSense.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED)
+        for unit in self._units.values():
+            power_on(unit.reservations)
+            unit.guard_commands()
+
+    def attach(self, abort: Callable[[Nexus, bytes], None]) -> None:
+        """Whom to ask to end all commands of a nexus at a LUN, but the one that is being executed, without a response."""
+        for unit in self._units.values():
+            unit.abort_tasks = partial(_abort, abort, encode_lun(unit.lun))
+
+    def set_access_state(self, group: int, state: AccessState) -> None:
+        """The target itself changes the state of a target port group; every nexus is told by unit attention.
+
+        Raises KeyError for a group that is not there, ValueError where the configuration has no implicit management.
+        """
+        if not self._port_groups.implicit:
+            raise ValueError(f"{self.node.name}: access states are not managed by the target")
+        if self._port_groups.change(group, state, GroupStatus.CHANGED_BY_TARGET):
+            for unit in self._units.values():
+                unit.access_states_changed(None)
 
     def close(self) -> None:
         """Close all back ends. Completions with a FileSlice have to be gone by then."""
@@ -198,7 +237,8 @@ class Device:
             if path.attentions and not (isinstance(row, Row) and row.passes_attention):
                 raise CheckCondition(path.take_attention())
             if not isinstance(row, Row) or (row.optional and not row.known_to(unit)):
-                raise CheckCondition(_NO_ACTION if isinstance(entry, dict) else _NO_COMMAND)
+                split = isinstance(entry, dict) and any(each.known_to(unit) for each in entry.values())
+                raise CheckCondition(_NO_ACTION if split else _NO_COMMAND)
             length = row.command.length
             if len(cdb) < length:
                 raise CheckCondition(_CUT_OFF)
@@ -206,6 +246,8 @@ class Device:
                 raise CheckCondition(illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB, length - 1, 2))
             if not unit.ready and (sense := unit.refusal(row)) is not None:
                 raise CheckCondition(sense)
+            if path.inaccessible is not None and not lets_through(path.inaccessible, row.command):
+                raise CheckCondition(path.inaccessible)
             if row.writes and unit.write_protection is not None:
                 raise CheckCondition(unit.write_protection)
             return row.handler(path, cdb, data_out)
@@ -246,6 +288,8 @@ class Device:
         if path is not None:
             return self._execute(path, BY_OPCODE[cdb[0]], cdb, data_out)
         try:
+            if lun == WELL_KNOWN_REPORT_LUNS:
+                return self._report_luns_unit.execute(nexus, cdb)
             return self._execute_without_unit(nexus, cdb)
         except CheckCondition as refusal:
             return check(refusal.sense)
@@ -263,7 +307,7 @@ class Device:
             return inquiry_without_unit(cdb)
         if command is REQUEST_SENSE:
             return sense_data(_NO_UNIT, cdb)
-        return luns_of(visible_luns(self.node, nexus.initiator_name) or (), cdb)
+        return luns_of(shown_luns(self.node, nexus.initiator_name), cdb)
 
 
 def _spellings(lun: int) -> list[bytes]:
@@ -272,6 +316,10 @@ def _spellings(lun: int) -> list[bytes]:
     if lun <= MAX_PERIPHERAL_LUN:
         found.append(((MAX_FLAT_LUN + 1) | lun).to_bytes(2, "big").ljust(LUN_LENGTH, b"\0"))
     return found
+
+
+def _abort(abort: Callable[[Nexus, bytes], None], lun: bytes, nexus: Nexus) -> None:
+    abort(nexus, lun)
 
 
 def _port(nexus: Nexus) -> tuple[str, bytes, int]:

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from iscsi_protocol.scsi.designators import (
-    Association,
-    device_identification,
-    naa_locally_assigned,
-    relative_target_port,
-    scsi_name,
-    t10_vendor_id,
-    target_port_group,
-)
+from iscsi_protocol.scsi.designators import device_identification
 from iscsi_protocol.scsi.inquiry import (
     NO_UNIT,
     PeripheralDeviceType,
@@ -33,7 +25,9 @@ from iscsi_protocol.scsi.vpd import (
     unit_serial_number,
 )
 from iscsi_target.completion import Buffer, Completion
+from iscsi_target.device import third_party_copy
 from iscsi_target.device.answer import data_in, invalid_field
+from iscsi_target.device.identity import device_designator, port_designators, ports_page, unit_designators
 from iscsi_target.device.unit import ItlNexus
 
 MAX_COMPARE_AND_WRITE = 128
@@ -87,6 +81,9 @@ def _standard(path: ItlNexus) -> bytes:
     config = path.unit.config
     return StandardInquiry(
         removable=config.removable,
+        third_party_copy=True,
+        target_port_group_support=path.unit.port_groups.management,
+        multi_port=len(path.unit.target_ports) > 1,
         vendor=config.vendor,
         product=config.product,
         revision=config.revision,
@@ -101,16 +98,8 @@ def _serial_number(path: ItlNexus) -> bytes:
 def _device_identification(path: ItlNexus) -> bytes:
     unit, tag = path.unit, path.nexus.target_portal_group_tag
     name = unit.target_name
-    designators = [
-        naa_locally_assigned(unit.number),
-        t10_vendor_id(unit.config.vendor, unit.serial),
-        scsi_name(f"{name},t,{tag:#06x}", Association.TARGET_PORT),
-        target_port_group(tag),
-        scsi_name(name, Association.TARGET_DEVICE),
-    ]
-    if tag:
-        designators.insert(3, relative_target_port(tag))
-    return device_identification(designators).build()
+    port = port_designators(name, tag, unit.port_groups.number_of(tag))
+    return device_identification([*unit_designators(unit), *port, device_designator(name)]).build()
 
 
 def _extended(path: ItlNexus) -> bytes:
@@ -162,6 +151,8 @@ _PAGES: Mapping[int, Callable[[ItlNexus], bytes]] = {
     VpdCode.UNIT_SERIAL_NUMBER: _serial_number,
     VpdCode.DEVICE_IDENTIFICATION: _device_identification,
     VpdCode.EXTENDED_INQUIRY_DATA: _extended,
+    VpdCode.SCSI_PORTS: ports_page,
+    VpdCode.THIRD_PARTY_COPY: third_party_copy.page,
     VpdCode.BLOCK_LIMITS: _block_limits,
     VpdCode.BLOCK_DEVICE_CHARACTERISTICS: _characteristics,
     VpdCode.LOGICAL_BLOCK_PROVISIONING: _provisioning,

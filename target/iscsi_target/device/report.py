@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from iscsi_protocol.scsi.capacity import SelectReport, build_luns
-from iscsi_protocol.scsi.lun import encode_lun
+from iscsi_protocol.scsi.lun import WELL_KNOWN_REPORT_LUNS, encode_extended_lun, encode_flat_lun, encode_lun
 from iscsi_protocol.scsi.opcodes import REPORT_LUNS, REQUEST_SENSE
 from iscsi_protocol.scsi.sense import Sense, SenseFormat
+from iscsi_target.access import visible_luns
 from iscsi_target.completion import Buffer, Completion
+from iscsi_target.config import TargetNode
 from iscsi_target.device.answer import GOOD, data_in, invalid_field
 from iscsi_target.device.unit import ItlNexus
 
@@ -20,14 +23,31 @@ def unit_ready(_path: ItlNexus, _cdb: Buffer, _data_out: Buffer) -> Completion:
     return GOOD
 
 
-def luns_of(luns: Iterable[int], cdb: Buffer) -> Completion:
-    """REPORT LUNS for whoever sees these; there are no well known logical units."""
+_ENCODINGS: Mapping[str, Callable[[int], bytes]] = MappingProxyType(
+    {"shortest": encode_lun, "flat": encode_flat_lun, "extended": encode_extended_lun}
+)
+_WITH_UNITS = frozenset({SelectReport.LUNS, SelectReport.ALL, SelectReport.NOT_SUBSIDIARY})
+_WITH_WELL_KNOWN = frozenset({SelectReport.WELL_KNOWN, SelectReport.ALL})
+
+
+def shown_luns(node: TargetNode, initiator_name: str) -> tuple[bytes, ...]:
+    """The structures by which REPORT LUNS tells an initiator of the logical units that it sees."""
+    encode = _ENCODINGS[node.lun_addressing]
+    return tuple(encode(lun) for lun in sorted(visible_luns(node, initiator_name) or ()))
+
+
+def luns_of(luns: Iterable[bytes], cdb: Buffer) -> Completion:
+    """REPORT LUNS for whoever sees these; all see the well known logical unit. There are no conglomerates (SAM-5 4.6.3), so
+    no unit is an administrative or a subsidiary one.
+    """
     fields = REPORT_LUNS.parse(cdb)
     select = fields["select_report"]
     if select not in SelectReport.__members__.values():
         raise invalid_field(2, 7)
-    shown = () if select == SelectReport.WELL_KNOWN else sorted(luns)
-    return data_in(build_luns(encode_lun(lun) for lun in shown), fields["allocation_length"])
+    shown = list(luns) if select in _WITH_UNITS else []
+    if select in _WITH_WELL_KNOWN:
+        shown.append(WELL_KNOWN_REPORT_LUNS)
+    return data_in(build_luns(shown), fields["allocation_length"])
 
 
 def report_luns(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:

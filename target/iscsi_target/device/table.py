@@ -20,12 +20,21 @@ from iscsi_target.device.inquiry import inquiry
 from iscsi_target.device.maintenance import operation_codes_of, task_management_functions
 from iscsi_target.device.medium import prevent_allow_medium_removal, start_stop_unit
 from iscsi_target.device.mode import mode_select_6, mode_select_10, mode_sense_6, mode_sense_10
+from iscsi_target.device.port_groups import report_target_port_groups, set_target_port_groups
 from iscsi_target.device.provisioning import get_lba_status, unmap, write_same
 from iscsi_target.device.read_write import read_6, reader, write_6, write_atomic, writer
 from iscsi_target.device.report import report_luns, request_sense, unit_ready
 from iscsi_target.device.reservations.conflict import Access
+from iscsi_target.device.reservations.rows import RESERVATION_ROWS
 from iscsi_target.device.row import Row
 from iscsi_target.device.sanitize import block_erase, exit_failure_mode, overwrite
+from iscsi_target.device.third_party_copy import (
+    copy_data,
+    copy_failure_details,
+    copy_operating_parameters,
+    copy_status,
+    extended_copy,
+)
 from iscsi_target.device.verify import compare_and_write, or_write, verify, write_and_verify
 
 ROWS: list[Row] = [
@@ -112,6 +121,30 @@ ROWS: list[Row] = [
     Row(command=op.READ_DEFECT_DATA_12, access=Access.READ, handler=read_defect_data_12),
     Row(command=op.UNMAP, access=Access.WRITE, handler=unmap, writes=True, thin=True),
     Row(command=op.GET_LBA_STATUS, access=Access.READ, handler=get_lba_status, thin=True),
+    Row(command=op.EXTENDED_COPY_LID1, access=Access.WRITE, handler=extended_copy, medium=False),
+    Row(command=op.RECEIVE_COPY_STATUS_LID1, access=Access.WRITE, handler=copy_status, medium=False),
+    Row(command=op.RECEIVE_COPY_DATA_LID1, access=Access.WRITE, handler=copy_data, medium=False),
+    Row(
+        command=op.RECEIVE_COPY_OPERATING_PARAMETERS,
+        access=Access.WRITE,
+        handler=copy_operating_parameters,
+        medium=False,
+    ),
+    Row(command=op.RECEIVE_COPY_FAILURE_DETAILS_LID1, access=Access.WRITE, handler=copy_failure_details, medium=False),
+    Row(
+        command=op.REPORT_TARGET_PORT_GROUPS,
+        access=Access.STATUS,
+        handler=report_target_port_groups,
+        medium=False,
+        only=lambda unit: unit.port_groups.management > 0,
+    ),
+    Row(
+        command=op.SET_TARGET_PORT_GROUPS,
+        access=Access.WRITE,
+        handler=set_target_port_groups,
+        medium=False,
+        only=lambda unit: unit.port_groups.explicit,
+    ),
     Row(command=op.PRE_FETCH_10, access=Access.READ, handler=pre_fetch),
     Row(command=op.PRE_FETCH_16, access=Access.READ, handler=pre_fetch),
     Row(command=op.SYNCHRONIZE_CACHE_10, access=Access.WRITE, handler=synchronize_cache),
@@ -123,6 +156,7 @@ ROWS: list[Row] = [
         medium=False,
         while_sanitizing=True,
     ),
+    *RESERVATION_ROWS,
 ]
 ROWS.append(
     Row(

@@ -16,10 +16,13 @@ from iscsi_protocol.scsi.mode import (
 )
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_target.completion import Completion, Work
-from iscsi_target.config import LunConfig
+from iscsi_target.config import LunConfig, TargetNode
 from iscsi_target.device.answer import CheckCondition, check, refused, storage_sense
 from iscsi_target.device.attention import establish
+from iscsi_target.device.copies import Copies
+from iscsi_target.device.port_groups import PortGroups
 from iscsi_target.device.readiness import Readiness
+from iscsi_target.device.reservations.keeping import kept
 from iscsi_target.device.reservations.state import Reservations
 from iscsi_target.luns.backend import Backend
 from iscsi_target.nexus import Nexus
@@ -73,8 +76,15 @@ class LogicalUnit:
         self.max_atomic = _max_atomic(self.max_transfer, self.physical_blocks) if config.backend == "memory" else 0
         self.paths: dict[Nexus, ItlNexus] = {}
         self.preventing: set[Nexus] = set()
+        self.copies = Copies()
+        self.neighbours: Mapping[int, LogicalUnit] = {lun: self}
+        self.port_groups = PortGroups(TargetNode(name=target_name), target_ports, self.store)
         self.reservations = Reservations()
+        if config.reservations in ("persistent", "both"):
+            self.reservations = kept(self.store, target_name, lun)
         self.guard: Reservations | None = None
+        self.guard_commands()
+        self.abort_tasks: Callable[[Nexus], None] = _nothing_to_abort
         self.readiness = Readiness()
         self.ready = True
         self.pages: dict[type[ModePage], ModePage] = {}
@@ -117,16 +127,35 @@ class LogicalUnit:
         """Logical unit reset (SAM-5 6.3.3): defaults return, and every nexus is told, the one that asked included."""
         self.set_pages(self.default_pages())
         self.preventing.clear()
+        self.copies.forget()
+        self.release_from(None)
         self.set_medium(loaded=self.readiness.loaded, started=True)
         for path in self.paths.values():
             path.attentions.clear()
             establish(path.attentions, code)
+
+    def guard_commands(self) -> None:
+        """Have commands looked at while there is a reservation, and only then."""
+        self.guard = self.reservations if self.reservations.in_force else None
+
+    def release_from(self, nexus: Nexus | None) -> None:
+        """What RESERVE reserved for this nexus, or None for whichever, is free again (SPC-2 7.21.2)."""
+        if self.reservations.reserved_by is not None and nexus in (None, self.reservations.reserved_by):
+            self.reservations.reserved_by = None
+            self.guard_commands()
 
     def tell_others(self, nexus: Nexus, code: AdditionalSense) -> None:
         """Establish a unit attention condition for every nexus but this one."""
         for other, path in self.paths.items():
             if other != nexus:
                 establish(path.attentions, code)
+
+    def access_states_changed(self, by: ItlNexus | None) -> None:
+        """Target port groups have other states; all nexuses but the one that set them are told."""
+        for nexus, path in self.paths.items():
+            path.inaccessible = self.port_groups.refusal(nexus.target_portal_group_tag)
+            if by is None or nexus != by.nexus:
+                establish(path.attentions, AdditionalSense.ASYMMETRIC_ACCESS_STATE_CHANGED)
 
     def check_range(self, lba: int, blocks: int) -> None:
         """Refuse a range that is not within the unit; an address at the very end is out of it, even without blocks."""
@@ -143,6 +172,10 @@ def _max_atomic(max_transfer: int, physical_blocks: int) -> int:
     """Blocks of one WRITE ATOMIC, where storage can promise it: memory is written in one step and outlives nothing."""
     most = min(max_transfer, _LONGEST_ATOMIC)
     return most - most % physical_blocks
+
+
+def _nothing_to_abort(_nexus: Nexus) -> None:
+    """A device that no engine is attached to has no commands in progress."""
 
 
 class _Guarded:
@@ -168,16 +201,18 @@ class ItlNexus:
     """A logical unit as one nexus sees it (SAM-5 4.7.6): with its pending unit attentions in the order in
     which they are reported.
 
-    `luns` are all that this nexus sees.
+    `luns` are the structures of all that this nexus sees. `inaccessible`: what stands against commands that come
+    through its port.
     """
 
-    __slots__ = ("attentions", "luns", "nexus", "unit")
+    __slots__ = ("attentions", "inaccessible", "luns", "nexus", "unit")
 
-    def __init__(self, nexus: Nexus, unit: LogicalUnit, luns: tuple[int, ...]) -> None:
+    def __init__(self, nexus: Nexus, unit: LogicalUnit, luns: tuple[bytes, ...]) -> None:
         self.nexus = nexus
         self.unit = unit
         self.luns = luns
         self.attentions: list[AdditionalSense] = []
+        self.inaccessible = unit.port_groups.refusal(nexus.target_portal_group_tag)
 
     def take_attention(self) -> Sense:
         """The next unit attention, which is thereby cleared; there is one."""

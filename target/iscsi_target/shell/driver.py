@@ -15,6 +15,7 @@ from iscsi_protocol.fault import Fault, FaultyWire, Output, Send
 from iscsi_protocol.history import ConnectionTap, Endpoint, Tap, TransportEvent
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.stream import Direction
+from iscsi_target import completion
 from iscsi_target.completion import Completion, FileSlice, Piece
 from iscsi_target.engine import TargetEngine, Work
 from iscsi_target.events import Event
@@ -234,7 +235,7 @@ class Driver:
         future = self.loop.run_in_executor(self._executor, work.run)
         future.add_done_callback(lambda done: self._done(work.token, done))
 
-    def _done(self, token: int, done: asyncio.Future[Completion]) -> None:
+    def _done(self, token: int, done: asyncio.Future[Completion | completion.Work]) -> None:
         if done.cancelled():
             return
         self.engine.work_done(token, done.result(), self.loop.time())

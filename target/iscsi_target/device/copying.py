@@ -1,0 +1,288 @@
+"""A copy operation at work (SPC-4 5.16.7): bytes from one logical unit to another, in steps that a worker does one by one.
+
+Errors end it with COPY ABORTED: INFORMATION has what is left of the segment, COMMAND-SPECIFIC INFORMATION its number, and
+what the copy source or destination had to say is forwarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from iscsi_protocol.scsi.codes import SenseKey
+from iscsi_protocol.scsi.sense import FIXED_SENSE_LENGTH, Sense, SenseFormat
+from iscsi_protocol.scsi.status import Status
+from iscsi_protocol.scsi.third_party_copy import CopyState
+from iscsi_target.completion import Completion, Work
+from iscsi_target.device.answer import GOOD, CheckCondition, storage_sense
+from iscsi_target.device.reservations.conflict import Access, conflicts
+from iscsi_target.device.unit import ItlNexus, LogicalUnit
+
+CHUNK = 1 << 20
+"""Bytes that are held in memory at once."""
+
+CHUNKS_A_STEP = 8
+_FORWARDED_SENSE = 0x0C
+_SOURCE, _DESTINATION = 1, 2
+
+
+class SegmentFailed(Exception):
+    """A segment cannot be processed. With `party` (1 source, 2 destination), `sense` is what that one said."""
+
+    def __init__(self, sense: Sense, party: int = 0, status: int = Status.CHECK_CONDITION) -> None:
+        super().__init__(str(sense))
+        self.sense = sense
+        self.party = party
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """What a segment descriptor moves, in bytes: `length` of them, and then `padding` zeros; `unit` is the size of what its
+    residual is counted in.
+    """
+
+    source: ItlNexus
+    destination: ItlNexus
+    source_at: int
+    destination_at: int
+    length: int
+    unit: int
+    padding: int = 0
+
+    @property
+    def read_blocks(self) -> tuple[int, int]:
+        """The (lba, blocks) that are read, any part of a block counted."""
+        return _blocks(self.source.unit, self.source_at, self.length)
+
+    @property
+    def written_blocks(self) -> tuple[int, int]:
+        """The (lba, blocks) that are written."""
+        return _blocks(self.destination.unit, self.destination_at, self.length + self.padding)
+
+
+def _blocks(unit: LogicalUnit, at: int, length: int) -> tuple[int, int]:
+    first = at // unit.block_size
+    return first, -(-(at + length) // unit.block_size) - first
+
+
+class CopyOperation:
+    """One EXTENDED COPY: its progress, and how it ended. It is read by the loop and written by one worker at a time.
+
+    segments: what is to be moved; in place of one that cannot be, why. ended: what its command was answered with.
+    """
+
+    def __init__(self, segments: list[Segment | SegmentFailed], *, descriptor_sense: bool) -> None:
+        self.segments = segments
+        self.state = CopyState.IN_PROGRESS
+        self.processed = 0
+        self.moved = 0
+        self.ended: Completion | None = None
+        self.cancelled = False
+        self._descriptor_sense = descriptor_sense
+        self._left = 0
+        self._progress = self._run()
+
+    @property
+    def small(self) -> bool:
+        """Whether it is done in a moment and without waiting for a device."""
+        total = 0
+        for each in self.segments:
+            if isinstance(each, Segment):
+                if each.source.unit.backend.slow or each.destination.unit.backend.slow:
+                    return False
+                total += each.length
+        return total <= CHUNK
+
+    def begin(self) -> Completion | Work:
+        """The result where it is small, else the work."""
+        result: Completion | Work = Work(self.step, self.cancel)
+        while self.small and isinstance(result, Work):
+            result = result.run()
+        return result
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more: no further step is taken."""
+        self.cancelled = True
+        if self.state is CopyState.IN_PROGRESS:
+            self.state = CopyState.FAILED
+
+    def step(self) -> Completion | Work:
+        """Go on for a while; the rest of the work, or the end. Never raises."""
+        if self.cancelled:
+            return GOOD
+        try:
+            for _ in range(CHUNKS_A_STEP):
+                if next(self._progress, None) is None:
+                    return self._end(CopyState.DONE, GOOD)
+        except SegmentFailed as failure:
+            return self._end(CopyState.FAILED, self._failed(failure))
+        return Work(self.step, self.cancel)
+
+    def _end(self, state: CopyState, completion: Completion) -> Completion:
+        self.ended = completion
+        self.state = state
+        return completion
+
+    def _run(self) -> Iterator[bool]:
+        """Process the segments in order; something is yielded now and then. Raises SegmentFailed."""
+        written: list[LogicalUnit] = []
+        for segment in self.segments:
+            self._left = 0
+            if isinstance(segment, SegmentFailed):
+                raise segment
+            self._left = segment.length
+            check_segment(segment)
+            for count in _moved(segment):
+                self.moved += count
+                self._left -= count
+                yield True
+            self.processed += 1
+            if segment.destination.unit not in written:
+                written.append(segment.destination.unit)
+        for unit in written:
+            if not unit.write_cache:
+                with _Blamed(_DESTINATION, writing=True):
+                    unit.backend.flush()
+
+    def _failed(self, failure: SegmentFailed) -> Completion:
+        number = min(self.processed, len(self.segments) - 1)
+        segment = self.segments[number]
+        unit = segment.unit if isinstance(segment, Segment) else 1
+        forwarded = b""
+        code, pointer = failure.sense.code, failure.sense.sense_key_specific
+        if failure.party:
+            forwarded = failure.sense.build() if failure.status == Status.CHECK_CONDITION else b""
+            forwarded, code, pointer = bytes((failure.status,)) + forwarded, 0, b""
+        sense = Sense(
+            key=SenseKey.COPY_ABORTED,
+            code=code,
+            information=-(-self._left // unit),
+            command_specific=number,
+            sense_key_specific=pointer,
+        )
+        if self._descriptor_sense:
+            return Completion(Status.CHECK_CONDITION, sense=_with_descriptor(sense, failure.party, forwarded))
+        return Completion(Status.CHECK_CONDITION, sense=_with_area(sense, failure.party, forwarded))
+
+
+def _with_descriptor(sense: Sense, party: int, forwarded: bytes) -> bytes:
+    """Descriptor format, with a forwarded sense data descriptor (SPC-4 4.5.2.8)."""
+    built = bytearray(sense.build(SenseFormat.DESCRIPTOR))
+    if forwarded:
+        built += bytes((_FORWARDED_SENSE, 1 + len(forwarded), party)) + forwarded
+        built[7] = len(built) - 8
+    return bytes(built)
+
+
+def _with_area(sense: Sense, party: int, forwarded: bytes) -> bytes:
+    """Fixed format, with status and sense data behind it, and where they start in COMMAND-SPECIFIC INFORMATION."""
+    built = bytearray(sense.build())
+    if forwarded:
+        built[7 + party] = FIXED_SENSE_LENGTH
+        built += forwarded
+        built[7] = len(built) - 8
+    return bytes(built)
+
+
+class _Blamed:
+    """Lays the failures of a logical unit at the door of a copy source or destination."""
+
+    __slots__ = ("party", "writing")
+
+    def __init__(self, party: int, *, writing: bool) -> None:
+        self.party = party
+        self.writing = writing
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, CheckCondition):
+            raise SegmentFailed(error.sense, self.party) from error
+        if isinstance(error, OSError):
+            raise SegmentFailed(storage_sense(error, writing=self.writing), self.party) from error
+
+
+def check_segment(segment: Segment) -> None:
+    """What stands against reading the one and writing the other. Raises SegmentFailed."""
+    _check_party(segment.source, Access.READ, _SOURCE)
+    _check_party(segment.destination, Access.WRITE, _DESTINATION)
+    if segment.length:
+        with _Blamed(_SOURCE, writing=False):
+            segment.source.unit.check_range(*segment.read_blocks)
+        with _Blamed(_DESTINATION, writing=True):
+            segment.destination.unit.check_range(*segment.written_blocks)
+
+
+def _check_party(path: ItlNexus, access: Access, party: int) -> None:
+    unit = path.unit
+    if unit.guard is not None and conflicts(unit.guard, path.nexus, access, b""):
+        raise SegmentFailed(Sense(key=0), party, Status.RESERVATION_CONFLICT)
+    sense = path.inaccessible or unit.readiness.sense()
+    if sense is None and access is Access.WRITE:
+        sense = unit.write_protection
+    if sense is not None:
+        raise SegmentFailed(sense, party)
+
+
+def _moved(segment: Segment) -> Iterator[int]:
+    """Move it; the numbers of bytes that were, one after the other. Where it overlaps itself, what is read is what was there
+    before. Raises SegmentFailed.
+    """
+    source, destination = segment.source.unit, segment.destination.unit
+    shift = segment.destination_at - segment.source_at
+    overlapping = source is destination and abs(shift) < segment.length
+    done = 0
+    while done < segment.length:
+        count = 0 if overlapping else _skip_hole(segment, done)
+        if not count:
+            count = min(CHUNK, segment.length - done)
+            at = segment.length - done - count if overlapping and shift > 0 else done
+            with _Blamed(_SOURCE, writing=False):
+                data = _load(source, segment.source_at + at, count)
+            with _Blamed(_DESTINATION, writing=True):
+                _store(destination, segment.destination_at + at, data)
+        done += count
+        yield count
+    if segment.padding:
+        with _Blamed(_DESTINATION, writing=True):
+            _store(destination, segment.destination_at + segment.length, bytes(segment.padding))
+
+
+def _skip_hole(segment: Segment, done: int) -> int:
+    """Leave a hole where the source has one, if both are thin; its length, 0 where there is none."""
+    source, destination = segment.source.unit, segment.destination.unit
+    at, to = segment.source_at + done, segment.destination_at + done
+    if not (source.backend.thin and destination.backend.thin) or at % source.block_size or to % destination.block_size:
+        return 0
+    with _Blamed(_SOURCE, writing=False):
+        extent = source.backend.extent(at)
+    length = min(extent.length, segment.length - done)
+    length -= length % max(source.block_size, destination.block_size)
+    if extent.mapped or length <= 0:
+        return 0
+    with _Blamed(_DESTINATION, writing=True):
+        destination.backend.unmap(to, length)
+    return length
+
+
+def _load(unit: LogicalUnit, at: int, length: int) -> memoryview:
+    """Bytes from anywhere. Raises OSError."""
+    size = unit.block_size
+    first = at - at % size
+    end = -(-(at + length) // size) * size
+    data = memoryview(unit.backend.load(first, end - first))
+    return data[at - first : at - first + length]
+
+
+def _store(unit: LogicalUnit, at: int, data: memoryview | bytes) -> None:
+    """Bytes to anywhere; of blocks that are written in part the rest is kept. Raises OSError."""
+    size = unit.block_size
+    end = at + len(data)
+    before, after = at % size, -end % size
+    if before or after:
+        head = bytes(_load(unit, at - before, before))
+        tail = bytes(_load(unit, end, after))
+        data = b"".join((head, data, tail))
+    unit.backend.write(at - before, data)
