@@ -31,14 +31,18 @@ async def two_connections(
 
 
 async def nothing_on(session: Session, itt: int, clause: str, what: str) -> None:
-    """This connection carries nothing of a task that belongs to another: proved by a fence."""
+    """This connection carries nothing of a task that belongs to another: proved by a fence. What else comes is put back."""
     fence = session.ping()
+    others: list[Received] = []
     while True:
         received = await session.receive(ALIVE, "the answer to a ping")
         tag = received.raw.initiator_task_tag
         if tag == fence.itt:
-            return
+            break
         require(tag != itt, clause, what, seen=one_line(received.raw))
+        others.append(received)
+    for other in others:
+        session.put_back(other)
 
 
 async def first_of(*sessions: Session, within: float | None = None) -> tuple[Session, Received] | None:

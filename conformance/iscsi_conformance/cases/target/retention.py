@@ -249,7 +249,7 @@ async def cleared_tasks_have_no_status(peer: Peer) -> None:
     destructive=True,
 )
 async def tag_is_free(peer: Peer) -> None:
-    """Connection reinstatement below level 2 closes the old one: its write is gone, so that its task tag can be used again."""
+    """Connection reinstatement below level 2 closes the old one: its write is gone, and its task tag can be used again."""
     clause = "R7143-11.14-10"
     disk, write = await write_left_behind(peer)
     again = await peer.join(disk, 0)
