@@ -18,6 +18,9 @@ from iscsi_target.config import ConfigError
 FORMAT = "iscsi-target state"
 VERSION = 1
 
+_SAVING = threading.Lock()
+"""Two savers never write at once. One for all stores, so that a store is plain data."""
+
 T = TypeVar("T")
 _Key = tuple[str, int, str]
 
@@ -48,7 +51,6 @@ class StateStore:
         self.path = None if path is None else Path(path)
         self._values: dict[_Key, bytes] = {}
         self._saved = self._values
-        self._saving = threading.Lock()
         if self.path is not None:
             self._values = self._saved = _load(self.path)
 
@@ -89,7 +91,7 @@ class StateStore:
         """Bring what was put so far to stable storage, if it is not there. May run in another thread. Raises OSError."""
         if self.path is None:
             return
-        with self._saving:
+        with _SAVING:
             values = self._values
             if values != self._saved:
                 _replace(self.path, _encode(values))

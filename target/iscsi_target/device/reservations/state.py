@@ -40,13 +40,16 @@ class Reservations:
         """Whether commands have to be looked at."""
         return self.type is not None or self.reserved_by is not None
 
-    def registrant(self, nexus: Nexus) -> Registrant | None:
-        """As whom a nexus is registered, None where it is not."""
-        port = registrant_of(nexus)
+    def find(self, port: Registrant) -> Registrant | None:
+        """As whom an initiator port is registered at a target port, None where it is not."""
         if port in self.keys:
             return port
         port = port._replace(isid=None)
         return port if port in self.keys else None
+
+    def registrant(self, nexus: Nexus) -> Registrant | None:
+        """As whom a nexus is registered, None where it is not."""
+        return self.find(registrant_of(nexus))
 
     def holds(self, registrant: Registrant | None) -> bool:
         """Whether this one is a persistent reservation holder (SPC-4 5.12.10)."""
