@@ -311,6 +311,9 @@ class Script:
             if isinstance(record, PduRecord) and record.direction is Direction.TO_TARGET
         )
         fields = {"data": bytes(last.bhs), "stat_sn": self._status()} | fields
+        if last.bhs[0] == ScsiCommand.OPCODE:
+            # It does not count as received, and its number is free again (7.3).
+            self.cmd_sn = int.from_bytes(last.bhs[24:28], "big")
         return self.send(Reject(reason=reason, **self._window()), **fields)
 
     def snack(self, kind: int = 1, **fields: Any) -> Self:

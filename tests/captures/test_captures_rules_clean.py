@@ -233,7 +233,6 @@ def two_connections(s):
 def rejected_and_sent_again(s):
     s.ready().write(4096, 512)
     s.reject(2)
-    s.cmd_sn -= 1
     s.write(4096, 512, itt=s.task["itt"])
     return s.r2t().data_out(3584).response()
 

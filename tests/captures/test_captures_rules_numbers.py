@@ -39,6 +39,12 @@ def two_exchanges(s, request=None, **response):
     return s.login_response((), **response)
 
 
+def pair(s):
+    """A second connection; the script speaks on the first."""
+    s.cid = 1
+    return s.connect(2).login_request().login_response().on(1)
+
+
 def late_answer(s, **fields):
     """The second of two commands is answered first."""
     s.ready().command()
@@ -69,8 +75,16 @@ def text(s, **fields):
 
 TABLE = {
     "cmdsn.gap": (
-        (lambda s: s.ready().command(cmd_sn=FIRST + 1), lambda s: s.ready().nop_out(cmd_sn=FIRST + 3)),
-        (lambda s: s.ready().command(cmd_sn=FIRST).response(), wrapped),
+        (
+            lambda s: s.ready().command(cmd_sn=FIRST + 1),
+            lambda s: s.ready().nop_out(cmd_sn=FIRST + 3),
+            lambda s: pair(s.ready(MaxConnections="2")).command(cmd_sn=FIRST + 1).on(2).command(cmd_sn=FIRST + 2),
+        ),
+        (
+            lambda s: s.ready().command(cmd_sn=FIRST).response(),
+            wrapped,
+            lambda s: pair(s.ready(MaxConnections="2")).command(cmd_sn=FIRST + 1).on(2).command(cmd_sn=FIRST),
+        ),
     ),
     "cmdsn.order": (
         (
@@ -83,10 +97,27 @@ TABLE = {
             ),
         ),
     ),
+    "cmdsn.reused": (
+        (
+            lambda s: pair(s.ready(MaxConnections="2")).command().on(2).command(cmd_sn=FIRST),
+            lambda s: (
+                pair(s.ready(MaxConnections="2")).command().response().on(2).command().on(1).command(cmd_sn=FIRST + 1)
+            ),
+        ),
+        (
+            lambda s: pair(s.ready(MaxConnections="2")).command().on(2).command().response(),
+            lambda s: pair(s.ready(MaxConnections="2")).command().reject().on(2).command(cmd_sn=FIRST).response(),
+        ),
+    ),
+    "cmdsn.rejected-acknowledged": (
+        (lambda s: s.ready().command().reject(exp_cmd_sn=FIRST + 1),),
+        (lambda s: s.ready().command().reject(exp_cmd_sn=FIRST), lambda s: s.ready().command(immediate=True).reject()),
+    ),
     "cmdsn.immediate": (
         (
             lambda s: s.ready().command(immediate=True, cmd_sn=FIRST + 1),
             lambda s: s.ready().command().response().tmf(cmd_sn=FIRST),
+            lambda s: pair(s.ready(MaxConnections="2")).command().tmf(cmd_sn=FIRST),
         ),
         (lambda s: s.ready().command().response().tmf(cmd_sn=FIRST + 1).tmf_response(),),
     ),
@@ -101,13 +132,19 @@ TABLE = {
         (
             lambda s: s.ready().command().response(exp_cmd_sn=FIRST + 2),
             lambda s: s.ready().nop_in(itt=NO_TAG, exp_cmd_sn=FIRST + 1),
+            lambda s: pair(s.ready(MaxConnections="2")).command().response(exp_cmd_sn=FIRST + 2),
         ),
-        (lambda s: s.ready().command().response(exp_cmd_sn=FIRST + 1),),
+        (
+            lambda s: s.ready().command().response(exp_cmd_sn=FIRST + 1),
+            lambda s: pair(s.ready(MaxConnections="2")).command().on(2).nop_in(itt=NO_TAG),
+        ),
     ),
     "cmdsn.hole-acknowledged": (
         (
             lambda s: s.ready().command(cmd_sn=FIRST + 1).response(exp_cmd_sn=FIRST + 2),
             lambda s: s.ready().command(cmd_sn=FIRST + 1).nop_in(itt=NO_TAG, exp_cmd_sn=FIRST + 1),
+            lambda s: pair(s.ready(MaxConnections="2")).command(cmd_sn=FIRST + 1).on(2).nop_in(itt=NO_TAG),
+            lambda s: s.ready().command().reject().nop_in(itt=NO_TAG, exp_cmd_sn=FIRST + 1),
         ),
         (
             lambda s: s.ready().command(cmd_sn=FIRST).nop_in(itt=NO_TAG, exp_cmd_sn=FIRST + 1),

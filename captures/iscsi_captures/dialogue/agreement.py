@@ -15,6 +15,9 @@ _NUMBERS = {
     "MaxOutstandingR2T": "max_outstanding_r2t",
     "ErrorRecoveryLevel": "error_recovery_level",
     "iSCSIProtocolLevel": "protocol_level",
+    "MaxConnections": "max_connections",
+    "DefaultTime2Wait": "time2wait",
+    "DefaultTime2Retain": "time2retain",
 }
 _BOOLEANS = {
     "InitialR2T": "initial_r2t",
@@ -40,19 +43,22 @@ def default_number(key: str) -> int:
 
 def settle_login(connection: Connection) -> None:
     """The login is over: defaults first, then what was agreed on, for the connection and what its session shares."""
-    leading = next((other for other in connection.session.connections.values() if other.limits.known), None)
+    session = connection.session
+    leading = session.limits
     limits = connection.limits = Limits()
     limits.known = True
     agreed = connection.login.negotiation.agreed()
     for key, name in _NUMBERS.items():
-        inherited = default_number(key) if leading is None else getattr(leading.limits, name)
+        inherited = default_number(key) if leading is None else getattr(leading, name)
         setattr(limits, name, _number_of(agreed, key, inherited))
     for key, name in _BOOLEANS.items():
-        inherited = KEYS[key].default == "Yes" if leading is None else getattr(leading.limits, name)
+        inherited = KEYS[key].default == "Yes" if leading is None else getattr(leading, name)
         setattr(limits, name, agreed[key] == "Yes" if key in agreed else inherited)
-    limits.task_reporting = agreed.get("TaskReporting", "RFC3720" if leading is None else leading.limits.task_reporting)
-    if connection.session.discovery:
+    limits.task_reporting = agreed.get("TaskReporting", "RFC3720" if leading is None else leading.task_reporting)
+    if session.discovery:
         limits.error_recovery_level = 0
+    if leading is None and not session.uncertain:
+        session.limits = limits
     for name in _SEGMENTS:
         setattr(limits, name, default_number("MaxRecvDataSegmentLength"))
     declare_segments(limits, connection.login.negotiation)

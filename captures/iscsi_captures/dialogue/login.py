@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue.agreement import settle_login
+from iscsi_captures.dialogue.loss import end_connection, forget_expired
 from iscsi_captures.dialogue.numbers import advance_stat_sn, advance_window
 from iscsi_captures.dialogue.sight import Sight
 from iscsi_captures.dialogue.state import Connection, Phase, Session
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import Opcode, Stage
+from iscsi_protocol.pdu import Opcode, RawPdu, Stage
 
 SESSIONS_KEPT = 1024
 
-Sessions = dict[tuple[bytes, int], Session]
+Sessions = dict[tuple[bytes, int], list[Session]]
+"""By ISID and TSIH; more than one where initiators or targets differ."""
 
 
-def join_session(sessions: Sessions, connection: Connection, request: bytes) -> None:
-    """The first Login Request of a connection: find the session that its ISID and TSIH name, or begin one (6.3.1)."""
+def join_session(sessions: Sessions, connection: Connection, raw: RawPdu) -> None:
+    """The first Login Request of a connection: find the session that its names, ISID and TSIH name, or begin one (6.3.1)."""
+    request = bytes(raw.bhs)
     isid, tsih = request[8:14], int.from_bytes(request[14:16], "big")
-    session = sessions.get((isid, tsih)) if tsih else None
+    session = _find(sessions.get((isid, tsih), []), bytes(raw.data)) if tsih else None
     if session is None:
         session = Session()
         session.isid, session.tsih = isid, tsih
         # Other connections of a session that began before the history may use its numbers too.
-        session.recovering = bool(tsih)
-    cid = int.from_bytes(request[20:22], "big")
-    former = session.connections.get(cid)
-    if former is not None and former is not connection:
-        former.ended = True
-        for itt in [itt for itt, task in session.tasks.items() if task.connection is former]:
-            del session.tasks[itt]
-        session.recovering = True
+        session.uncertain = bool(tsih)
     connection.session = session
-    connection.cid = cid
+    connection.cid = int.from_bytes(request[20:22], "big")
+
+
+def _find(candidates: list[Session], text: bytes) -> Session | None:
+    """The session whose names this text gives; names that are not in it do not count."""
+    said = dict(part.split(b"=", 1) for part in text.split(b"\0") if b"=" in part)
+    for session in candidates:
+        names = ((b"InitiatorName", session.initiator_name), (b"TargetName", session.target_name))
+        if all(said.get(key, name.encode()) == name.encode() for key, name in names):
+            return session
+    return None
 
 
 def hear_login(sight: Sight) -> None:
@@ -43,8 +49,11 @@ def hear_login(sight: Sight) -> None:
     sight.pairs, sight.faults = login.negotiation.hear(int(sight.direction), text)
     if sight.from_initiator and login.whole_requests == 0:
         said = login.negotiation.said[0]
-        sight.session.discovery = said.get("SessionType") == "Discovery"
-        sight.session.initiator_name = said.get("InitiatorName", "")
+        session = sight.session
+        if session.discovery is None:
+            session.discovery = said.get("SessionType") == "Discovery"
+            session.initiator_name = said.get("InitiatorName", "")
+            session.target_name = said.get("TargetName", "")
 
 
 def after_request(sight: Sight) -> None:
@@ -63,7 +72,7 @@ def after_request(sight: Sight) -> None:
 
 def after_response(sight: Sight, sessions: Sessions) -> None:
     """Take over what a Login Response says; the last one begins the full feature phase."""
-    connection, login = sight.connection, sight.connection.login
+    login = sight.connection.login
     login.asked = False
     login.answered = bytes(sight.bhs)
     login.first_answer = login.first_answer or login.answered
@@ -71,7 +80,7 @@ def after_response(sight: Sight, sessions: Sessions) -> None:
         login.refused = True
         return
     advance_stat_sn(sight)
-    advance_window(connection, sight.word(28), sight.word(32))
+    advance_window(sight)
     if sight.pairs is not None and login.last and not login.last[1] & 0x40:
         login.whole_answers += 1
     if not sight.final or sight.continued:
@@ -84,24 +93,46 @@ def after_response(sight: Sight, sessions: Sessions) -> None:
 def _enter_full_feature(sight: Sight, sessions: Sessions) -> None:
     connection, session = sight.connection, sight.session
     connection.phase = Phase.FULL
+    former = session.connections.get(connection.cid)
+    if former is not None and former is not connection:
+        # The login does what a logout would: for recovery at level 2, else to close the connection (6.3.4).
+        end_connection(former, kept=session.level > 1, exp_cmd_sn=sight.word(28))
     if connection.known:
         settle_login(connection)
+    forget_expired(session, sight.time)
     session.connections[connection.cid] = connection
     tsih = int.from_bytes(sight.bhs[14:16], "big")
     session.tsih = tsih
     if len(sessions) >= SESSIONS_KEPT:
         del sessions[next(iter(sessions))]
     _reinstate(sessions, session)
-    sessions[session.isid, tsih] = session
-    connection.cmd_sn = serial.add(session.cmd_sn or 0, -1) if session.cmd_sn is not None else None
+    alike = sessions.setdefault((session.isid, tsih), [])
+    if session not in alike:
+        alike.append(session)
+    connection.cmd_sn = None if session.cmd_sn is None else serial.add(session.cmd_sn, -1)
+
+
+def predecessor(sessions: Sessions, session: Session) -> Session | None:
+    """The session that a new one with the same names and ISID replaces (6.3.5)."""
+    for alike in sessions.values():
+        for old in alike:
+            if old is not session and old.isid == session.isid and _names(old) == _names(session):
+                return old
+    return None
+
+
+def _names(session: Session) -> tuple[str, str, bool | None]:
+    return session.initiator_name, session.target_name, session.discovery
 
 
 def _reinstate(sessions: Sessions, session: Session) -> None:
-    """A new session with the names and ISID of an old one replaces it (6.3.5)."""
-    for key, old in list(sessions.items()):
-        same = old.isid == session.isid and old.initiator_name == session.initiator_name
-        if same and old is not session and old.tsih != session.tsih and old.discovery == session.discovery:
-            old.tasks.clear()
+    for key, alike in list(sessions.items()):
+        for old in list(alike):
+            same = old.isid == session.isid and _names(old) == _names(session)
+            if same and old is not session:
+                old.tasks.clear()
+                alike.remove(old)
+        if not alike:
             del sessions[key]
 
 

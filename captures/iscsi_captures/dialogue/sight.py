@@ -17,7 +17,8 @@ _WORDS = struct.Struct(">12I").unpack_from
 class Sight:
     """What a rule may look at. `pairs` is None unless this PDU completes a text; `fields` is decoded when asked for.
 
-    task: what the Initiator Task Tag stands for, before this PDU. exchange: the text sequence that it belongs to.
+    task: what the Initiator Task Tag stands for, before this PDU; former: what it stood for, where only the status is not
+    acknowledged yet. exchange: the text sequence that it belongs to.
     """
 
     __slots__ = (
@@ -28,6 +29,7 @@ class Sight:
         "direction",
         "exchange",
         "faults",
+        "former",
         "itt",
         "opcode",
         "pairs",
@@ -53,6 +55,9 @@ class Sight:
         self.session: Session = connection.session
         self.side = Side.INITIATOR if direction is Direction.TO_TARGET else Side.TARGET
         self.task: Task | None = self.session.tasks.get(self.itt)
+        self.former: Task | None = None
+        if self.task is None and self.session.finished:
+            self.former = self.session.finished.get(self.itt)
         self.exchange: Exchange | None = connection.exchange
         self.stage = raw.bhs[1] >> 2 & 3
         self.pairs: list[Pair] | None = None
@@ -102,3 +107,25 @@ class Sight:
         if task is None or task.opcode != Opcode.SCSI_COMMAND or task.connection is not self.connection:
             return None
         return task
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a Data-In of an open command is one that a SNACK asked for again."""
+        task = self.scsi
+        if task is None or task.recovery is None:
+            return False
+        number, recovery = self._words[9], task.recovery
+        if number >= task.in_sn or recovery.resumed or (recovery.again and number == recovery.acked):
+            return False
+        return any(begin <= number and (end is None or number < end) for begin, end in recovery.asked)
+
+    @property
+    def anew(self) -> bool:
+        """Whether a Data-In begins the data of an open command anew, after an R-Data SNACK or a reassignment."""
+        task = self.scsi
+        if task is None or task.recovery is None:
+            return False
+        number, recovery = self._words[9], task.recovery
+        if recovery.resumed:
+            return number <= task.in_sn
+        return recovery.again and number == recovery.acked != task.in_sn

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
+from typing import TypeVar
 
 from iscsi_captures.dialogue.negotiation import Negotiation
 from iscsi_protocol.pdu import Opcode
 
+Value = TypeVar("Value")
 NO_LIMIT = 1 << 62
 LOGIN_DATA_LIMIT = 8192
 HEADERS_KEPT = 256
 TASKS_KEPT = 65536
 ENDED_KEPT = 1024
+FINISHED_KEPT = 4096
+STATUSES_KEPT = 4096
 
 
 class Side(IntEnum):
@@ -45,10 +49,13 @@ class Limits:
         "initiator_segment",
         "known",
         "max_burst_length",
+        "max_connections",
         "max_outstanding_r2t",
         "protocol_level",
         "target_segment",
         "task_reporting",
+        "time2retain",
+        "time2wait",
     )
 
     def __init__(self) -> None:
@@ -65,12 +72,18 @@ class Limits:
         self.error_recovery_level = 2
         self.protocol_level = 2
         self.task_reporting = "FastAbort"
+        self.max_connections = NO_LIMIT
+        self.time2wait = 0
+        self.time2retain = NO_LIMIT
 
 
 class Burst:
-    """One run of Data-Out PDUs: an R2T's answer, or the unsolicited one. `reached` is the offset behind its last byte."""
+    """One run of Data-Out PDUs: an R2T's answer, or the unsolicited one. `reached` is the offset behind its last byte.
 
-    __slots__ = ("data_sn", "length", "lun", "offset", "reached", "sent", "ttt")
+    superseded: a later R2T asks for some of it again, so that the target does not wait for this one any more.
+    """
+
+    __slots__ = ("data_sn", "length", "lun", "offset", "reached", "sent", "superseded", "ttt")
 
     def __init__(self, ttt: int, lun: bytes, offset: int, length: int) -> None:
         self.ttt = ttt
@@ -80,6 +93,7 @@ class Burst:
         self.sent = 0
         self.reached = offset
         self.data_sn = 0
+        self.superseded = False
 
     @property
     def complete(self) -> bool:
@@ -87,8 +101,77 @@ class Burst:
         return self.sent >= self.length
 
 
+class Sent:
+    """A Data-In that went out: where its data lies, how much was sent before it, and its print (None: it was damaged)."""
+
+    __slots__ = ("before", "offset", "print")
+
+    def __init__(self, offset: int, before: int, mark: int | None) -> None:
+        self.offset = offset
+        self.before = before
+        self.print = mark
+
+
+class Recovery:
+    """What a SCSI command needs to be followed through recovery (ErrorRecoveryLevel 1 and 2).
+
+    acked: the data acknowledgement reference, the first DataSN or R2TSN not acknowledged. sent: Data-In by DataSN.
+    r2ts: R2Ts by R2TSN. asked: runs (first, end) of SNACKs, end None where open. tags: SNACK Tags of R-Data SNACKs.
+    again: Data-In may begin anew after an R-Data SNACK. resumed, resumed_out: the same after a reassignment, for Data-In
+    and R2T. segment: the initiator's limit under which the data went out. refused: a SNACK was answered by "SNACK reject".
+    status: the StatSN of the status. reassigned: ExpDataSN of the last reassignment.
+    """
+
+    __slots__ = (
+        "acked",
+        "again",
+        "asked",
+        "r2ts",
+        "reassigned",
+        "refused",
+        "resumed",
+        "resumed_out",
+        "segment",
+        "sent",
+        "status",
+        "tags",
+    )
+
+    def __init__(self) -> None:
+        self.acked = 0
+        self.sent: dict[int, Sent] = {}
+        self.r2ts: dict[int, bytes] = {}
+        self.asked: list[tuple[int, int | None]] = []
+        self.tags: list[int] = []
+        self.again = False
+        self.resumed = False
+        self.resumed_out = False
+        self.segment: int | None = None
+        self.refused = False
+        self.status: int | None = None
+        self.reassigned: int | None = None
+
+
+class Status:
+    """A status that the initiator has not acknowledged.
+
+    itt: its task. lun: of a SCSI command, else None. exp_cmd_sn: what came with it. print: None where it was damaged.
+    """
+
+    __slots__ = ("exp_cmd_sn", "itt", "lun", "print")
+
+    def __init__(self, itt: int, lun: bytes | None, exp_cmd_sn: int, mark: int | None) -> None:
+        self.itt = itt
+        self.lun = lun
+        self.exp_cmd_sn = exp_cmd_sn
+        self.print = mark
+
+
 class Task:
-    """Whatever an Initiator Task Tag stands for. The fields behind `write` count for SCSI commands alone."""
+    """Whatever an Initiator Task Tag stands for. The fields behind `write` count for SCSI commands alone.
+
+    disturbed: PDUs of it may be missing from the history, or be there twice. late: it was over when it was asked about.
+    """
 
     __slots__ = (
         "aborting",
@@ -99,6 +182,7 @@ class Task:
         "cmd_sn",
         "connection",
         "data_in_pdus",
+        "disturbed",
         "edtl",
         "immediate",
         "in_offset",
@@ -106,6 +190,7 @@ class Task:
         "in_sn",
         "in_total",
         "itt",
+        "late",
         "lun",
         "opcode",
         "out_total",
@@ -114,7 +199,7 @@ class Task:
         "r2t_sn",
         "read",
         "read_length",
-        "snacked",
+        "recovery",
         "unsolicited",
         "write",
     )
@@ -127,7 +212,7 @@ class Task:
         self.cmd_sn = cmd_sn
         self.immediate = immediate
         self.broken = 0
-        self.snacked = False
+        self.disturbed = False
         self.aborting = False
         self.read = False
         self.write = False
@@ -135,6 +220,8 @@ class Task:
             self._begin_transfer()
         elif opcode == Opcode.NOP_OUT:
             self.ping = b""
+        else:
+            self.late = False
 
     def _begin_transfer(self) -> None:
         self.lun = b""
@@ -151,6 +238,7 @@ class Task:
         self.out_total = 0
         self.bursts: list[Burst] = []
         self.unsolicited: Burst | None = None
+        self.recovery: Recovery | None = None
 
 
 class Exchange:
@@ -215,44 +303,80 @@ class Session:
     """One session. `cmd_sn` is the number that the next non-immediate request takes.
 
     ended: tags of tasks that are over, the latest ones. aborted: those that a task management function ended, with its code.
-    recovering: a request was refused or lost, so that numbers may come again. hole: the first CmdSN that was left out.
-    holes_count: no request that never came was aborted, which would fill its hole.
+    finished: tasks whose status is not acknowledged yet (ErrorRecoveryLevel 1 and above). forgotten: tags of tasks that
+    went down with a connection or a Reject, of which nothing is known any more. spoilt: tags of requests that came damaged.
+    terminated: tags of tasks that event 5 ended, with connection and StatSN of the event.
+    connections: by CID, those that were lost and not logged out among them. limits: what the leading login agreed on.
+    open_numbers: CmdSNs that may be sent (again), and whether the target may have received them nevertheless.
+    left_out: those of them that no connection has brought, for which the initiator answers. gap_allowed: requests may
+    have been lost with a connection. confirmed: ExpCmdSN as the initiator is known to have seen it. closing: CmdSN behind
+    the Logout Request that closes the session. fence: connection, StatSN and LUN (None: all) of a fenced response.
+    uncertain: the history does not show enough of the session to judge its numbers and tags.
     """
 
     __slots__ = (
         "aborted",
         "broken",
+        "closing",
         "cmd_sn",
+        "confirmed",
         "connections",
         "discovery",
         "ended",
         "exp_cmd_sn",
-        "hole",
-        "holes_count",
+        "fence",
+        "finished",
+        "forgotten",
+        "gap_allowed",
         "initiator_name",
         "isid",
+        "left_out",
+        "limits",
         "max_cmd_sn",
-        "recovering",
+        "open_numbers",
+        "spoilt",
+        "target_name",
         "tasks",
+        "terminated",
         "tsih",
+        "uncertain",
     )
 
     def __init__(self) -> None:
         self.tasks: dict[int, Task] = {}
         self.connections: dict[int, Connection] = {}
+        self.limits: Limits | None = None
         self.cmd_sn: int | None = None
         self.exp_cmd_sn: int | None = None
         self.max_cmd_sn: int | None = None
-        self.hole: int | None = None
-        self.holes_count = True
+        self.confirmed: int | None = None
+        self.open_numbers: dict[int, bool] = {}
+        self.left_out: dict[int, None] = {}
+        self.gap_allowed = False
+        self.closing: int | None = None
+        self.fence: tuple[Connection, int, bytes | None] | None = None
         self.discovery: bool | None = None
         self.initiator_name = ""
+        self.target_name = ""
         self.isid = b""
         self.tsih = 0
         self.broken = 0
-        self.recovering = False
+        self.uncertain = False
         self.ended: deque[int] = deque(maxlen=ENDED_KEPT)
         self.aborted: dict[int, int] = {}
+        self.finished: dict[int, Task] = {}
+        self.forgotten: dict[int, None] = {}
+        self.spoilt: dict[int, str] = {}
+        self.terminated: dict[int, tuple[Connection, int]] = {}
+
+    @property
+    def level(self) -> int:
+        """The ErrorRecoveryLevel; the highest where the login was not seen."""
+        return 2 if self.limits is None else self.limits.error_recovery_level
+
+    def live(self) -> list[Connection]:
+        """The connections that are up as far as the history shows."""
+        return [other for other in self.connections.values() if other.lost_at is None and not other.ended]
 
     def end(self, itt: int) -> None:
         """A task is over; its tag may be used again."""
@@ -265,36 +389,71 @@ class Session:
         """A task is over because of a task management function."""
         if itt in self.tasks:
             self.end(itt)
-            self.aborted[itt] = function
-            if len(self.aborted) > ENDED_KEPT:
-                del self.aborted[next(iter(self.aborted))]
+            keep(self.aborted, itt, function)
+
+    def finish(self, task: Task, stat_sn: int) -> None:
+        """The status of a task was sent; where it may be asked for again, the task is kept until it is acknowledged."""
+        self.end(task.itt)
+        if self.level:
+            if task.opcode == Opcode.SCSI_COMMAND and task.recovery is not None:
+                task.recovery.status = stat_sn
+            keep(self.finished, task.itt, task, FINISHED_KEPT)
+
+    def forget(self, itt: int) -> None:
+        """A task is gone without an end that the history could show."""
+        if itt in self.tasks:
+            self.end(itt)
+            keep(self.forgotten, itt, None)
 
     def remember(self, task: Task) -> None:
         """File an open task; the oldest is forgotten where there are too many."""
         if len(self.tasks) >= TASKS_KEPT:
             del self.tasks[next(iter(self.tasks))]
-        self.tasks[task.itt] = task
+        itt = task.itt
+        self.tasks[itt] = task
         if self.aborted:
-            self.aborted.pop(task.itt, None)
+            self.aborted.pop(itt, None)
+        if self.finished or self.forgotten or self.spoilt or self.terminated:
+            for former in (self.finished, self.forgotten, self.spoilt, self.terminated):
+                former.pop(itt, None)
+
+
+def keep(where: dict[int, Value], key: int, value: Value, most: int = ENDED_KEPT) -> None:
+    """Remember a fact; the oldest goes where there are too many."""
+    where.pop(key, None)
+    where[key] = value
+    if len(where) > most:
+        del where[next(iter(where))]
 
 
 class Connection:
     """One connection. `known`: its first byte is in the history. `stat_sn`: what the next status takes.
 
-    resent: SNACK was used, so that PDUs may come again. lost: bytes went by that were no PDUs. logout_wanted: event 1 came.
+    asked: runs of status SNACKs. resent: SNACK was used. lost: bytes went by that were no PDUs.
+    numbered: it has brought a non-immediate request. logout_wanted: the StatSN of event 1.
+    acked: the highest ExpStatSN of the initiator. statuses: those it does not acknowledge. data_acks: what A bits ask to
+    be acknowledged, by Target Transfer Tag: command, LUN, DataSN. terminations: events 5 not answered, StatSN by LUN.
+    damaged: headers of requests with a wrong data digest that were not rejected yet.
+    lost_at: when it broke. ended: it was logged out, or another one took its place; kept: its tasks await reassignment.
+    recover_from, recover_until: between them its tasks may be recovered.
     unsolicited: tasks whose announced burst is not over, in the order of their commands.
     plain: nothing unusual has happened, so that the quick tests may judge.
     """
 
     __slots__ = (
+        "acked",
+        "asked",
         "broken",
         "cid",
         "cmd_sn",
+        "damaged",
+        "data_acks",
         "ended",
         "exchange",
         "exp_cmd_sn",
         "fresh",
         "headers",
+        "kept",
         "known",
         "limits",
         "login",
@@ -302,14 +461,20 @@ class Connection:
         "logout_asked",
         "logout_wanted",
         "lost",
+        "lost_at",
         "max_cmd_sn",
         "number",
+        "numbered",
         "phase",
         "pings",
         "plain",
+        "recover_from",
+        "recover_until",
         "resent",
         "session",
         "stat_sn",
+        "statuses",
+        "terminations",
         "unsolicited",
     )
 
@@ -330,9 +495,20 @@ class Connection:
         self.plain = False
         self.resent = False
         self.ended = False
+        self.kept = False
+        self.numbered = False
+        self.acked: int | None = None
+        self.asked: list[tuple[int, int | None]] = []
+        self.statuses: dict[int, Status] = {}
+        self.data_acks: dict[int, tuple[Task, bytes, int]] = {}
+        self.terminations: dict[bytes, int] = {}
+        self.damaged: dict[bytes, None] = {}
+        self.lost_at: float | None = None
+        self.recover_from: float | None = None
+        self.recover_until: float | None = None
         self.logout_asked: int | None = None
         self.logout_answered = False
-        self.logout_wanted = False
+        self.logout_wanted: int | None = None
         self.lost = False
         self.headers: deque[bytes] = deque(maxlen=HEADERS_KEPT)
         self.pings: dict[int, bytes] = {}

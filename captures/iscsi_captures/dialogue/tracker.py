@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from iscsi_captures.dialogue import login, transfer
+from iscsi_captures.dialogue import login, loss, retention, transfer
 from iscsi_captures.dialogue.agreement import declare_segments
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, FINAL, STATUS
-from iscsi_captures.dialogue.numbers import NUMBERED, advance_cmd_sn, advance_stat_sn, advance_window
+from iscsi_captures.dialogue.numbers import (
+    NUMBERED,
+    advance_cmd_sn,
+    advance_stat_sn,
+    advance_window,
+    open_again,
+    plug,
+)
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Side, Task
+from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Side, Task, keep
 from iscsi_protocol import serial
 from iscsi_protocol.history import TransportEvent, TransportRecord
 from iscsi_protocol.pdu import (
@@ -19,7 +26,7 @@ from iscsi_protocol.pdu import (
     LogoutReason,
     Opcode,
     RawPdu,
-    SnackType,
+    RejectReason,
     TaskFunction,
 )
 from iscsi_protocol.stream import Direction
@@ -31,6 +38,7 @@ _WHOLE_UNIT = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SE
 _WHOLE_TARGET = frozenset(
     {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET}
 )
+_MULTI = _WHOLE_UNIT | _WHOLE_TARGET
 
 
 class Dialogue:
@@ -51,23 +59,19 @@ class Dialogue:
             self._half_closed.discard(number)
             gone = self.connections.pop(number, None)
             if gone is not None:
-                self._forget(gone)
+                loss.lose(gone, record.time)
+                loss.go(gone)
         elif event is TransportEvent.FIN:
             self._half_closed.add(number)
-
-    def _forget(self, connection: Connection) -> None:
-        session = connection.session
-        session.recovering = True
-        for itt in [itt for itt, task in session.tasks.items() if task.connection is connection]:
-            del session.tasks[itt]
-        if session.connections.get(connection.cid) is connection:
-            del session.connections[connection.cid]
+            going = self.connections.get(number)
+            if going is not None:
+                loss.lose(going, record.time)
 
     def begin_in_the_middle(self, number: int, raw: RawPdu) -> Connection:
         """The connection of a PDU that no connect came before: known when the PDU opens a login, else seen from here on."""
         opens = raw.opcode == Opcode.LOGIN_REQUEST and b"InitiatorName=" in bytes(raw.data)
         connection = self.connections[number] = Connection(number, known=opens)
-        connection.session.recovering = not opens
+        connection.session.uncertain = not opens
         if not opens and not login.is_login(raw.opcode):
             connection.phase = Phase.FULL
         return connection
@@ -76,7 +80,7 @@ class Dialogue:
         """The PDU with its text read and its session found; nothing else has moved yet."""
         opcode = raw.opcode
         if opcode == Opcode.LOGIN_REQUEST and not connection.login.first and connection.phase is Phase.LOGIN:
-            login.join_session(self.sessions, connection, bytes(raw.bhs))
+            login.join_session(self.sessions, connection, raw)
         sight = Sight(connection, raw, direction, time)
         if raw.header_digest_error or raw.data_digest_error:
             return sight
@@ -91,12 +95,11 @@ class Dialogue:
         raw, connection = sight.raw, sight.connection
         if sight.from_initiator:
             connection.headers.append(bytes(sight.bhs))
-        if raw.header_digest_error or (raw.data_digest_error and sight.from_initiator):
-            sight.session.recovering = True
-            connection.stat_sn = None if not sight.from_initiator else connection.stat_sn
+        if raw.header_digest_error:
+            self._unreadable(sight)
             return
         if login.is_login(sight.opcode):
-            if connection.phase is Phase.LOGIN:
+            if connection.phase is Phase.LOGIN and not raw.data_digest_error:
                 if sight.opcode == Opcode.LOGIN_REQUEST:
                     login.after_request(sight)
                 else:
@@ -104,14 +107,48 @@ class Dialogue:
             return
         if connection.phase is not Phase.FULL:
             return
-        if sight.opcode in NUMBERED:
-            advance_cmd_sn(sight)
-        elif not sight.from_initiator:
+        if sight.from_initiator:
+            retention.acknowledge(sight)
+            if sight.opcode in NUMBERED:
+                advance_cmd_sn(sight)
+            if raw.data_digest_error:
+                _damaged(sight)
+                return
+        else:
+            retention.retain_status(sight)
             advance_stat_sn(sight)
-            advance_window(connection, sight.word(28), sight.word(32))
+            advance_window(sight)
         step = _STEPS.get((sight.side, sight.opcode))
         if step is not None:
             step(sight)
+
+    def _unreadable(self, sight: Sight) -> None:
+        """A header with a wrong digest: what it counted, and what it was about, cannot be told."""
+        session = sight.session
+        if sight.from_initiator:
+            session.gap_allowed = True
+            keep(session.spoilt, sight.itt, "header")
+        else:
+            sight.connection.stat_sn = None
+        for task in session.tasks.values():
+            task.disturbed = True
+
+
+def _damaged(sight: Sight) -> None:
+    """A request with a wrong data digest: the target discards it (7.8). The initiator goes on behind it."""
+    if sight.opcode == Opcode.SCSI_DATA_OUT:
+        if sight.task is not None:
+            sight.task.disturbed = True
+        _data_out(sight)
+    elif sight.task is None:
+        keep(sight.session.spoilt, sight.itt, "data")
+    keep_header(sight.connection, bytes(sight.bhs))
+
+
+def keep_header(connection: Connection, header: bytes) -> None:
+    """Note that this request came with a wrong data digest and waits for its Reject."""
+    if len(connection.damaged) < PINGS_KEPT:
+        connection.damaged[header] = None
 
 
 def _hear_text(sight: Sight) -> None:
@@ -138,6 +175,8 @@ def _nop_out(sight: Sight) -> None:
     task = _file(sight)
     if task is not None:
         task.ping = bytes(sight.raw.data)
+    elif sight.itt == NO_TAG:
+        sight.connection.terminations.pop(bytes(sight.bhs[8:16]), None)
 
 
 def _scsi_command(sight: Sight) -> None:
@@ -146,14 +185,31 @@ def _scsi_command(sight: Sight) -> None:
 
 
 def _task_management(sight: Sight) -> None:
-    referenced = sight.session.tasks.get(sight.word(20))
-    if sight.bhs[1] & 0x7F == TaskFunction.ABORT_TASK and (referenced is None or referenced.cmd_sn != sight.word(32)):
-        # An aborted command that never came counts as received (7.11): from here on holes may be filled so.
-        sight.session.holes_count = False
-    if _file(sight) is None:
+    session, function, tag = sight.session, sight.bhs[1] & 0x7F, sight.word(20)
+    referenced = session.tasks.get(tag)
+    if function == TaskFunction.ABORT_TASK and (referenced is None or referenced.cmd_sn != sight.word(32)):
+        # An aborted command that never came counts as received (7.11).
+        plug(session, sight.word(32))
+    elif function in _WHOLE_TARGET:
+        for number in session.open_numbers:
+            if serial.lt(number, sight.word(24)):
+                plug(session, number)
+    over = referenced is None and tag in session.ended and tag not in session.forgotten
+    request = _file(sight)
+    if request is None:
         return
-    for task in covered(sight.session.tasks[sight.itt]):
+    request.late = over and tag not in session.finished
+    if function in (TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK):
+        return
+    for task in covered(request):
         task.aborting = True
+        if function == TaskFunction.ABORT_TASK and not _is_up(task.connection):
+            # It gives the task a new allegiance, too (11.5.1).
+            task.connection = sight.connection
+
+
+def _is_up(connection: Connection) -> bool:
+    return connection.lost_at is None and not connection.ended
 
 
 def covered(request: Task) -> list[Task]:
@@ -161,7 +217,8 @@ def covered(request: Task) -> list[Task]:
     bhs, session = request.bhs, request.connection.session
     function = bhs[1] & 0x7F
     if function in _ONE_TASK:
-        task = session.tasks.get(int.from_bytes(bhs[20:24], "big"))
+        tag = int.from_bytes(bhs[20:24], "big")
+        task = session.tasks.get(tag) or session.finished.get(tag)
         return [task] if task is not None and task.opcode == Opcode.SCSI_COMMAND else []
     if function not in _WHOLE_UNIT and function not in _WHOLE_TARGET:
         return []
@@ -195,20 +252,32 @@ def _data_out(sight: Sight) -> None:
 
 
 def _logout_request(sight: Sight) -> None:
-    if _file(sight) is not None:
-        sight.connection.logout_asked = sight.bhs[1] & 0x7F
+    if _file(sight) is None:
+        return
+    session, reason = sight.session, sight.bhs[1] & 0x7F
+    if reason == LogoutReason.CLOSE_SESSION:
+        session.closing = sight.word(24) if sight.immediate else serial.add(sight.word(24))
+        sight.connection.logout_asked = reason
+        return
+    subject = logged_out(sight.connection, sight.word(20) >> 16)
+    if subject is not None:
+        subject.logout_asked = reason
+
+
+def logged_out(connection: Connection, cid: int) -> Connection | None:
+    """The connection that a Logout Request names: its own, another of the session, or none that is known."""
+    return connection if cid == connection.cid else connection.session.connections.get(cid)
 
 
 def _snack(sight: Sight) -> None:
-    sight.connection.resent = True
-    kind = sight.bhs[1] & 0x0F
-    if kind in (SnackType.DATA_OR_R2T, SnackType.R_DATA) and sight.task is not None:
-        sight.task.snacked = True
+    connection = sight.connection
+    connection.resent = True
+    retention.snack(sight)
 
 
 def _nop_in(sight: Sight) -> None:
-    if sight.itt != NO_TAG:
-        sight.session.end(sight.itt)
+    if sight.itt != NO_TAG and sight.task is not None:
+        sight.session.finish(sight.task, sight.word(24))
     ttt = sight.word(20)
     if ttt != NO_TAG:
         pings = sight.connection.pings
@@ -219,24 +288,29 @@ def _nop_in(sight: Sight) -> None:
 
 def _scsi_response(sight: Sight) -> None:
     if sight.task is not None and sight.task.opcode == Opcode.SCSI_COMMAND:
-        sight.session.end(sight.itt)
+        sight.session.finish(sight.task, sight.word(24))
 
 
 def _task_management_response(sight: Sight) -> None:
-    request = sight.task
+    request, session = sight.task, sight.session
     if request is None or request.opcode != Opcode.TASK_MANAGEMENT_REQUEST:
         return
-    function = request.bhs[1] & 0x7F
+    function, done = request.bhs[1] & 0x7F, not sight.bhs[2]
     aimed_at = covered(request)
-    sight.session.end(sight.itt)
+    session.finish(request, sight.word(24))
+    if function == TaskFunction.TASK_REASSIGN:
+        for task in aimed_at:
+            if done:
+                retention.reassign(task, sight.connection, int.from_bytes(request.bhs[36:40], "big"))
+        return
+    if function == TaskFunction.QUERY_TASK:
+        return
+    if done and function in _MULTI and len(session.live()) > 1 and sight.connection.limits.task_reporting != "RFC3720":
+        lun = request.bhs[8:16] if function in _WHOLE_UNIT else None
+        session.fence = (sight.connection, sight.word(24), lun)
     for task in aimed_at:
-        if function in (TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK):
-            task.aborting = False
-            task.snacked = True
-            if function == TaskFunction.TASK_REASSIGN and not sight.bhs[2]:
-                task.connection = sight.connection
-        elif not sight.bhs[2]:
-            sight.session.abort(task.itt, function)
+        if done:
+            session.abort(task.itt, function)
         else:
             task.aborting = False
 
@@ -252,13 +326,16 @@ def _text_response(sight: Sight) -> None:
     if sight.final and not sight.continued:
         declare_segments(connection.limits, exchange.negotiation)
         connection.exchange = None
-        sight.session.end(exchange.itt)
+        if sight.task is not None:
+            sight.session.finish(sight.task, sight.word(24))
 
 
 def _data_in(sight: Sight) -> None:
     task = sight.scsi
-    if task is None:
+    if task is None or sight.repeated:
         return
+    if task.recovery is not None:
+        retention.retain_data(task, task.recovery, sight)
     flags = sight.bhs[1]
     transfer.data_in_sent(task, sight.word(36), sight.word(40), sight.length, bool(flags & FINAL))
     if flags & ACKNOWLEDGE:
@@ -266,63 +343,89 @@ def _data_in(sight: Sight) -> None:
     elif task.acknowledge_bytes < sight.connection.limits.max_burst_length:
         task.acknowledge_bytes += sight.length
     if flags & STATUS:
-        sight.session.end(sight.itt)
+        sight.session.finish(task, sight.word(24))
 
 
 def _logout_response(sight: Sight) -> None:
     request = sight.task
     if request is None or request.opcode != Opcode.LOGOUT_REQUEST:
         return
-    sight.session.end(sight.itt)
-    connection, reason = sight.connection, request.bhs[1] & 0x7F
+    session, connection, reason = sight.session, sight.connection, request.bhs[1] & 0x7F
+    session.finish(request, sight.word(24))
+    subject = logged_out(connection, int.from_bytes(request.bhs[20:22], "big"))
     if sight.bhs[2]:
-        connection.logout_asked = None
+        if reason == LogoutReason.CLOSE_SESSION:
+            session.closing = connection.logout_asked = None
+        elif subject is not None:
+            subject.logout_asked = None
         return
-    cid = int.from_bytes(request.bhs[20:22], "big")
     if reason == LogoutReason.CLOSE_SESSION:
-        sight.session.tasks.clear()
-        for other in sight.session.connections.values():
-            other.ended = True
+        session.tasks.clear()
+        for other in list(session.connections.values()):
+            loss.end_connection(other, kept=False, exp_cmd_sn=sight.word(28))
         connection.ended = connection.logout_answered = True
-    elif reason == LogoutReason.CLOSE_CONNECTION and cid == connection.cid:
-        connection.ended = connection.logout_answered = True
-    elif cid in sight.session.connections:
-        sight.session.connections[cid].ended = True
-        sight.session.recovering = True
+    elif subject is not None:
+        kept = reason == LogoutReason.RECOVERY
+        loss.end_connection(subject, kept=kept, exp_cmd_sn=sight.word(28))
+        subject.logout_answered = subject is connection
+        if kept and session.level > 1:
+            subject.recover_from = sight.time + (sight.word(40) >> 16)
+            subject.recover_until = subject.recover_from + (sight.word(40) & 0xFFFF)
 
 
 def _r2t(sight: Sight) -> None:
     task = sight.scsi
-    if task is not None:
-        transfer.r2t_sent(task, sight.word(20), bytes(sight.bhs[8:16]), sight.word(36), sight.word(40), sight.word(44))
+    if task is None:
+        return
+    if task.recovery is not None and not retention.retain_r2t(task, task.recovery, sight):
+        return
+    transfer.r2t_sent(task, sight.word(20), bytes(sight.bhs[8:16]), sight.word(36), sight.word(40), sight.word(44))
 
 
 def _asynchronous(sight: Sight) -> None:
-    event = sight.bhs[36]
+    event, session, connection = sight.bhs[36], sight.session, sight.connection
     if event == AsyncEvent.TASKS_TERMINATED:
-        lun = sight.bhs[8:16]
-        for task in list(sight.session.tasks.values()):
-            if task.opcode == Opcode.SCSI_COMMAND and task.lun == lun:
-                sight.session.end(task.itt)
+        lun = bytes(sight.bhs[8:16])
+        connection.terminations[lun] = sight.word(24)
+        for task in loss.tasks_of(connection):
+            if task.opcode == Opcode.SCSI_COMMAND and task.lun == lun and serial.lt(task.cmd_sn, sight.word(28)):
+                session.forget(task.itt)
+                keep(session.terminated, task.itt, (connection, sight.word(24)))
     elif event == AsyncEvent.LOGOUT_REQUESTED:
-        sight.connection.logout_wanted = True
-    elif event in (AsyncEvent.CONNECTION_DROP, AsyncEvent.SESSION_DROP):
-        sight.session.recovering = True
+        connection.logout_wanted = sight.word(24)
+    elif event == AsyncEvent.CONNECTION_DROP:
+        dropped = session.connections.get(sight.word(36) & 0xFFFF)
+        if dropped is not None:
+            loss.lose(dropped, sight.time, sight.word(40) >> 16, sight.word(40) & 0xFFFF)
+    elif event == AsyncEvent.SESSION_DROP:
+        for other in list(session.connections.values()):
+            loss.lose(other, sight.time, sight.word(40) >> 16, sight.word(40) & 0xFFFF)
 
 
 def _reject(sight: Sight) -> None:
     header = bytes(sight.raw.data)[:BHS_LENGTH]
     if len(header) < BHS_LENGTH:
         return
-    sight.session.recovering = True
-    task = sight.session.tasks.get(int.from_bytes(header[16:20], "big"))
-    if header[0] & 0x3F in NUMBERED and task is not None and task.bhs == header:
-        sight.session.end(task.itt)
-    if header[0] & 0x3F == Opcode.TEXT_REQUEST:
-        sight.connection.exchange = None
-        sight.session.end(int.from_bytes(header[16:20], "big"))
-    if header[0] & 0x3F == Opcode.LOGOUT_REQUEST:
-        sight.connection.logout_asked = None
+    session, connection, reason = sight.session, sight.connection, sight.bhs[2]
+    opcode, tag = header[0] & 0x3F, int.from_bytes(header[16:20], "big")
+    connection.damaged.pop(header, None)
+    task = session.tasks.get(tag)
+    if opcode in NUMBERED and task is not None and task.bhs == header:
+        if not task.immediate:
+            taken = opcode != Opcode.SCSI_COMMAND and reason != RejectReason.DATA_DIGEST_ERROR
+            open_again(session, task.cmd_sn, received=taken)
+        session.forget(tag)
+    elif task is not None and opcode == Opcode.SCSI_DATA_OUT:
+        task.disturbed = True
+    elif opcode == Opcode.SNACK_REQUEST and reason == RejectReason.SNACK_REJECT:
+        retention.refuse(task)
+    if opcode == Opcode.TEXT_REQUEST:
+        connection.exchange = None
+        session.forget(tag)
+    if opcode == Opcode.LOGOUT_REQUEST:
+        session.closing = None
+        for other in (connection, *session.connections.values()):
+            other.logout_asked = None
 
 
 _STEPS: dict[tuple[Side, int], Callable[[Sight], None]] = {

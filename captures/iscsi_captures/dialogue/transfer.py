@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue.bits import FINAL, READ, WRITE
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import NO_LIMIT, Burst, Connection, Task
+from iscsi_captures.dialogue.state import NO_LIMIT, Burst, Connection, Recovery, Task
 from iscsi_protocol.pdu import NO_TAG, AhsError, Opcode, decode_ahs, read_length
 
 
@@ -30,10 +30,12 @@ def begin_command(connection: Connection, bhs: bytes, itt: int, edtl: int, cmd_s
 
 
 def command_sent(sight: Sight) -> None:
-    """A SCSI Command off the hot path: as `begin_command`, with its AHS."""
+    """A SCSI Command off the hot path: as `begin_command`, with its AHS, and with what recovery needs at level 1."""
     task = begin_command(
         sight.connection, bytes(sight.bhs), sight.itt, sight.word(20), sight.word(24), len(sight.raw.data)
     )
+    if sight.connection.limits.error_recovery_level:
+        task.recovery = Recovery()
     if len(sight.raw.ahs) and task.read and task.write:
         task.read_length = bidirectional_length(sight)
     elif task.read and task.write:
@@ -87,5 +89,6 @@ def r2t_sent(task: Task, ttt: int, lun: bytes, r2t_sn: int, offset: int, length:
     task.r2t_sn = (r2t_sn + 1) & 0xFFFFFFFF
     if task.read:
         task.in_sn = task.r2t_sn
-    task.r2t_offset = offset + length
+    if task.r2t_offset is None or offset + length > task.r2t_offset:
+        task.r2t_offset = offset + length
     task.bursts.append(Burst(ttt, lun, offset, length))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.bits import FINAL, READ, WRITE
-from iscsi_captures.dialogue.numbers import NUMBERED
+from iscsi_captures.dialogue.numbers import NUMBERED, is_retry
 from iscsi_captures.dialogue.state import NO_LIMIT
 from iscsi_captures.dialogue.transfer import bidirectional_length
 from iscsi_captures.rules.model import Rules, Stain
@@ -12,11 +12,6 @@ from iscsi_protocol.pdu import NO_TAG, Opcode
 
 RULES = Rules((Phase.FULL,))
 _COMMAND = Opcode.SCSI_COMMAND
-
-
-def _retry(sight: Sight) -> bool:
-    task = sight.task
-    return task is not None and task.opcode == sight.opcode and task.cmd_sn == sight.word(24) and not sight.immediate
 
 
 @RULES("command.final-or-write", "R7143-11.3.1-01", _COMMAND, leans=False, stain=Stain.TASK)
@@ -114,7 +109,9 @@ def tag_reserved(sight: Sight) -> str | None:
 def tag_in_use(sight: Sight) -> str | None:
     """An Initiator Task Tag is unique in the session while its task lives."""
     task = sight.task
-    if task is None or sight.itt == NO_TAG or _retry(sight) or task.aborting:
+    if task is None or sight.itt == NO_TAG or is_retry(sight) or task.aborting:
+        return None
+    if task.connection.lost_at is not None or task.connection.ended:
         return None
     if sight.opcode == Opcode.TEXT_REQUEST and task.opcode == Opcode.TEXT_REQUEST:
         return None
@@ -124,8 +121,8 @@ def tag_in_use(sight: Sight) -> str | None:
 @RULES("command.retry-changed", "R7143-7.2.1-02", _COMMAND, stain=Stain.TASK)
 def retry_changed(sight: Sight) -> str | None:
     """A retry repeats flags, LUN, tag and CDB of the original."""
-    task = sight.task
-    if task is None or not _retry(sight):
+    task = sight.task or sight.former
+    if task is None or not is_retry(sight):
         return None
     new, old = sight.bhs, task.bhs
     if new[:28] == old[:28] and new[32:] == old[32:]:

@@ -15,11 +15,16 @@ GOOD_STATUSES = frozenset({0x00, 0x04, 0x10, 0x14})
 """GOOD, CONDITION MET, INTERMEDIATE, INTERMEDIATE-CONDITION MET: the ends without exception (11.7)."""
 
 
+def _again(sight: Sight) -> bool:
+    """Whether the Data-In is one that a SNACK or a reassignment brings again, of which the order is another matter."""
+    return sight.repeated or sight.anew
+
+
 @RULES("datain.data-sn", "R7143-4.2.2.4-02", _IN, stain=_TASK)
 def data_sn(sight: Sight) -> str | None:
     """DataSN starts at 0 for each command and rises by one."""
     task, number = sight.scsi, sight.word(36)
-    if task is None or task.write or task.snacked or number == task.in_sn:
+    if task is None or task.write or task.disturbed or number == task.in_sn or _again(sight):
         return None
     return f"DataSN {number} where {task.in_sn} was next"
 
@@ -28,7 +33,7 @@ def data_sn(sight: Sight) -> str | None:
 def shared_data_sn(sight: Sight) -> str | None:
     """Data-In and R2T of a bidirectional command share one numbering."""
     task, number = sight.scsi, sight.word(36)
-    if task is None or not (task.write and task.read) or task.snacked or number == task.in_sn:
+    if task is None or not (task.write and task.read) or task.disturbed or number == task.in_sn or _again(sight):
         return None
     return f"DataSN {number} where {task.in_sn} was next for Data-In and R2T together"
 
@@ -36,7 +41,10 @@ def shared_data_sn(sight: Sight) -> str | None:
 @RULES("datain.unknown-tag", "R7143-4.2.5.3-03", _IN, from_start=True, stain=_TASK)
 def unknown_tag(sight: Sight) -> str | None:
     """Data-In belongs to a SCSI Command that is not over."""
-    if sight.task is not None or sight.itt in sight.session.aborted:
+    session = sight.session
+    if sight.task is not None or sight.former is not None or sight.itt in session.aborted:
+        return None
+    if session.uncertain or sight.itt in session.forgotten or sight.itt in session.spoilt:
         return None
     over = "is over" if sight.itt in sight.session.ended else "was never sent"
     return f"Data-In for Initiator Task Tag {sight.itt:#010x}, whose command {over}"
@@ -46,13 +54,9 @@ def unknown_tag(sight: Sight) -> str | None:
 def other_connection(sight: Sight) -> str | None:
     """Read data and status return on the connection of the command."""
     task = sight.task
-    if task is None or task.connection is sight.connection or task.connection not in _live(sight):
+    if task is None or task.connection is sight.connection or task.opcode != Opcode.SCSI_COMMAND:
         return None
-    return f"the command went out on connection {task.connection.number}"
-
-
-def _live(sight: Sight) -> tuple[object, ...]:
-    return tuple(sight.session.connections.values())
+    return f"the command belongs to connection {task.connection.number}"
 
 
 @RULES("datain.no-read", "R7143-4.2.5.3-01", _IN, stain=_TASK)
@@ -86,7 +90,13 @@ def beyond_expected_length(sight: Sight) -> str | None:
 def pdu_order(sight: Sight) -> str | None:
     """With DataPDUInOrder=Yes offsets rise without overlap within a sequence."""
     task, offset = sight.scsi, sight.word(40)
-    if task is None or task.snacked or not task.in_sequence or not sight.connection.limits.data_pdu_in_order:
+    if (
+        task is None
+        or task.disturbed
+        or _again(sight)
+        or not task.in_sequence
+        or not sight.connection.limits.data_pdu_in_order
+    ):
         return None
     return None if offset >= task.in_offset else f"offset {offset} after data up to {task.in_offset}"
 
@@ -95,7 +105,13 @@ def pdu_order(sight: Sight) -> str | None:
 def sequence_order(sight: Sight) -> str | None:
     """With DataSequenceInOrder=Yes sequences rise without overlap."""
     task, offset = sight.scsi, sight.word(40)
-    if task is None or task.snacked or task.in_sequence or not sight.connection.limits.data_sequence_in_order:
+    if (
+        task is None
+        or task.disturbed
+        or _again(sight)
+        or task.in_sequence
+        or not sight.connection.limits.data_sequence_in_order
+    ):
         return None
     return None if offset >= task.in_offset else f"a sequence begins at {offset} after data up to {task.in_offset}"
 
@@ -105,7 +121,7 @@ def burst_too_long(sight: Sight) -> str | None:
     """A sequence stays within MaxBurstLength."""
     task = sight.scsi
     limit = sight.connection.limits.max_burst_length
-    if task is None or task.snacked or task.in_sequence + sight.length <= limit:
+    if task is None or task.disturbed or _again(sight) or task.in_sequence + sight.length <= limit:
         return None
     return f"a sequence of {task.in_sequence + sight.length} bytes, MaxBurstLength is {limit}"
 
@@ -154,7 +170,9 @@ def acknowledge_at_level_0(sight: Sight) -> str | None:
 def acknowledge_too_often(sight: Sight) -> str | None:
     """The A bit comes at most once in MaxBurstLength bytes, or with the last data."""
     task, limits = sight.scsi, sight.connection.limits
-    if task is None or not sight.bhs[1] & ACKNOWLEDGE or task.snacked or task.acknowledge_bytes == NO_LIMIT:
+    if task is None or not sight.bhs[1] & ACKNOWLEDGE or task.disturbed or task.acknowledge_bytes == NO_LIMIT:
+        return None
+    if _again(sight):
         return None
     since = task.acknowledge_bytes + sight.length
     if since >= limits.max_burst_length or sight.bhs[1] & STATUS or task.in_total + sight.length >= task.read_length:

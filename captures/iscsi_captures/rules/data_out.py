@@ -29,7 +29,8 @@ def _unsolicited(sight: Sight) -> Burst | None:
 def unknown_tag(sight: Sight) -> str | None:
     """Data-Out belongs to a SCSI Command that was sent."""
     task = sight.task
-    if task is None and (sight.itt in sight.session.ended or sight.session.recovering):
+    session = sight.session
+    if task is None and (sight.itt in session.ended or sight.itt in session.spoilt or session.uncertain):
         return None
     if task is not None and task.opcode == Opcode.SCSI_COMMAND:
         return None
@@ -210,6 +211,9 @@ def r2t_order(sight: Sight) -> str | None:
     """The R2Ts of a task are answered in the order in which they came."""
     task, burst = sight.scsi, _solicited(sight)
     if task is None or burst is None or task.bursts[0] is burst or task.bursts[0].complete:
+        return None
+    if task.recovery is not None and not task.bursts[0].data_sn:
+        # The R2T may have been lost, which does not show here.
         return None
     first = task.bursts[0].ttt
     return f"Target Transfer Tag {burst.ttt:#010x} is answered while {first:#010x} came before it"

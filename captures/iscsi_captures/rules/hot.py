@@ -96,11 +96,16 @@ def is_plain(connection: Connection) -> bool:
         and connection.limits.known
         and not connection.broken
         and not session.broken
-        and not session.recovering
+        and not session.uncertain
+        and not session.open_numbers
+        and not session.gap_allowed
         and not session.discovery
         and not connection.resent
         and not connection.ended
         and connection.logout_asked is None
+        and connection.logout_wanted is None
+        and connection.lost_at is None
+        and session.closing is None
         and len(session.connections) == 1
         and connection.exp_cmd_sn is not None
         and connection.stat_sn is not None
@@ -234,7 +239,7 @@ def data_in_is_normal(connection: Connection, raw: RawPdu) -> bool:
         or offset + length > task.edtl
         or length > limits.initiator_segment
         or task.in_sequence + length > limits.max_burst_length
-        or task.snacked
+        or task.disturbed
         or not _intact(raw, _DATA_IN_RESERVED)
         or not _window(connection, exp_cmd_sn, max_cmd_sn)
     ):
@@ -291,7 +296,7 @@ def response_is_normal(connection: Connection, raw: RawPdu) -> bool:
     if (
         len(raw.data)
         or moved != task.edtl
-        or task.snacked
+        or task.disturbed
         or stat_sn != connection.stat_sn
         or (exp_cmd_sn - task.cmd_sn - 1) & _MASK >= _HALF
         or not _intact(raw, _RESPONSE_RESERVED)
@@ -335,7 +340,7 @@ def r2t_is_normal(connection: Connection, raw: RawPdu) -> bool:
         or (task.r2t_offset is not None and offset != task.r2t_offset)
         or len(task.bursts) >= limits.max_outstanding_r2t
         or stat_sn != connection.stat_sn
-        or task.snacked
+        or task.disturbed
         or not _intact(raw, _R2T_RESERVED)
         or not _window(connection, exp_cmd_sn, max_cmd_sn)
     ):

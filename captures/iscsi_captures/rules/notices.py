@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from iscsi_captures.dialogue import Phase, Sight
-from iscsi_captures.dialogue.numbers import NUMBERED
+from iscsi_captures.dialogue import Phase, Sight, Task
+from iscsi_captures.dialogue.numbers import NUMBERED, is_resent, is_retry
 from iscsi_captures.dialogue.state import NO_LIMIT
 from iscsi_captures.dialogue.tracker import covered
 from iscsi_captures.rules.model import TARGET_OPCODES, Rules, Stain, above_segment
@@ -79,9 +79,9 @@ def ping_too_long(sight: Sight) -> str | None:
 def answer_tag(sight: Sight) -> str | None:
     """An answering NOP-In has the tag of a NOP-Out that is not answered yet."""
     task = sight.task
-    if sight.itt == NO_TAG or (task is not None and task.opcode == _NOP_OUT) or sight.session.recovering:
+    if sight.itt == NO_TAG or (task is not None and task.opcode == _NOP_OUT) or _excused(sight):
         return None
-    return None if sight.connection.resent else f"Initiator Task Tag {sight.itt:#010x} is that of no open NOP-Out"
+    return f"Initiator Task Tag {sight.itt:#010x} is that of no open NOP-Out"
 
 
 @RULES("nop.answer-with-transfer-tag", "R7143-11.19-03", _NOP_IN, leans=False)
@@ -140,6 +140,11 @@ def referenced_tag(sight: Sight) -> str | None:
     )
 
 
+def _is_up(task: Task) -> bool:
+    connection = task.connection
+    return connection.lost_at is None and not connection.ended and connection.logout_asked is None
+
+
 def _aborted(sight: Sight) -> bool:
     return sight.bhs[1] & 0x7F == TaskFunction.ABORT_TASK
 
@@ -186,7 +191,7 @@ def ref_cmd_sn_reserved(sight: Sight) -> str | None:
 def abort_on_other_connection(sight: Sight) -> str | None:
     """ABORT TASK goes out on the connection of its task while that lives."""
     task = sight.session.tasks.get(sight.word(20))
-    if not _aborted(sight) or task is None or task.connection is sight.connection or task.connection.ended:
+    if not _aborted(sight) or task is None or task.connection is sight.connection or not _is_up(task):
         return None
     return f"the task is on connection {task.connection.number}"
 
@@ -229,9 +234,17 @@ def tmf_reserved_response(sight: Sight) -> str | None:
     return None if code in frozenset(TaskResponse) else f"response {code} is reserved"
 
 
+def _excused(sight: Sight) -> bool:
+    """Whether the answer may be one that is sent again, or to a request of which nothing more is known."""
+    session = sight.session
+    if session.uncertain or sight.former is not None or is_resent(sight):
+        return True
+    return sight.itt in session.forgotten or sight.itt in session.spoilt
+
+
 def _answers(sight: Sight, opcode: Opcode) -> str | None:
     task = sight.task
-    if (task is not None and task.opcode == opcode) or sight.session.recovering or sight.connection.resent:
+    if (task is not None and task.opcode == opcode) or _excused(sight):
         return None
     return f"Initiator Task Tag {sight.itt:#010x} is that of no open {opcode_name(opcode)}"
 
@@ -247,15 +260,11 @@ def reserved_reason(sight: Sight) -> str | None:
 def request_after_logout(sight: Sight) -> str | None:
     """After a Logout Request for it no new request goes out on the connection."""
     connection = sight.connection
-    if connection.logout_asked in (None, LogoutReason.RECOVERY) or _retry(sight):
+    if connection.logout_asked is None or is_retry(sight):
         return None
     if sight.opcode == _NOP_OUT and sight.itt == NO_TAG:
         return None
     return f"{opcode_name(sight.opcode)} after the Logout Request"
-
-
-def _retry(sight: Sight) -> bool:
-    return sight.task is not None and sight.task.cmd_sn == sight.word(24) and sight.task.opcode == sight.opcode
 
 
 @RULES("logout.response-tag", "R7143-4.2.5.3-03", _LOGOUT_RESPONSE, from_start=True)
@@ -289,7 +298,7 @@ def recovery_at_low_level(sight: Sight) -> str | None:
 def unknown_cid(sight: Sight) -> str | None:
     """Logout of a CID that the session does not have is answered with 1."""
     request = _request_of(sight)
-    if request is None or request[1] & 0x7F == LogoutReason.CLOSE_SESSION or sight.bhs[2] or sight.session.recovering:
+    if request is None or request[1] & 0x7F == LogoutReason.CLOSE_SESSION or sight.bhs[2] or sight.session.uncertain:
         return None
     cid = int.from_bytes(request[20:22], "big")
     known = sight.session.connections
@@ -331,7 +340,7 @@ def fast_abort_not_agreed(sight: Sight) -> str | None:
 @RULES("async.logout-reason", "R7143-11.9.1-03", _LOGOUT)
 def logout_reason(sight: Sight) -> str | None:
     """A logout that was asked for closes the connection or the session."""
-    if not sight.connection.logout_wanted or sight.bhs[1] & 0x7F != LogoutReason.RECOVERY:
+    if sight.connection.logout_wanted is None or sight.bhs[1] & 0x7F != LogoutReason.RECOVERY:
         return None
     if int.from_bytes(sight.bhs[20:22], "big") != sight.connection.cid:
         return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.bits import STATUS
-from iscsi_captures.dialogue.numbers import NUMBERED, STATUS_OPCODES, is_resent
+from iscsi_captures.dialogue.numbers import NUMBERED, STATUS_OPCODES, is_resent, is_retry, passed_by, single
 from iscsi_captures.rules.model import INITIATOR_OPCODES, TARGET_OPCODES, Rules, Stain
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import NO_TAG, Opcode
+from iscsi_protocol.pdu import BHS_LENGTH, NO_TAG, Opcode
 
 RULES = Rules((Phase.FULL,))
 _LOGIN = (Phase.LOGIN,)
@@ -15,21 +15,16 @@ _WITH_WINDOW = tuple(opcode for opcode in TARGET_OPCODES if opcode != Opcode.LOG
 _WITH_EXP_STAT_SN = tuple(opcode for opcode in INITIATOR_OPCODES if opcode != Opcode.LOGIN_REQUEST)
 
 
-def _is_retry(sight: Sight) -> bool:
-    task = sight.task
-    return task is not None and task.cmd_sn == sight.word(24) and task.opcode == sight.opcode and not task.immediate
-
-
-def _single(sight: Sight) -> bool:
-    """Whether all requests of the session come over this connection, in one order."""
-    return len(sight.session.connections) == 1 and not sight.session.recovering
-
-
 @RULES("cmdsn.gap", "R7143-4.2.2.1-03", *NUMBERED, stain=Stain.SESSION)
 def cmd_sn_gap(sight: Sight) -> str | None:
     """Each non-immediate request raises CmdSN by exactly one."""
-    expected, number = sight.session.cmd_sn, sight.word(24)
-    if sight.immediate or expected is None or not _single(sight) or serial.le(number, expected):
+    expected, number, session = sight.session.cmd_sn, sight.word(24), sight.session
+    if sight.immediate or expected is None or session.uncertain:
+        return None
+    if not single(session):
+        missing = passed_by(sight)
+        return None if missing is None else f"CmdSN {missing} was left out: every connection of the session is past it"
+    if session.gap_allowed or serial.le(number, expected):
         return None
     return f"CmdSN {number} follows where {expected} was next"
 
@@ -38,18 +33,35 @@ def cmd_sn_gap(sight: Sight) -> str | None:
 def cmd_sn_order(sight: Sight) -> str | None:
     """On a connection non-immediate requests go out in rising CmdSN order, retries excepted."""
     last, number = sight.connection.cmd_sn, sight.word(24)
-    if sight.immediate or last is None or sight.session.recovering or _is_retry(sight):
+    if sight.immediate or last is None or sight.session.uncertain or serial.gt(number, last):
         return None
-    if serial.gt(number, last):
+    if number in sight.session.open_numbers or is_retry(sight):
         return None
     return f"CmdSN {number} after {last} on the same connection"
+
+
+@RULES("cmdsn.reused", "R7143-4.2.2.1-03", *NUMBERED, stain=Stain.SESSION)
+def cmd_sn_reused(sight: Sight) -> str | None:
+    """A CmdSN that went out over one connection does not go to another request over another one."""
+    following, number, last = sight.session.cmd_sn, sight.word(24), sight.connection.cmd_sn
+    if sight.immediate or following is None or sight.session.uncertain or serial.ge(number, following):
+        return None
+    if last is None or serial.le(number, last) or number in sight.session.open_numbers or is_retry(sight):
+        return None
+    return f"CmdSN {number} was given to another request before"
 
 
 @RULES("cmdsn.immediate", "R7143-4.2.2.1-01", *NUMBERED, stain=Stain.SESSION)
 def cmd_sn_immediate(sight: Sight) -> str | None:
     """An immediate request carries the CmdSN that the next non-immediate one will take."""
-    expected, number = sight.session.cmd_sn, sight.word(24)
-    if not sight.immediate or expected is None or not _single(sight) or number == expected:
+    session, number, last = sight.session, sight.word(24), sight.connection.cmd_sn
+    expected = session.cmd_sn
+    if not sight.immediate or expected is None or session.uncertain or number in session.open_numbers:
+        return None
+    if not single(session):
+        # What the other connections bring before it cannot be told.
+        return f"immediate request with CmdSN {number} after {last}" if last and serial.le(number, last) else None
+    if number == expected or (session.gap_allowed and serial.gt(number, expected)):
         return None
     return f"immediate request with CmdSN {number} where {expected} is current"
 
@@ -67,7 +79,7 @@ def outside_window(sight: Sight) -> str | None:
 def acknowledged_too_far(sight: Sight) -> str | None:
     """ExpCmdSN acknowledges no request that was not sent."""
     sent, number = sight.session.cmd_sn, sight.word(28)
-    if sent is None or sight.session.recovering or len(sight.session.connections) > 1 or serial.le(number, sent):
+    if sent is None or sight.session.uncertain or sight.session.gap_allowed or serial.le(number, sent):
         return None
     return f"ExpCmdSN {number} acknowledges past {sent}, the next CmdSN to come"
 
@@ -75,23 +87,34 @@ def acknowledged_too_far(sight: Sight) -> str | None:
 @RULES("cmdsn.hole-acknowledged", "R7143-4.2.2.1-09", *_WITH_WINDOW, leans=False, stain=Stain.SESSION)
 def hole_acknowledged(sight: Sight) -> str | None:
     """ExpCmdSN stops at the first CmdSN that is missing."""
-    hole, number = sight.session.hole, sight.word(28)
-    if (
-        hole is None
-        or not sight.session.holes_count
-        or not _single(sight)
-        or sight.connection.lost
-        or serial.le(number, hole)
-    ):
+    number, session = sight.word(28), sight.session
+    if not session.open_numbers or session.uncertain or sight.connection.lost:
         return None
-    return f"ExpCmdSN {number} acknowledges CmdSN {hole}, which never came"
+    for missing, received in session.open_numbers.items():
+        if not received and serial.gt(number, missing):
+            return f"ExpCmdSN {number} acknowledges CmdSN {missing}, which the target does not have"
+    return None
+
+
+@RULES("cmdsn.rejected-acknowledged", "R7143-7.3-03", Opcode.REJECT, stain=Stain.SESSION)
+def rejected_acknowledged(sight: Sight) -> str | None:
+    """The CmdSN of a command that is rejected does not count as received."""
+    header, number = bytes(sight.raw.data[:BHS_LENGTH]), sight.word(28)
+    if len(header) < BHS_LENGTH or header[0] != Opcode.SCSI_COMMAND or sight.session.exp_cmd_sn is None:
+        return None
+    task = sight.session.tasks.get(int.from_bytes(header[16:20], "big"))
+    if task is None or task.bhs != header or serial.lt(task.cmd_sn, sight.session.exp_cmd_sn):
+        return None
+    if serial.le(number, task.cmd_sn):
+        return None
+    return f"ExpCmdSN {number} acknowledges CmdSN {task.cmd_sn}, which this Reject refuses"
 
 
 @RULES("cmdsn.acknowledgement-back", "R7143-4.2.2.1-09", *_WITH_WINDOW, stain=Stain.SESSION)
 def acknowledgement_back(sight: Sight) -> str | None:
     """ExpCmdSN does not go back on a connection: what is acknowledged stays so."""
     last, number = sight.connection.exp_cmd_sn, sight.word(28)
-    if last is None or serial.ge(number, last) or is_resent(sight.connection, sight.word(24)):
+    if last is None or serial.ge(number, last) or is_resent(sight):
         return None
     return f"ExpCmdSN {number} after {last}"
 
@@ -124,7 +147,7 @@ def window_below_zero(sight: Sight) -> str | None:
 def answer_before_acknowledgement(sight: Sight) -> str | None:
     """No status goes out before its command is acknowledged."""
     task = sight.scsi
-    if task is None or task.immediate or sight.session.recovering:
+    if task is None or task.immediate or sight.session.uncertain or task.disturbed:
         return None
     if sight.opcode == Opcode.SCSI_DATA_IN and not sight.bhs[1] & STATUS:
         return None
@@ -157,7 +180,7 @@ def _stat_sn(sight: Sight) -> str | None:
         return None
     if sight.opcode == Opcode.SCSI_DATA_IN and not sight.bhs[1] & STATUS:
         return None
-    if is_resent(sight.connection, number):
+    if is_resent(sight):
         return None
     uses = sight.opcode in STATUS_OPCODES or sight.opcode == Opcode.SCSI_DATA_IN or sight.itt != NO_TAG
     return f"StatSN {number} where {expected} was next" + ("" if uses else ", though it is not used up")

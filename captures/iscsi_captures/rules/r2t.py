@@ -15,15 +15,32 @@ _TASK = Stain.TASK
 def r2t_sn(sight: Sight) -> str | None:
     """R2TSN starts at 0 for each command and rises by one."""
     task, number = sight.scsi, sight.word(36)
-    if task is None or not task.write or task.snacked or number == task.r2t_sn:
+    if task is None or not task.write or task.disturbed or number == task.r2t_sn:
+        return None
+    if (
+        task.recovery is not None
+        and number < task.r2t_sn
+        and (task.recovery.resumed_out or number in task.recovery.r2ts)
+    ):
         return None
     return f"R2TSN {number} where {task.r2t_sn} was next"
+
+
+def _is_new(sight: Sight) -> bool:
+    """Whether it is not one that was sent before, or the first one behind a reassignment."""
+    task = sight.scsi
+    if task is None or task.recovery is None:
+        return True
+    return not task.recovery.resumed_out and sight.word(36) >= task.r2t_sn
 
 
 @RULES("r2t.unknown-tag", "R7143-4.2.5.3-03", _R2T, from_start=True, stain=_TASK)
 def unknown_tag(sight: Sight) -> str | None:
     """An R2T belongs to a SCSI Command that is not over."""
-    if sight.task is not None or sight.itt in sight.session.aborted:
+    session = sight.session
+    if sight.task is not None or sight.former is not None or sight.itt in session.aborted:
+        return None
+    if session.uncertain or sight.itt in session.forgotten or sight.itt in session.spoilt:
         return None
     over = "is over" if sight.itt in sight.session.ended else "was never sent"
     return f"R2T for Initiator Task Tag {sight.itt:#010x}, whose command {over}"
@@ -33,9 +50,9 @@ def unknown_tag(sight: Sight) -> str | None:
 def other_connection(sight: Sight) -> str | None:
     """R2Ts use the connection of the command."""
     task = sight.task
-    if task is None or task.connection is sight.connection or sight.connection.limits.error_recovery_level == 2:
+    if task is None or task.connection is sight.connection:
         return None
-    return f"the command went out on connection {task.connection.number}"
+    return f"the command belongs to connection {task.connection.number}"
 
 
 @RULES("r2t.no-write", "R7143-4.2.5.3-01", _R2T, stain=_TASK)
@@ -76,10 +93,18 @@ def lun(sight: Sight) -> str | None:
 @RULES("r2t.too-many", "R7143-11.8-08", _R2T, stain=_TASK)
 def too_many(sight: Sight) -> str | None:
     """Outstanding R2Ts of a task stay within MaxOutstandingR2T."""
-    task, limits = sight.scsi, sight.connection.limits
-    if task is None or limits.error_recovery_level:
+    task, limits, offset, end = sight.scsi, sight.connection.limits, sight.word(40), sight.word(40) + sight.word(44)
+    if task is None or task.disturbed or not _is_new(sight):
         return None
-    waiting = sum(not burst.complete for burst in task.bursts) + 1
+    recovery = task.recovery is not None
+    waiting = 1 + sum(
+        not (
+            burst.complete
+            or burst.superseded
+            or (recovery and offset < burst.offset + burst.length and burst.offset < end)
+        )
+        for burst in task.bursts
+    )
     if waiting <= limits.max_outstanding_r2t:
         return None
     return f"{waiting} R2Ts are outstanding, MaxOutstandingR2T is {limits.max_outstanding_r2t}"
@@ -89,7 +114,10 @@ def too_many(sight: Sight) -> str | None:
 def order(sight: Sight) -> str | None:
     """With DataSequenceInOrder=Yes consecutive R2Ts ask for continuous ranges, recovery excepted."""
     task, limits, offset = sight.scsi, sight.connection.limits, sight.word(40)
-    if task is None or task.r2t_offset is None or limits.error_recovery_level or not limits.data_sequence_in_order:
+    if task is None or task.r2t_offset is None or not limits.data_sequence_in_order or not _is_new(sight):
+        return None
+    if task.recovery is not None and offset < task.r2t_offset:
+        # It asks for data anew that an R2T before it had asked for.
         return None
     return None if offset == task.r2t_offset else f"an R2T at offset {offset} after one that ended at {task.r2t_offset}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight, Task
 from iscsi_captures.dialogue.bits import BIDI_UNDERFLOW, OVERFLOW, STATUS, UNDERFLOW
+from iscsi_captures.dialogue.numbers import is_resent
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol.pdu import Opcode
 
@@ -22,12 +23,12 @@ def _has_status(sight: Sight) -> bool:
 def _one_way(sight: Sight) -> Task | None:
     """The task of a status whose residual can be held against the data: one direction, nothing sent twice, GOOD."""
     task = sight.scsi
-    if task is None or not _has_status(sight) or (task.read and task.write) or task.snacked:
+    if task is None or not _has_status(sight) or (task.read and task.write) or task.disturbed:
         return None
     if (
         (sight.opcode == _RESPONSE and sight.bhs[2])
         or sight.bhs[3] != _GOOD
-        or sight.connection.limits.error_recovery_level
+        or (task.write and sight.connection.limits.error_recovery_level)
     ):
         return None
     return task
@@ -46,7 +47,9 @@ def unknown_tag(sight: Sight) -> str | None:
     task, session = sight.task, sight.session
     if task is not None and task.opcode == Opcode.SCSI_COMMAND:
         return None
-    if session.recovering or sight.connection.resent or sight.itt in session.aborted:
+    if session.uncertain or sight.former is not None or sight.itt in session.aborted:
+        return None
+    if sight.itt in session.forgotten or sight.itt in session.spoilt or is_resent(sight):
         return None
     over = "is over" if sight.itt in session.ended else "was never sent"
     return f"SCSI Response for Initiator Task Tag {sight.itt:#010x}, whose command {over}"
@@ -161,7 +164,7 @@ def sense_length(sight: Sight) -> str | None:
 def exp_data_sn(sight: Sight) -> str | None:
     """ExpDataSN is the number of Data-In PDUs of the command."""
     task, number = sight.scsi, sight.word(36)
-    if task is None or sight.bhs[2] or task.snacked or not task.data_in_pdus or number == task.data_in_pdus:
+    if task is None or sight.bhs[2] or task.disturbed or not task.data_in_pdus or number == task.data_in_pdus:
         return None
     if task.write and number == task.in_sn:
         return None
@@ -172,7 +175,7 @@ def exp_data_sn(sight: Sight) -> str | None:
 def exp_data_sn_without_data(sight: Sight) -> str | None:
     """ExpDataSN is 0 without Data-In, or when the command did not complete."""
     task, number = sight.scsi, sight.word(36)
-    if task is None or not number or task.snacked or (task.data_in_pdus and not sight.bhs[2]):
+    if task is None or not number or task.disturbed or (task.data_in_pdus and not sight.bhs[2]):
         return None
     return f"ExpDataSN {number} with response {sight.bhs[2]:#04x} after {task.data_in_pdus} Data-In PDUs"
 
@@ -181,16 +184,18 @@ def exp_data_sn_without_data(sight: Sight) -> str | None:
 def snack_tag(sight: Sight) -> str | None:
     """The SNACK Tag is 0 where no R-Data SNACK came."""
     task, tag = sight.scsi, sight.word(20)
-    return f"SNACK Tag {tag:#010x} without an R-Data SNACK" if task and tag and not task.snacked else None
+    if task is None or not tag or task.disturbed or (task.recovery is not None and tag in task.recovery.tags):
+        return None
+    return f"SNACK Tag {tag:#010x} is that of no R-Data SNACK for the command"
 
 
 @RULES("response.before-the-data", "R7143-11.4.2-01", _RESPONSE, stain=_TASK)
 def before_the_data(sight: Sight) -> str | None:
     """An error is answered only after the F bit of the last sequence that is expected."""
     task = sight.scsi
-    if task is None or sight.bhs[2] or not sight.bhs[3] or task.aborting or sight.session.recovering:
+    if task is None or sight.bhs[2] or not sight.bhs[3] or task.aborting or task.disturbed or sight.session.uncertain:
         return None
-    waiting = sum(not burst.complete for burst in (*task.bursts, task.unsolicited) if burst is not None)
+    waiting = sum(not burst.complete for burst in (*task.bursts, task.unsolicited) if burst and not burst.superseded)
     return f"status {sight.bhs[3]:#04x} while {waiting} data sequence is not finished" if waiting else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
+from iscsi_captures.dialogue.numbers import is_retry
 from iscsi_captures.rules.model import Rules, Stain, above_segment
 from iscsi_protocol.pdu import NO_TAG, Opcode, opcode_name
 
@@ -45,7 +46,7 @@ def immediate_changed(sight: Sight) -> str | None:
 def two_requests(sight: Sight) -> str | None:
     """One Text Request is outstanding at most."""
     before = sight.connection.exchange
-    if before is None or not before.asked or sight.session.recovering:
+    if before is None or not before.asked or sight.session.uncertain or is_retry(sight):
         return None
     return "a Text Request before the one before it was answered"
 
@@ -66,7 +67,7 @@ def transfer_tag_not_copied(sight: Sight) -> str | None:
 def transfer_tag_unknown(sight: Sight) -> str | None:
     """A new sequence begins with the reserved Target Transfer Tag."""
     before, ttt = sight.connection.exchange, sight.word(20)
-    if ttt == NO_TAG or (before is not None and before.ttt is not None) or sight.session.recovering:
+    if ttt == NO_TAG or (before is not None and before.ttt is not None) or sight.session.uncertain:
         return None
     return f"Target Transfer Tag {ttt:#010x}, which no Text Response gave"
 
