@@ -17,7 +17,10 @@ def start_stop_unit(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completio
     """
     unit = path.unit
     fields = START_STOP_UNIT.parse(cdb)
+    lax = unit.config.start_stop == "ignored"
     if fields["power_condition"]:
+        if lax:
+            return GOOD
         raise invalid_field(4, 7)
     start = bool(fields["start"])
     if fields["loej"]:
@@ -28,7 +31,7 @@ def start_stop_unit(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completio
         if start and not unit.readiness.loaded:
             unit.tell_others(path.nexus, AdditionalSense.NOT_READY_TO_READY_CHANGE_MEDIUM_MAY_HAVE_CHANGED)
         unit.set_medium(loaded=start, started=start)
-    else:
+    elif not lax:
         unit.set_medium(loaded=unit.readiness.loaded, started=start)
     if start or fields["no_flush"]:
         return GOOD

@@ -109,8 +109,13 @@ def _started(unit: LogicalUnit, fields: dict[str, int], run: Callable[[Sanitizin
 
     if not fields["immed"]:
         return Work(work)
-    threading.Thread(target=work, name=f"sanitize LUN {unit.lun}", daemon=True).start()
+    in_background(work)
     return GOOD
+
+
+def in_background(work: Callable[[], object]) -> None:
+    """Begin work that nobody waits for."""
+    threading.Thread(target=work, name="sanitize", daemon=True).start()
 
 
 def _take_time(sanitizing: Sanitizing, started: float) -> None:
