@@ -27,6 +27,7 @@ from iscsi_target.core import Core
 from iscsi_target.data_in import respond
 from iscsi_target.session import Session
 from iscsi_target.task import Burst, ScsiTask
+from iscsi_target.task_set import CONSTRAINED
 from iscsi_target.violation import FailTask, PeerViolation, format_error, rejected
 
 _READ = 0x40
@@ -36,6 +37,9 @@ _MASK = 0xFFFFFFFF
 
 IMMEDIATE_TASKS = 16
 """Immediate commands in progress on a connection, above which the next one is refused (4.2.2.1; at least one is taken)."""
+
+PRIORITY_LEVEL = 2
+"""The iSCSIProtocolLevel from which on commands have a priority (RFC 7144 5.1.1)."""
 
 _fields = unpacker(ScsiCommand, "@0", "@1", "lun", "itt", "expected_data_transfer_length", "cmd_sn", "cdb")
 
@@ -55,8 +59,14 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     if session.functions and taskmgmt.covers(session, lun, cmd_sn, immediate):
         _swallow(session, itt, flags, immediate)
         return
+    ordered = flags & CONSTRAINED or session.task_sets.active
     if flags & _WRITE or raw.data:
-        _write(core, connection, session, raw, flags, lun, itt, expected, read_expected, cmd_sn, cdb)
+        _write(core, connection, session, raw, flags, lun, itt, expected, read_expected, cmd_sn, cdb, bool(ordered))
+        return
+    if ordered:
+        task = _make_task(connection, session, itt, lun, cdb, flags, cmd_sn, immediate, expected, read_expected, 0)
+        task.failure = _enter(core, session, raw, task)
+        data_out.proceed(core, session, task)
         return
     result = session.device.execute(session.nexus, lun, cdb, b"")
     if type(result) is Work:
@@ -80,7 +90,8 @@ def _check(connection: Connection, session: Session, itt: int, flags: int, expec
         raise format_error("a transfer length, but neither R nor W", "R7143-11.3.1-03")
     if flags & 7 > 4:
         raise format_error(f"task attribute {flags & 7} is reserved", "R7143-7.7-01")
-    if connection.state is State.LOGOUT_REQUESTED:
+    if connection.state is State.LOGOUT_REQUESTED and len(session.connections) == 1:
+        # Beside other connections it is taken: the hole in the CmdSNs that a Reject leaves would hold those up.
         raise rejected(RejectReason.WAITING_FOR_LOGOUT, "R7143-11.9.1-04", "a new command where a logout is awaited")
     if immediate and connection.immediate_tasks >= IMMEDIATE_TASKS:
         raise rejected(
@@ -179,6 +190,7 @@ def _write(
     read_expected: int,
     cmd_sn: int,
     cdb: bytes,
+    ordered: bool,
 ) -> None:
     """A command with data from the initiator: immediate, unsolicited or asked for (4.2.5.2)."""
     immediate = raw.bhs[0] & 0x40
@@ -187,7 +199,9 @@ def _write(
     held = len(raw.data)
     problem = _unsolicited_problem(core, session, flags, expected, held)
     refusal = device.length_refusal(session.nexus, lun, cdb, expected) if expected != wanted else None
-    if flags & _FINAL and problem is None and refusal is None and held >= min(expected, wanted):
+    # A response that may need a fence is that of a task (`data_out.finish`).
+    ordered = ordered or cdb[0] == data_out.PERSISTENT_RESERVE_OUT
+    if flags & _FINAL and problem is None and refusal is None and held >= min(expected, wanted) and not ordered:
         data: Buffer = raw.data if held <= wanted else raw.data[:wanted]
         result = device.execute(session.nexus, lun, cdb, data)
         if not isinstance(result, Work):
@@ -201,8 +215,10 @@ def _write(
     task.failure = refusal
     if problem is not None:
         data_out.fail(core, connection, raw, task, problem)
-    elif refusal is None:
-        _reserve(core, task)
+    elif refusal is None and ordered:
+        task.failure = _enter(core, session, raw, task)
+    if problem is None and task.failure is None:
+        _reserve(core, session, task)
     if task.failure is None:
         kept = min(held, task.needed)
         task.buffer[:kept] = raw.data[:kept]
@@ -231,13 +247,22 @@ def _unsolicited_problem(core: Core, session: Session, flags: int, expected: int
     return None
 
 
-def _reserve(core: Core, task: ScsiTask) -> None:
+def _enter(core: Core, session: Session, raw: RawPdu, task: ScsiTask) -> Completion | None:
+    """Have the task wait for its turn in the task set; what it is refused with, if it is (SAM-5 8)."""
+    if session.parameters.iscsi_protocol_level >= PRIORITY_LEVEL:
+        task.priority = raw.bhs[2] >> 4
+    others = (each for other in core.sessions if other.node is session.node for each in other.tasks.values())
+    return session.task_sets.enter(session, task, others)
+
+
+def _reserve(core: Core, session: Session, task: ScsiTask) -> None:
     """Make room for the task's data; a server without room says so with the command's status."""
     if task.needed > core.limits.data_out_bytes:
         sense = Sense(key=SenseKey.ILLEGAL_REQUEST, code=AdditionalSense.INSUFFICIENT_RESOURCES).build()
         task.failure = Completion(Status.CHECK_CONDITION, sense=sense)
     elif core.data_out_bytes + task.needed > core.limits.data_out_bytes:
-        task.failure = Completion(Status.TASK_SET_FULL)
+        # Who has no other command here to wait for is told to try again (SAM-5 5.3.1).
+        task.failure = Completion(Status.TASK_SET_FULL if len(session.tasks) > 1 else Status.BUSY)
     else:
         core.data_out_bytes += task.needed
         task.reserved = task.needed
