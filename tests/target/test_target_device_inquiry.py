@@ -152,10 +152,20 @@ def test_an_initiator_without_access_sees_nothing(make_disk):
 
 
 def test_report_luns_selects(disk):
-    assert parse_luns(disk.good(op.REPORT_LUNS, allocation_length=64, select_report=1)) == (0, [])
-    assert parse_luns(disk.good(op.REPORT_LUNS, allocation_length=64, select_report=2)) == (8, [bytes(8)])
+    well_known = bytes.fromhex("c101000000000000")
+    for select, luns in {
+        0: [bytes(8)],
+        1: [well_known],
+        2: [bytes(8), well_known],
+        0x10: [],
+        0x11: [bytes(8)],
+        0x12: [],
+    }.items():
+        data = disk.good(op.REPORT_LUNS, allocation_length=64, select_report=select)
+        assert parse_luns(data) == (8 * len(luns), luns)
     assert len(disk.good(op.REPORT_LUNS, allocation_length=9)) == 9
-    assert disk.refusal(op.REPORT_LUNS, allocation_length=64, select_report=0x10) == INVALID_FIELD
+    for select in (3, 0xF, 0x13, 0xF8):
+        assert disk.refusal(op.REPORT_LUNS, allocation_length=64, select_report=select) == INVALID_FIELD
 
 
 def test_a_lun_without_unit_answers_three_commands(disk):
@@ -174,7 +184,7 @@ def test_a_lun_without_unit_answers_three_commands(disk):
 
 
 def test_a_lun_that_is_no_single_level_lun_has_no_unit(disk):
-    for structure in (bytes.fromhex("c101000000000000"), bytes.fromhex("0000000100000000"), b""):
+    for structure in (bytes.fromhex("c102000000000000"), bytes.fromhex("0000000100000000"), b""):
         answer = disk.device.execute(disk.nexus, structure, bytes(16), b"")
         assert isinstance(answer, Completion)
         assert sense_of(answer.sense).code == AdditionalSense.LOGICAL_UNIT_NOT_SUPPORTED

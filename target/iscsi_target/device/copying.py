@@ -235,9 +235,12 @@ def _moved(segment: Segment) -> Iterator[int]:
     overlapping = source is destination and abs(shift) < segment.length
     done = 0
     while done < segment.length:
-        count = 0 if overlapping else _skip_hole(segment, done)
-        if not count:
-            count = min(CHUNK, segment.length - done)
+        hole, count = (False, segment.length - done) if overlapping else _extent(segment, done)
+        if hole:
+            with _Blamed(_DESTINATION, writing=True):
+                destination.backend.unmap(segment.destination_at + done, count)
+        else:
+            count = min(CHUNK, count)
             at = segment.length - done - count if overlapping and shift > 0 else done
             with _Blamed(_SOURCE, writing=False):
                 data = _load(source, segment.source_at + at, count)
@@ -250,21 +253,22 @@ def _moved(segment: Segment) -> Iterator[int]:
             _store(destination, segment.destination_at + segment.length, bytes(segment.padding))
 
 
-def _skip_hole(segment: Segment, done: int) -> int:
-    """Leave a hole where the source has one, if both are thin; its length, 0 where there is none."""
+def _extent(segment: Segment, done: int) -> tuple[bool, int]:
+    """Whether the source has a hole there that the destination can have as well, and for how many bytes that holds."""
     source, destination = segment.source.unit, segment.destination.unit
-    at, to = segment.source_at + done, segment.destination_at + done
-    if not (source.backend.thin and destination.backend.thin) or at % source.block_size or to % destination.block_size:
-        return 0
+    left = segment.length - done
+    aligned = not (segment.source_at + done) % source.block_size and not (
+        (segment.destination_at + done) % destination.block_size
+    )
+    if not (aligned and source.backend.thin and destination.backend.thin):
+        return False, left
     with _Blamed(_SOURCE, writing=False):
-        extent = source.backend.extent(at)
-    length = min(extent.length, segment.length - done)
-    length -= length % max(source.block_size, destination.block_size)
-    if extent.mapped or length <= 0:
-        return 0
-    with _Blamed(_DESTINATION, writing=True):
-        destination.backend.unmap(to, length)
-    return length
+        extent = source.backend.extent(segment.source_at + done)
+    length = min(extent.length, left)
+    whole = length - length % max(source.block_size, destination.block_size)
+    if whole:
+        return not extent.mapped, whole
+    return False, left
 
 
 def _load(unit: LogicalUnit, at: int, length: int) -> memoryview:
