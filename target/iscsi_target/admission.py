@@ -192,6 +192,7 @@ def _new_session(
             isid=key.isid,
             tsih=tsih,
             target_portal_group_tag=key.portal_group_tag,
+            protocol_level=parameters.iscsi_protocol_level,
         ),
         discovery=admitted.discovery,
         parameters=parameters,

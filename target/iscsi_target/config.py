@@ -22,6 +22,9 @@ _SUFFIXES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 MIN_CHAP_SECRET = 12
 MAX_CHAP_SECRET = 255
+MAX_RETRY_DELAY = 0x3FEF
+"""The longest retry delay, in units of 100 ms (SAM-5 5.3.2)."""
+
 MAX_LUN = 0x3FFF
 """Logical units are numbered 0 to 16383: what peripheral and flat space addressing hold (SAM-5 4.7)."""
 
@@ -81,6 +84,13 @@ class LunConfig(_Row, frozen=True, kw_only=True):
     """Unit serial number (VPD page 80h); None: derived from target name and LUN, so it survives a restart."""
     reservations: Literal["none", "spc2", "persistent", "both"] = "both"
     """Which commands there are: RESERVE and RELEASE (spc2), PERSISTENT RESERVE IN and OUT (persistent)."""
+    queue_depth: int = 0
+    """Commands in the task set above which the next is answered TASK SET FULL, or BUSY where its sender has none there;
+    0: any number."""
+    busy: int = 0
+    """Every so many-th command is answered BUSY; 0: none is."""
+    retry_delay: int = 0
+    """Status qualifier of BUSY and TASK SET FULL, in units of 100 ms (SAM-5 5.3.2): when to try again; 0: not said."""
     sendfile_threshold: Size = Size(65536)
     """Reads of file LUNs from this many bytes on are handed out as a slice of the file instead of a buffer."""
 
@@ -101,12 +111,21 @@ class LunConfig(_Row, frozen=True, kw_only=True):
             raise ValueError("max_write_same is one block at least")
         if not 0 <= self.sanitize_seconds < float("inf"):
             raise ValueError(f"sanitize_seconds is 0 or more, got {self.sanitize_seconds}")
+        _check_queue(self)
         if self.size is not None and (self.size == 0 or self.size % self.block_size):
             raise ValueError(f"size {self.size} is no positive multiple of the block size {self.block_size}")
         for name, limit in (("vendor", 8), ("product", 16), ("revision", 4), ("serial", 32)):
             value = getattr(self, name)
             if value is not None and not (0 < len(value) <= limit and value.isascii() and value.isprintable()):
                 raise ValueError(f"{name} is 1 to {limit} printable ASCII characters, got {value!r}")
+
+
+def _check_queue(lun: LunConfig) -> None:
+    for name, most in (("queue_depth", 65535), ("busy", 65535), ("retry_delay", MAX_RETRY_DELAY)):
+        if not 0 <= getattr(lun, name) <= most:
+            raise ValueError(f"{name} is 0 to {most}, got {getattr(lun, name)}")
+    if lun.busy == 1:
+        raise ValueError("busy=1 would answer every command BUSY; it is 0, or 2 and more")
 
 
 class ChapMutual(_Row, frozen=True, kw_only=True):

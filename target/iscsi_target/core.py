@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import NO_TAG, RawPdu
 from iscsi_protocol.scsi.codes import AdditionalSense
-from iscsi_target import events, nop, notices
+from iscsi_target import events, nop, notices, recovery
 from iscsi_target.completion import Completion, Work
 from iscsi_target.config import TargetConfig
 from iscsi_target.connection import Connection, State
@@ -110,6 +110,8 @@ class Core:
         del session.tasks[task.itt]
         self.data_out_bytes -= task.reserved
         task.reserved = 0
+        if session.task_sets.active and session.task_sets.leave(task):
+            self.disturbed = True
         if task.aborted and task.connection.retained is not None:
             task.connection.retained.ended(task.itt)
         if task.immediate:
@@ -145,7 +147,7 @@ class Core:
             each for each in session.functions if connection is not None and each.connection is not connection
         ]
         self.disturbed = True
-        return cleared
+        return cleared | recovery.forget(session, connection)
 
     # Connections
 
@@ -212,6 +214,7 @@ class Core:
         if session.connections.get(connection.cid) is connection:
             del session.connections[connection.cid]
         connection.deadline = session.retained_until = self.now + session.patience
+        recovery.logged_out_for_recovery(self, session, connection)
         self.timers.start(Timer.RETAINED, session.tsih, session.retained_until)
 
     def suspend_tasks(self, session: Session, connection: Connection) -> None:
@@ -229,6 +232,7 @@ class Core:
             for task in session.tasks.values()
             if members.get(task.connection.cid) is not task.connection and task.connection.deadline <= self.now
         }
+        overdue |= {id(each): each for each in session.released.values() if each.deadline <= self.now}
         before = session.max_cmd_sn
         for connection in overdue.values():
             self.terminate_tasks(session, connection)
@@ -279,6 +283,7 @@ class Core:
             if task.connection is connection and task.immediate:
                 self.abort_task(session, task)
         session.functions = [each for each in session.functions if each.connection is not connection]
+        recovery.connection_lost(self, session, connection)
         if session.discovery or session.parameters.default_time2retain == 0:
             self.logout_connection(connection, reason, how)
             return

@@ -10,13 +10,14 @@ when the task was reassigned (11.16.3, 7.2.2).
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import cast
 
 from iscsi_protocol.pdu import NO_TAG, DataIn, Opcode, ScsiResponse, packer
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_protocol.scsi.status import Status
-from iscsi_target.completion import Completion, FileSlice, Piece
+from iscsi_target.completion import Completion, FileSlice, Piece, QualifiedCompletion
 from iscsi_target.connection import Connection
 from iscsi_target.retained import Exchange, Retained
 from iscsi_target.session import Session
@@ -78,6 +79,7 @@ _response = packer(
     "@5",
     "@6",
     "@7",
+    "status_qualifier",
     "itt",
     "snack_tag",
     "stat_sn",
@@ -119,8 +121,15 @@ def respond(
             completion = _in_memory(completion)
         if connection.retained is not None:
             exchange = connection.retained.complete(itt, lun, flags, expected, read_expected, wanted, completion, r2ts)
-            if connection.up:
-                deliver(connection, session, connection.retained, exchange)
+            send = partial(_deliver_first, connection, session, exchange)
+            if session.fence is None or not session.fence.holds(connection, lun, completion, send):
+                send()
+            return
+    if session.fence is not None:
+        send = partial(
+            respond, connection, session, itt, lun, flags, expected, read_expected, wanted, completion, r2ts
+        )
+        if session.fence.holds(connection, lun, completion, send):
             return
     length = completion.length
     direction = flags & _BIDIRECTIONAL
@@ -268,6 +277,13 @@ def _step(connection: Connection, burst: int) -> int:
     return step & ~3 if step > 3 else step
 
 
+def _deliver_first(connection: Connection, session: Session, exchange: Exchange) -> None:
+    """Send it unless the connection is gone, and perhaps another one has it; then it waits there (7.2.2)."""
+    retained = connection.retained
+    if connection.up and retained is not None and retained.exchanges.get(exchange.itt) is exchange:
+        deliver(connection, session, retained, exchange)
+
+
 def deliver(connection: Connection, session: Session, retained: Retained, exchange: Exchange) -> None:
     """Send what is not acknowledged of a finished command: data from the reference number on, cut as the connection takes
     it now, and the status, with the StatSN that it had here before.
@@ -384,6 +400,12 @@ def _in_memory(completion: Completion) -> Completion:
     return Completion(completion.status, tuple(loaded), completion.length, completion.sense)
 
 
+def _qualifier(session: Session, completion: Completion) -> int:
+    """The status qualifier, 0 below iSCSIProtocolLevel 2 (RFC 7144 5.2.1)."""
+    qualified = isinstance(completion, QualifiedCompletion) and session.parameters.iscsi_protocol_level >= 2
+    return completion.qualifier if qualified and isinstance(completion, QualifiedCompletion) else 0
+
+
 def _send_status(
     connection: Connection,
     session: Session,
@@ -407,6 +429,7 @@ def _send_status(
             0,
             length >> 8,
             length & 0xFF,
+            _qualifier(session, completion),
             itt,
             snack_tag,
             connection.next_stat_sn() if stat_sn is None else stat_sn,

@@ -1,6 +1,7 @@
 """Data from the initiator: R2Ts, unsolicited bursts, and every check on a Data-Out PDU (RFC 7143 11.7, 11.8, 7.8, 7.9).
 
-A task that is to fail still waits for the F bit of every burst that is on its way (11.4.2, 11.17.1).
+A task that is to fail still waits for the F bit of every burst that is on its way (11.4.2, 11.17.1). At recovery level 1 and
+above what a burst lacks when it is over is asked for again by recovery R2Ts (7.8, 7.9, 11.8).
 """
 
 from __future__ import annotations
@@ -9,20 +10,29 @@ from iscsi_protocol.pdu import NO_TAG, R2T, DataOut, Opcode, RawPdu, RejectReaso
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_protocol.scsi.status import Status
-from iscsi_target import events, reject, taskmgmt
+from iscsi_target import affected, events, fence, reject
 from iscsi_target.completion import Completion, Work
 from iscsi_target.connection import Connection
 from iscsi_target.core import Core
 from iscsi_target.data_in import respond
+from iscsi_target.extents import cover
 from iscsi_target.session import Session
 from iscsi_target.task import Burst, ScsiTask, TaskState
 from iscsi_target.timers import Timer
-from iscsi_target.violation import FailTask, PeerViolation, discarded, rejected
+from iscsi_target.violation import Discard, FailTask, PeerViolation, discarded, rejected
 
 _FINAL = 0x80
+
+PERSISTENT_RESERVE_OUT = 0x5F
+_PREEMPT_AND_ABORT = 0x05
+"""The service action whose response is fenced (4.2.2.3.4 f)."""
+
 _AMOUNT = FailTask(sense_code=AdditionalSense.WRITE_ERROR_NOT_ENOUGH_UNSOLICITED_DATA)
 _UNEXPECTED = FailTask(sense_code=AdditionalSense.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA)
 _CRC = FailTask(sense_code=AdditionalSense.PROTOCOL_SERVICE_CRC_ERROR)
+
+RECOVERY_TRIES = 8
+"""Recovery R2Ts, or time-outs, in a row that bring no new byte, after which the task fails."""
 
 _fields = unpacker(DataOut, "@1", "lun", "itt", "ttt", "data_sn", "buffer_offset")
 _r2t = packer(
@@ -52,6 +62,8 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     if task.connection is not connection:
         raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.5.1-03", "data on another connection than its command")
     burst = task.unsolicited if ttt == NO_TAG else task.r2ts.get(ttt)
+    if burst is None and ttt in task.void:
+        raise discarded("R7143-7.9-02", "data that came too late and is asked for again")
     if burst is None:
         if ttt != NO_TAG:
             raise _invalid(f"no R2T has the tag {ttt:#x}")
@@ -83,12 +95,15 @@ def _take(
 ) -> None:
     data = raw.data
     length = len(data)
+    if connection.retained is not None and task.failure is None:
+        _note_loss(core, connection, session, raw, burst, data_sn, offset)
     if raw.data_digest_error and not core.policy.ignore_data_digest:
-        # Level 0: nothing is asked for again; the task fails once all data has come (7.8 b).
         burst.data_sn = data_sn + 1
         burst.received += length
-        violation = PeerViolation("R7143-7.8-04", "data digest error", _CRC)
-        fail(core, connection, raw, task, violation)
+        if connection.retained is None:
+            # Nothing is asked for again; the task fails once all data has come (7.8 b).
+            violation = PeerViolation("R7143-7.8-04", "data digest error", _CRC)
+            fail(core, connection, raw, task, violation)
         raise rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-04", "data digest error in Data-Out")
     if data_sn != burst.data_sn and not core.policy.ignore_data_sn:
         message = f"DataSN {data_sn} where {burst.data_sn} was due"
@@ -97,10 +112,29 @@ def _take(
     if not core.policy.ignore_data_out_tags:
         _check_place(session, task, burst, lun, offset, length)
     burst.received += length
-    if task.failure is None and task.state is TaskState.GATHERING:
+    if task.failure is None:
         end = min(offset + length, task.needed)
         if offset < end:
             task.buffer[offset:end] = data if end - offset == length else data[: end - offset]
+            if connection.retained is not None and cover(burst.got, offset, end):
+                task.fruitless = 0
+
+
+def _note_loss(
+    core: Core, connection: Connection, session: Session, raw: RawPdu, burst: Burst, data_sn: int, offset: int
+) -> None:
+    """At recovery level 1 a DataSN ahead of the next one means that PDUs were lost, and no more (7.9). Raises PeerViolation
+    for one that was had.
+    """
+    if data_sn == burst.data_sn or core.policy.ignore_data_sn:
+        return
+    message = f"DataSN {data_sn} where {burst.data_sn} was due"
+    if data_sn < burst.data_sn:
+        raise discarded("R7143-7.9-02", message)
+    core.note(connection, raw, PeerViolation("R7143-7.9-02", message, Discard()))
+    burst.data_sn = data_sn
+    if session.parameters.data_pdu_in_order and offset >= burst.offset + burst.received:
+        burst.received = offset - burst.offset
 
 
 def _check_place(session: Session, task: ScsiTask, burst: Burst, lun: bytes, offset: int, length: int) -> None:
@@ -121,7 +155,13 @@ def _check_place(session: Session, task: ScsiTask, burst: Burst, lun: bytes, off
 
 
 def _burst_over(core: Core, connection: Connection, raw: RawPdu, task: ScsiTask, burst: Burst) -> None:
-    """The F bit came: the burst has to be complete (11.4.7.2)."""
+    """The F bit came: the burst has to be complete (11.4.7.2), or is completed (7.8)."""
+    if connection.retained is not None and task.failure is None:
+        if task.burst_over(burst) and task.state is TaskState.GATHERING:
+            task.fruitless += 1
+            if task.fruitless > RECOVERY_TRIES:
+                fail(core, connection, raw, task, PeerViolation("R7143-7.8-04", "data that never comes", _CRC))
+        return
     if burst.ttt == NO_TAG:
         task.unsolicited = None
         task.next_offset = burst.offset + burst.received
@@ -153,31 +193,41 @@ def proceed(core: Core, session: Session, task: ScsiTask) -> None:
     """Ask for more data, execute, or end the task, whichever is next."""
     if task.state is TaskState.EXECUTING:
         return
-    if task.failure is None and task.state is TaskState.GATHERING and task.unsolicited is None:
+    if not task.connection.up and task.connection.retained is not None:
+        # Nothing moves until the task is reassigned (4.2.8).
+        task.interrupt()
+    elif task.failure is None and task.state is TaskState.GATHERING and task.unsolicited is None:
         _solicit(core, session, task)
     if task.data_outstanding:
         return
     if task.state is TaskState.DRAINING:
         core.abort_task(session, task)
-        taskmgmt.progress(core, session)
+        affected.progress(core, session)
     elif task.failure is not None:
         finish(core, session, task, task.failure)
-    elif task.next_offset >= task.needed:
+    elif task.next_offset >= task.needed and not task.dormant and not task.missing:
         _execute(core, session, task)
 
 
 def _solicit(core: Core, session: Session, task: ScsiTask) -> None:
-    """Send R2Ts up to MaxOutstandingR2T, each for at most MaxBurstLength bytes, in rising order (11.8)."""
+    """Send R2Ts up to MaxOutstandingR2T, each for at most MaxBurstLength bytes, in rising order but for what was lost, which
+    comes first (11.8).
+    """
     connection = task.connection
     parameters = session.parameters
     while (
-        task.next_offset < task.needed
+        (task.missing or task.next_offset < task.needed)
         and len(task.r2ts) < parameters.max_outstanding_r2t
         and not core.policy.never_ask_for_data
     ):
-        length = min(parameters.max_burst_length, task.needed - task.next_offset)
+        offset, end = task.missing.pop(0) if task.missing else (task.next_offset, task.needed)
+        length = min(parameters.max_burst_length, end - offset)
+        if offset == task.next_offset:
+            task.next_offset += length
+        elif offset + length < end:
+            task.missing.insert(0, (offset + length, end))
         ttt = core.new_tag()
-        task.r2ts[ttt] = Burst(ttt, task.next_offset, length)
+        task.r2ts[ttt] = Burst(ttt, offset, length, task.r2t_sn)
         connection.send(
             _r2t(
                 Opcode.R2T,
@@ -189,12 +239,11 @@ def _solicit(core: Core, session: Session, task: ScsiTask) -> None:
                 session.exp_cmd_sn,
                 session.max_cmd_sn,
                 task.r2t_sn,
-                task.next_offset,
+                offset,
                 length,
             )
         )
         task.r2t_sn += 1
-        task.next_offset += length
         task.touched = core.now
         watch(core, connection)
 
@@ -209,6 +258,8 @@ def _execute(core: Core, session: Session, task: ScsiTask) -> None:
 
 def finish(core: Core, session: Session, task: ScsiTask, completion: Completion) -> None:
     """The task is over, and the initiator hears of it."""
+    if task.cdb[0] == PERSISTENT_RESERVE_OUT and task.cdb[1] & 0x1F == _PREEMPT_AND_ABORT:
+        fence.arm(core, session, task.lun)
     core.release(session, task)
     respond(
         task.connection,
@@ -228,11 +279,11 @@ def work_done(core: Core, session: Session, task: ScsiTask, completion: Completi
     """The device has finished what it was slow with; a task aborted meanwhile just ends."""
     if task.aborted and not core.policy.execute_aborted_tasks:
         core.release(session, task)
-        for each in core.sessions:
-            if each.functions:
-                taskmgmt.progress(core, each)
+        core.disturbed = True
         return
-    finish(core, session, task, completion)
+    if task.failure is not None:
+        core.disturbed = True
+    finish(core, session, task, task.failure or completion)
 
 
 def watch(core: Core, connection: Connection) -> None:
@@ -258,6 +309,12 @@ def timed_out(core: Core, connection: Connection) -> None:
             oldest = task.touched if oldest is None else min(oldest, task.touched)
             continue
         core.tell(events.TimedOut(connection=connection.number, timer=Timer.DATA_OUT.value))
+        if connection.retained is not None and task.state is TaskState.GATHERING and task.failure is None:
+            task.interrupt()
+            task.fruitless += 1
+            if task.fruitless <= RECOVERY_TRIES:
+                proceed(core, session, task)
+                continue
         session.forget(task)
         task.unsolicited = None
         task.r2ts.clear()

@@ -33,6 +33,7 @@ from iscsi_target.core import Core, Pending, RandomBytes
 from iscsi_target.events import ConnectionMade, Event, TimedOut
 from iscsi_target.node import ScsiDevice
 from iscsi_target.session import Session
+from iscsi_target.settling import settle
 from iscsi_target.timers import Timer
 from iscsi_target.violation import DropConnection, PeerViolation, format_error, rejected
 
@@ -161,15 +162,14 @@ class TargetEngine:
             self._settle()
 
     def _settle(self) -> None:
-        """Connections or tasks went away: task management functions, of any session, may have waited for them."""
+        """Connections or tasks went away: others, of any session, may have waited for them."""
         core = self.core
         while core.disturbed:
             core.disturbed = False
             for session in core.sessions:
                 if session.waiting:
                     ordering.advance(core, session, _NUMBERED)
-                elif session.functions:
-                    taskmgmt.progress(core, session)
+            settle(core)
 
     def _full_feature(self, link: Connection, raw: RawPdu) -> None:
         core = self.core
@@ -206,6 +206,8 @@ class TargetEngine:
             return
         if session.functions:
             taskmgmt.progress(self.core, session)
+        if session.fence is not None:
+            session.fence.progress()
         if session.waiting and link.retained is not None:
             ordering.advance(self.core, session, _NUMBERED)
 
@@ -271,6 +273,8 @@ class TargetEngine:
         found = core.completion_of(token, result)
         if found is not None:
             data_out.work_done(core, *found)
+            if core.disturbed:
+                self._settle()
 
     # Time
 

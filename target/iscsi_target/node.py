@@ -15,6 +15,7 @@ from iscsi_protocol.text import NumberError, parse_number
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import ConfigError, TargetConfig, TargetNode
 from iscsi_target.nexus import Nexus
+from iscsi_target.task_set import TaskSets
 
 DEFAULT_KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -28,13 +29,14 @@ DEFAULT_KEYS: Mapping[str, str] = MappingProxyType(
         "MaxOutstandingR2T": "8",
         "DataPDUInOrder": "No",
         "DataSequenceInOrder": "No",
-        "TaskReporting": "RFC3720,ResponseFence",
+        "TaskReporting": "RFC3720,ResponseFence,FastAbort",
+        "iSCSIProtocolLevel": "2",
         "MaxConnections": "4",
     }
 )
 """What every node wants unless its configuration says otherwise; keys that are left out stay at the standard's defaults."""
 
-OFFERED = MappingProxyType({"MaxConnections": 65535, "ErrorRecoveryLevel": 0})
+OFFERED = MappingProxyType({"MaxConnections": 65535, "ErrorRecoveryLevel": 0, "iSCSIProtocolLevel": 2})
 """The most that this engine does; a configuration that asks for more is refused."""
 
 
@@ -139,6 +141,7 @@ class Node:
     def __init__(self, config: TargetNode, device: ScsiDevice) -> None:
         self.config = config
         self.device = device
+        self.task_sets = TaskSets(config)
 
     @property
     def name(self) -> str:
@@ -183,10 +186,6 @@ def check_offered(config: TargetConfig) -> None:
                 raise ConfigError(f"{where}: {key}: {error}") from error
             if wanted > most:
                 raise ConfigError(f"{where}: {key}={wanted} is more than is offered, which is {most}")
-        if "FastAbort" in keys.get("TaskReporting", "").split(","):
-            raise ConfigError(f"{where}: TaskReporting=FastAbort is not offered")
-        if keys.get("iSCSIProtocolLevel", "1") not in ("0", "1"):
-            raise ConfigError(f"{where}: iSCSIProtocolLevel above 1 is not offered")
     for node in (None, *config.targets):
         where = f"keys of {node.name}" if node else "keys"
         try:

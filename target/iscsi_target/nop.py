@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iscsi_protocol.pdu import NO_LUN, NO_TAG, NopIn, NopOut, Opcode, RawPdu, RejectReason, packer, unpacker
-from iscsi_target import events
+from iscsi_target import events, termination
 from iscsi_target.connection import Connection
 from iscsi_target.session import Session
 from iscsi_target.timers import Timer
@@ -26,6 +26,8 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
             raise format_error("a NOP-Out that wants no answer is immediate", "R7143-11.18.1-04")
         if ttt != NO_TAG:
             _answered(core, connection, lun, ttt)
+        elif session.terminations:
+            termination.acknowledged(session, connection, lun)
         return
     if ttt != NO_TAG:
         raise format_error("a NOP-Out is a ping or the answer to one, not both", "R7143-11.18.2-02")

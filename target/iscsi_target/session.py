@@ -17,10 +17,13 @@ from iscsi_protocol.pdu import RawPdu
 from iscsi_target.connection import Connection, State
 from iscsi_target.nexus import Nexus
 from iscsi_target.task import ScsiTask
+from iscsi_target.task_set import NO_TASK_SETS, TaskSets
 
 if TYPE_CHECKING:
+    from iscsi_target.fence import Fence
+    from iscsi_target.function import TaskFunctionRequest
     from iscsi_target.node import Node, ScsiDevice
-    from iscsi_target.taskmgmt import TaskFunctionRequest
+    from iscsi_target.termination import Termination
 
 FORGOTTEN_TASKS = 1024
 """How many ended tasks whose data may still come are remembered by their tag, to discard that data (10.7)."""
@@ -57,9 +60,11 @@ class Session:
     exp_cmd_sn, max_cmd_sn: the window; max_cmd_sn grows by one for every command that is over, so that what is in
     progress never exceeds the width. waiting: requests ahead of a missing one, by CmdSN; None: counted as received by an
     abort (11.6.1); waiting_bytes: what they hold. gap: the missing CmdSN that a timer watches.
-    forgotten: tags of ended tasks whose data may still come. unit_attentions: LUN -> ASC/ASCQ to be reported with the
-    next command. joining: connections whose login into this session is under way, by their number. retained_until: to
-    when the session is kept though its last connection was logged out for recovery. live: False once it is gone.
+    forgotten: tags of ended tasks whose data may still come; terminations: messages that told of such ends. fence: what
+    holds responses back, if anything does. draining: whether a function waits for the data of tasks. joining: connections
+    whose login into this session is under way, by their number. released: connections that were logged out for recovery
+    and have commands that may be reassigned, likewise. retained_until: to when the session is kept though its last
+    connection was logged out for recovery. live: False once it is gone.
     """
 
     tsih: int
@@ -79,9 +84,17 @@ class Session:
     tasks: dict[int, ScsiTask] = field(default_factory=dict)
     functions: list[TaskFunctionRequest] = field(default_factory=list)
     forgotten: dict[int, None] = field(default_factory=dict)
+    terminations: list[Termination] = field(default_factory=list)
+    fence: Fence | None = None
+    draining: bool = False
+    task_sets: TaskSets = field(init=False)
     joining: dict[int, Connection] = field(default_factory=dict)
+    released: dict[int, Connection] = field(default_factory=dict)
     retained_until: float = 0.0
     live: bool = True
+
+    def __post_init__(self) -> None:
+        self.task_sets = NO_TASK_SETS if self.node is None else self.node.task_sets
 
     def in_window(self, cmd_sn: int) -> bool:
         """Whether a non-immediate request of that CmdSN may be taken: in the window, and not had already."""
@@ -143,7 +156,9 @@ class Session:
     @property
     def awaits_reassignment(self) -> bool:
         """Whether tasks of a connection that was logged out for recovery wait for another one (6.3.5)."""
-        return any(self.connections.get(task.connection.cid) is not task.connection for task in self.tasks.values())
+        return bool(self.released) or any(
+            self.connections.get(task.connection.cid) is not task.connection for task in self.tasks.values()
+        )
 
     def survivor_of(self, connection: Connection) -> Connection | None:
         """Another connection on which the initiator can be told of the loss of this one, the least busy."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from iscsi_protocol.pdu import NO_TAG
 from iscsi_target.completion import Completion
+from iscsi_target.extents import Extents, holes
 
 if TYPE_CHECKING:
     from iscsi_target.connection import Connection
@@ -25,13 +27,16 @@ class TaskState(Enum):
 class Burst:
     """One expected Data-Out sequence: the unsolicited one, or the answer to an R2T.
 
-    offset, length: the range asked for, in bytes; received: bytes so far; data_sn: the next DataSN (11.7.5).
+    offset, length: the range asked for, in bytes; received: bytes so far; data_sn: the next DataSN (11.7.5); r2t_sn: of the
+    R2T. got: which bytes have come, at recovery level 1 and above.
     """
 
-    __slots__ = ("data_sn", "length", "offset", "received", "ttt")
+    __slots__ = ("data_sn", "got", "length", "offset", "r2t_sn", "received", "ttt")
 
-    def __init__(self, ttt: int, offset: int, length: int) -> None:
+    def __init__(self, ttt: int, offset: int, length: int, r2t_sn: int = 0) -> None:
         self.ttt = ttt
+        self.r2t_sn = r2t_sn
+        self.got: Extents = []
         self.offset = offset
         self.length = length
         self.received = 0
@@ -44,7 +49,10 @@ class ScsiTask:
     connection: the one it is allegiant to (4.2.5.1). expected: Expected Data Transfer Length of the write part;
     read_expected: of the read part. wanted: bytes that the CDB takes; needed: bytes to be gathered, the lesser of the
     two. buffer: those bytes. failure: what it will end with, as soon as no more data is on its way. aborted: it ends
-    without a response.
+    without a response. dormant: others in its task set come first (SAM-5 8); priority: 1 (highest) to 15, 0 for none.
+
+    At recovery level 1 and above: missing: bytes that were lost, to be asked for again; fruitless: losses since the last
+    byte that was new; void: tags of bursts that were given up, NO_TAG for the unsolicited one.
     """
 
     __slots__ = (
@@ -54,14 +62,18 @@ class ScsiTask:
         "cdb",
         "cmd_sn",
         "connection",
+        "dormant",
         "expected",
         "failure",
         "flags",
+        "fruitless",
         "immediate",
         "itt",
         "lun",
+        "missing",
         "needed",
         "next_offset",
+        "priority",
         "r2t_sn",
         "r2ts",
         "read_expected",
@@ -69,6 +81,7 @@ class ScsiTask:
         "state",
         "touched",
         "unsolicited",
+        "void",
         "wanted",
     )
 
@@ -107,9 +120,34 @@ class ScsiTask:
         self.r2t_sn = 0
         self.failure: Completion | None = None
         self.aborted = False
+        self.dormant = False
+        self.priority = 0
         self.touched = 0.0
+        self.missing: Extents = []
+        self.fruitless = 0
+        self.void: set[int] = set()
 
     @property
     def data_outstanding(self) -> bool:
         """Whether Data-Out PDUs up to one with the F bit are still to come."""
         return self.unsolicited is not None or bool(self.r2ts)
+
+    def interrupt(self) -> None:
+        """Give up the bursts that are under way; what they lack is missing (7.8, 7.9, Appendix E.1)."""
+        for burst in [self.unsolicited, *self.r2ts.values()]:
+            if burst is not None:
+                self.void.add(burst.ttt)
+                self.burst_over(burst)
+
+    def burst_over(self, burst: Burst) -> bool:
+        """No more of a burst comes at recovery level 1 or above; whether anything of it is missing."""
+        if burst.ttt == NO_TAG:
+            self.unsolicited = None
+            self.next_offset = burst.offset + burst.length
+        else:
+            self.r2ts.pop(burst.ttt, None)
+            if self.connection.retained is not None:
+                self.connection.retained.answered(self.itt, burst.r2t_sn)
+        lost = holes(burst.got, burst.offset, min(burst.offset + burst.length, self.needed))
+        self.missing = sorted([*self.missing, *lost])
+        return bool(lost)

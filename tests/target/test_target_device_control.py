@@ -180,7 +180,7 @@ def test_parameter_lists_that_are_no_lists(disk, size):
 
 
 def test_a_list_with_one_bad_page_changes_nothing(disk):
-    answer = select(disk, 10, CachingPage().build(), ControlPage(queue_error=1).build())
+    answer = select(disk, 10, CachingPage().build(), ControlPage(queue_algorithm_modifier=1, queue_error=1).build())
     assert refused(answer) == BAD_PARAMETER
     assert CachingPage.parse(mode(disk, page_code=8).pages[0]).write_cache_enable
 
@@ -195,31 +195,31 @@ def test_reverting_to_defaults(disk):
 def test_changed_parameters_are_told_to_others_once(disk):
     disk.device.nexus_made(disk.other)
     for _ in range(2):
-        select(disk, 10, ControlPage(descriptor_sense=True).build())
-        select(disk, 10, ControlPage().build())
+        select(disk, 10, ControlPage(queue_algorithm_modifier=1, descriptor_sense=True).build())
+        select(disk, 10, ControlPage(queue_algorithm_modifier=1).build())
     assert disk.refusal(op.TEST_UNIT_READY, nexus=disk.other) == (
         SenseKey.UNIT_ATTENTION,
         AdditionalSense.MODE_PARAMETERS_CHANGED,
     )
     disk.good(op.TEST_UNIT_READY, nexus=disk.other)
     disk.good(op.TEST_UNIT_READY)
-    select(disk, 10, ControlPage().build())
+    select(disk, 10, ControlPage(queue_algorithm_modifier=1).build())
     disk.good(op.TEST_UNIT_READY, nexus=disk.other)
 
 
 def test_software_write_protection(disk):
-    select(disk, 6, ControlPage(software_write_protect=True).build())
+    select(disk, 6, ControlPage(queue_algorithm_modifier=1, software_write_protect=True).build())
     assert mode(disk).device_specific == DPO_FUA | WRITE_PROTECT
     key, code = disk.refusal(op.WRITE_10, bytes(512), blocks=1)
     assert (key, code) == (SenseKey.DATA_PROTECT, AdditionalSense.LOGICAL_UNIT_SOFTWARE_WRITE_PROTECTED)
-    select(disk, 6, ControlPage().build())
+    select(disk, 6, ControlPage(queue_algorithm_modifier=1).build())
     disk.good(op.WRITE_10, bytes(512), blocks=1)
 
 
 def test_sense_data_in_the_format_that_was_chosen(make_disk):
     disk = make_disk("file")
     assert disk.run(op.READ_10, lba=9999, blocks=1).sense[0] == 0x70
-    select(disk, 6, ControlPage(descriptor_sense=True).build())
+    select(disk, 6, ControlPage(queue_algorithm_modifier=1, descriptor_sense=True).build())
     assert disk.run(op.READ_10, lba=9999, blocks=1).sense[0] == 0x72
     assert disk.run(op.VERIFY_10, b"x" * 512, blocks=1, bytchk=3).sense[0] == 0x72
     assert disk.good(op.REQUEST_SENSE, allocation_length=252)[0] == 0x70
@@ -288,7 +288,7 @@ def test_a_reset_is_told_to_all(make_disk):
     reset = (SenseKey.UNIT_ATTENTION, AdditionalSense.BUS_DEVICE_RESET_FUNCTION_OCCURRED)
     disk = make_disk(luns={lun: LunConfig(size=Size(512)) for lun in (0, 1)})
     disk.device.nexus_made(disk.other)
-    select(disk, 6, ControlPage(software_write_protect=True).build())
+    select(disk, 6, ControlPage(queue_algorithm_modifier=1, software_write_protect=True).build())
     disk.device.reset_lun(bytes(8), by=disk.nexus)
     for nexus in (disk.nexus, disk.other):
         assert disk.refusal(op.TEST_UNIT_READY, nexus=nexus) == reset

@@ -51,7 +51,7 @@ def test_standard_data_says_what_the_configuration_says(make_disk):
     assert (standard.vendor, standard.product, standard.revision) == ("ACME", "ROCKET", "9")
     assert standard.removable
     assert standard.command_queuing
-    assert {VersionDescriptor.SPC_4, VersionDescriptor.SBC_3, VersionDescriptor.ISCSI} <= set(standard.versions_claimed)
+    assert {VersionDescriptor.SPC_4, VersionDescriptor.SBC_3, VersionDescriptor.ISCSI + 1} <= set(standard.versions_claimed)
 
 
 @pytest.mark.parametrize("length", [0, 4, 5, 36, 95, 96, 97])

@@ -181,7 +181,9 @@ def test_a_failure_that_only_a_sanitize_ends(disk, monkeypatch):
 
 
 def test_write_protection_holds_against_a_sanitize(disk):
-    data = ModeParameters(pages=(ControlPage(software_write_protect=True).build(),)).build(6, select=True)
+    data = ModeParameters(pages=(ControlPage(queue_algorithm_modifier=1, software_write_protect=True).build(),)).build(
+        6, select=True
+    )
     disk.good(op.MODE_SELECT_6, data, parameter_list_length=len(data), pf=1)
     for command in ACTIONS:
         assert disk.refusal(command)[0] == SenseKey.DATA_PROTECT

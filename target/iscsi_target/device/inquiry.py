@@ -29,6 +29,7 @@ from iscsi_target.device import third_party_copy
 from iscsi_target.device.answer import data_in, invalid_field
 from iscsi_target.device.identity import device_designator, port_designators, ports_page, unit_designators
 from iscsi_target.device.unit import ItlNexus
+from iscsi_target.nexus import Nexus
 
 MAX_COMPARE_AND_WRITE = 128
 """Blocks of one COMPARE AND WRITE, one byte's worth at most."""
@@ -38,9 +39,6 @@ MAX_UNMAP_DESCRIPTORS = 256
 _NO_LIMIT = 0xFFFFFFFF
 _READS_SUCCEED = 1
 """WABEREQ: after a block erase, blocks can be read without having been written (SBC-3 6.6.2)."""
-_VERSIONS = version_descriptors(
-    VersionDescriptor.SAM_5, VersionDescriptor.ISCSI, VersionDescriptor.SPC_4, VersionDescriptor.SBC_3
-)
 
 
 def inquiry(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
@@ -77,6 +75,11 @@ def inquiry_without_unit(cdb: Buffer) -> Completion:
     return data_in(standard.build(), fields["allocation_length"])
 
 
+def iscsi_version(nexus: Nexus) -> int:
+    """The version descriptor of iSCSI: its base and the iSCSIProtocolLevel of the session (RFC 7144 4.2)."""
+    return VersionDescriptor.ISCSI + nexus.protocol_level
+
+
 def _standard(path: ItlNexus) -> bytes:
     config = path.unit.config
     return StandardInquiry(
@@ -87,7 +90,9 @@ def _standard(path: ItlNexus) -> bytes:
         vendor=config.vendor,
         product=config.product,
         revision=config.revision,
-        versions=_VERSIONS,
+        versions=version_descriptors(
+            VersionDescriptor.SAM_5, iscsi_version(path.nexus), VersionDescriptor.SPC_4, VersionDescriptor.SBC_3
+        ),
     ).build()
 
 
@@ -104,6 +109,9 @@ def _device_identification(path: ItlNexus) -> bytes:
 
 def _extended(path: ItlNexus) -> bytes:
     return ExtendedInquiryData(
+        priority=True,
+        head_of_queue=True,
+        ordered=True,
         simple=True,
         volatile_cache=path.unit.backend.slow,
         maximum_sense_data_length=252,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from iscsi_protocol.scsi.command import Command
 from iscsi_protocol.scsi.opcodes import (
@@ -22,9 +23,16 @@ from iscsi_target.device.answer import data_in, invalid_field
 from iscsi_target.device.row import Handler, Row
 from iscsi_target.device.unit import ItlNexus
 
+LEVEL_OF_QUERIES = 2
+"""The iSCSIProtocolLevel that has QUERY TASK and the like (RFC 7144 6.3)."""
+
 _TASK_MANAGEMENT = SupportedTaskManagement(
     abort_task=True, abort_task_set=True, clear_task_set=True, logical_unit_reset=True, target_reset=True
 )
+_OF_LEVEL_2 = replace(
+    _TASK_MANAGEMENT, query_task=True, query_task_set=True, i_t_nexus_reset=True, query_asynchronous_event=True
+)
+"""With the functions of RFC 7144."""
 
 
 def operation_codes_of(rows: Sequence[Row]) -> Handler:
@@ -65,8 +73,11 @@ def _one(commands: Sequence[Command], fields: dict[str, int], timeouts: CommandT
     return OneCommand(support=Support.STANDARD, usage=found[0].usage(), timeouts=timeouts)
 
 
-def task_management_functions(_path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: those of RFC 7143 11.5.1 but CLEAR ACA."""
+def task_management_functions(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
+    """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: those of RFC 7143 11.5.1 but CLEAR ACA, and those of
+    RFC 7144 where the session agreed on its level.
+    """
     fields = REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS.parse(cdb)
-    data = _TASK_MANAGEMENT.build() if fields["repd"] else _TASK_MANAGEMENT.build_short()
+    supported = _OF_LEVEL_2 if path.nexus.protocol_level >= LEVEL_OF_QUERIES else _TASK_MANAGEMENT
+    data = supported.build() if fields["repd"] else supported.build_short()
     return data_in(data, fields["allocation_length"])

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 MAX_TRANSFER = 64 << 20
 """Bytes that one command may read or write; Block Limits says so in blocks."""
 
+UNRESTRICTED_REORDERING = 1
+"""QUEUE ALGORITHM MODIFIER 0001b (SPC-4 7.5.8)."""
+
 CHANGEABLE: Mapping[type[ModePage], ModePage] = {
     ReadWriteErrorRecoveryPage: ReadWriteErrorRecoveryPage(),
     CachingPage: CachingPage(write_cache_enable=True),
@@ -96,6 +99,8 @@ class LogicalUnit:
         """The mode pages after a reset."""
         pages = {kind: kind() for kind in CHANGEABLE}
         pages[CachingPage] = CachingPage(write_cache_enable=self.config.write_cache)
+        # SIMPLE commands are reordered as it comes: a write runs when its data is there.
+        pages[ControlPage] = ControlPage(queue_algorithm_modifier=UNRESTRICTED_REORDERING)
         return pages
 
     def set_pages(self, pages: Mapping[type[ModePage], ModePage]) -> None:

@@ -18,13 +18,13 @@ from iscsi_target.completion import Buffer, Completion
 from iscsi_target.config import TargetNode
 from iscsi_target.device.answer import GOOD, CheckCondition, data_in, invalid_field
 from iscsi_target.device.identity import device_designator, port_designators
+from iscsi_target.device.inquiry import iscsi_version
 from iscsi_target.device.port_groups import PortGroups
 from iscsi_target.device.report import luns_of, sense_data, shown_luns
 from iscsi_target.nexus import Nexus
 
 _NOTHING_TO_SAY = Sense(key=0)
 _TYPE = PeripheralDeviceType.WELL_KNOWN
-_VERSIONS = version_descriptors(VersionDescriptor.SAM_5, VersionDescriptor.ISCSI, VersionDescriptor.SPC_4)
 _NACA = 0x04
 
 
@@ -74,7 +74,7 @@ class ReportLunsUnit:
             vendor="ISCSICNF",
             product="REPORT LUNS",
             revision="0001",
-            versions=_VERSIONS,
+            versions=version_descriptors(VersionDescriptor.SAM_5, iscsi_version(nexus), VersionDescriptor.SPC_4),
         )
         return data_in(standard.build(), fields["allocation_length"])
 

@@ -373,8 +373,7 @@ def test_reserved_snack_type(bench):
     [
         {"MaxConnections": "65536"},
         {"ErrorRecoveryLevel": "1"},
-        {"TaskReporting": "RFC3720,ResponseFence,FastAbort"},
-        {"iSCSIProtocolLevel": "2"},
+        {"iSCSIProtocolLevel": "3"},
     ],
 )
 def test_more_than_is_offered_is_refused(keys):

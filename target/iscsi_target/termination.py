@@ -1,0 +1,59 @@
+"""What FastAbort leaves behind (RFC 7143 4.2.3.4 c, g): transfer tags of terminated tasks stay valid, and their data is
+thrown away, until the initiator acknowledges the message that told of it (11.9.1, event 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iscsi_protocol import serial
+from iscsi_protocol.pdu import AsyncEvent
+from iscsi_protocol.scsi.lun import same_lun
+from iscsi_target import notices
+
+if TYPE_CHECKING:
+    from iscsi_target.connection import Connection
+    from iscsi_target.session import Session
+    from iscsi_target.task import ScsiTask
+
+
+@dataclass(slots=True, eq=False)
+class Termination:
+    """A message of event 5 that waits for its acknowledgement. stat_sn: its own; tags: of the tasks with open tags."""
+
+    connection: Connection
+    lun: bytes
+    stat_sn: int
+    tags: tuple[int, ...]
+
+
+def announce(session: Session, tasks: list[ScsiTask], without: Connection | None = None) -> None:
+    """Event 5 on each connection that has some of these tasks, once for each logical unit; not on `without`."""
+    parts: dict[tuple[int, int], list[ScsiTask]] = {}
+    units: list[bytes] = []
+    for task in tasks:
+        if task.connection is without or not task.connection.up:
+            continue
+        unit = next((at for at, lun in enumerate(units) if same_lun(lun, task.lun)), len(units))
+        if unit == len(units):
+            units.append(task.lun)
+        parts.setdefault((task.connection.number, unit), []).append(task)
+    for (_, unit), some in parts.items():
+        connection = some[0].connection
+        tags = tuple(task.itt for task in some if task.data_outstanding)
+        session.terminations.append(Termination(connection, units[unit], connection.stat_sn, tags))
+        notices.send(connection, AsyncEvent.TASKS_TERMINATED, lun=units[unit])
+
+
+def acknowledged(session: Session, connection: Connection, lun: bytes) -> None:
+    """A NOP-Out that is no ping, with the LUN of a message (11.9.1): its transfer tags are free."""
+    left = []
+    for each in session.terminations:
+        heard = serial.lt(each.stat_sn, connection.acknowledged)
+        if each.connection is connection and heard and same_lun(each.lun, lun):
+            for tag in each.tags:
+                session.forgotten.pop(tag, None)
+        elif each.connection.up:
+            left.append(each)
+    session.terminations = left
