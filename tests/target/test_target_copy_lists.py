@@ -83,10 +83,10 @@ def test_descriptors_of_other_types_are_refused_where_they_stand(disk):
     sense = disk.sense(op.EXTENDED_COPY_LID1, bytes(data), parameter_list_length=len(data))
     assert (sense.key, sense.code) == (ILLEGAL, Code.UNSUPPORTED_SEGMENT_DESCRIPTOR_TYPE_CODE)
     assert sense.field_pointer.byte == 44
-    data = (
+    longer = (
         CopyHeader(segment_list_length=32).build() + ONE_BLOCK.build()[:3] + b"\x1c" + ONE_BLOCK.build()[4:] + bytes(4)
     )
-    assert copy(disk, data) == (ILLEGAL, Code.INVALID_FIELD_IN_PARAMETER_LIST)
+    assert copy(disk, longer) == (ILLEGAL, Code.INVALID_FIELD_IN_PARAMETER_LIST)
 
 
 @pytest.mark.parametrize(("usage", "identifier", "bit"), [(1, 0, (1, 4)), (3, 1, (0, None))])

@@ -32,8 +32,17 @@ from iscsi_target.device import copies
 from iscsi_target.luns.backend import Extent
 
 ABORTED = SenseKey.COPY_ABORTED
-HERE = {"source": OWN_UNIT, "destination": OWN_UNIT}
 MIB = 1 << 20
+
+
+def within(**fields):
+    return BlockToBlock(source=OWN_UNIT, destination=OWN_UNIT, **fields)
+
+
+def read_sense(data):
+    sense = parse_sense(data)
+    assert sense is not None
+    return sense
 
 
 def unit(disk, lun=0):
@@ -109,7 +118,7 @@ def test_a_copy_onto_itself_moves_what_was_there(make_disk, source, destination,
     monkeypatch.setattr("iscsi_target.device.copying.CHUNK", 1024)
     disk = make_disk(blocks=64)
     before = fill(disk)
-    good(disk, [BlockToBlock(**HERE, blocks=20, source_lba=source, destination_lba=destination)])
+    good(disk, [within(blocks=20, source_lba=source, destination_lba=destination)])
     expected = bytearray(before)
     expected[destination * 512 : (destination + 20) * 512] = before[source * 512 : (source + 20) * 512]
     assert held(disk) == expected
@@ -134,7 +143,7 @@ def test_blocks_that_do_not_fill_others_need_padding(make_disk, first, second, d
     segment = BlockToBlock(dc=dc, source=0, destination=1, blocks=3)
     for cscds, cat in ((names(disk, 0, 1), False), (names(disk, 0, 1, pad=(0, 1)), True)):
         inexact = BlockToBlock(dc=dc, cat=cat, source=0, destination=1, blocks=3)
-        sense = parse_sense(failed(disk, [inexact], cscds).sense)
+        sense = read_sense(failed(disk, [inexact], cscds).sense)
         assert (sense.key, sense.code) == (ABORTED, Code.UNEXPECTED_INEXACT_SEGMENT)
     assert held(disk, 1) == there
     good(disk, [segment], names(disk, 0, 1, pad=(0, 1)))
@@ -171,11 +180,11 @@ def test_holes_stay_holes_between_thin_units(make_disk):
 
 def third_party(sense_data):
     """(segment, what is left, whose failure, status, sense) of COPY ABORTED in fixed format."""
-    sense = parse_sense(sense_data)
+    sense = read_sense(sense_data)
     assert (sense.key, sense.code) == (ABORTED, Code.NO_ADDITIONAL_SENSE_INFORMATION)
     source, destination = sense_data[8:10]
     at = source or destination
-    return sense_data[11], sense.information, bool(destination), sense_data[at], parse_sense(sense_data[at + 1 :])
+    return sense_data[11], sense.information, bool(destination), sense_data[at], read_sense(sense_data[at + 1 :])
 
 
 def test_ranges_beyond_the_end_abort_the_copy_where_they_are(make_disk):
@@ -244,22 +253,24 @@ def test_reservations_of_others_stop_a_copy(make_disk):
     disk.run(op.RESERVE_6, nexus=OTHER, lun=1)
     answer = failed(disk, [BlockToBlock(source=0, destination=1, blocks=1)], names(disk, 0, 1))
     sense = answer.sense
-    assert (parse_sense(sense).key, sense[8], sense[sense[9]], len(sense)) == (ABORTED, 0, 0x18, 19)
+    assert (read_sense(sense).key, sense[8], sense[sense[9]], len(sense)) == (ABORTED, 0, 0x18, 19)
     disk.run(op.RELEASE_6, nexus=OTHER, lun=1)
     good(disk, [BlockToBlock(source=0, destination=1, blocks=1)], names(disk, 0, 1))
     disk.run(op.RESERVE_6, nexus=OTHER, lun=0)
-    assert failed(disk, [BlockToBlock(**HERE, blocks=1)]).status == Status.RESERVATION_CONFLICT
+    assert failed(disk, [within(blocks=1)]).status == Status.RESERVATION_CONFLICT
 
 
 def test_descriptor_sense_forwards_what_the_third_party_said(disk):
-    page = ModeParameters(pages=(ControlPage(descriptor_sense=True).build(),)).build(10, select=True)
+    page = ModeParameters(pages=(ControlPage(queue_algorithm_modifier=1, descriptor_sense=True).build(),)).build(
+        10, select=True
+    )
     disk.good(op.MODE_SELECT_10, page, pf=1, parameter_list_length=len(page))
-    answer = failed(disk, [BlockToBlock(**HERE, blocks=3, destination_lba=255)], list_identifier=9)
-    sense = parse_sense(answer.sense)
+    answer = failed(disk, [within(blocks=3, destination_lba=255)], list_identifier=9)
+    sense = read_sense(answer.sense)
     assert (sense.key, sense.information, sense.command_specific) == (ABORTED, 3, 0)
     forwarded = sense.other_descriptors
     assert (forwarded[0], forwarded[1], forwarded[2], forwarded[3]) == (0x0C, len(forwarded) - 2, 2, 2)
-    assert parse_sense(forwarded[4:]).code == Code.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+    assert read_sense(forwarded[4:]).code == Code.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
     details = disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=9, allocation_length=1024)
     head = FailureDetails.parse(details)
     assert (head.available_data, head.status, head.sense_length) == (len(details) - 4, 2, len(answer.sense))
@@ -272,22 +283,22 @@ def test_results_belong_to_their_nexus_and_identifier(disk):
     reports = (op.RECEIVE_COPY_STATUS_LID1, op.RECEIVE_COPY_DATA_LID1, op.RECEIVE_COPY_FAILURE_DETAILS_LID1)
     for report in reports:
         assert disk.refusal(report, list_identifier=1, allocation_length=64) == unknown
-    good(disk, [BlockToBlock(**HERE, blocks=1)], list_identifier=1)
+    good(disk, [within(blocks=1)], list_identifier=1)
     for report in reports:
         assert disk.refusal(report, list_identifier=1, allocation_length=64, nexus=OTHER) == unknown
         assert disk.refusal(report, list_identifier=2, allocation_length=64) == unknown
     assert status(disk, 1) == status(disk, 1)
     assert disk.good(op.RECEIVE_COPY_DATA_LID1, list_identifier=1, allocation_length=64) == bytes(4)
     assert disk.refusal(op.RECEIVE_COPY_DATA_LID1, list_identifier=1, allocation_length=64) == unknown
-    good(disk, [BlockToBlock(**HERE, blocks=1)], list_identifier=1)
+    good(disk, [within(blocks=1)], list_identifier=1)
     assert disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=1, allocation_length=64) == bytes(4)
-    good(disk, [BlockToBlock(**HERE, blocks=1)], list_id_usage=3)
+    good(disk, [within(blocks=1)], list_id_usage=3)
     assert disk.refusal(op.RECEIVE_COPY_STATUS_LID1, list_identifier=0, allocation_length=64) == unknown
 
 
 @pytest.mark.parametrize("end", ["lost", "reset"])
 def test_results_end_with_the_nexus_and_with_a_reset(disk, end):
-    good(disk, [BlockToBlock(**HERE, blocks=1)], list_identifier=1)
+    good(disk, [within(blocks=1)], list_identifier=1)
     if end == "lost":
         disk.device.nexus_lost(NEXUS)
         disk.device.nexus_made(NEXUS)
@@ -300,7 +311,7 @@ def test_results_end_with_the_nexus_and_with_a_reset(disk, end):
 def test_only_so_many_results_are_kept(disk, monkeypatch):
     monkeypatch.setattr(copies, "RESULTS_KEPT", 3)
     for identifier in range(6):
-        good(disk, [BlockToBlock(**HERE, blocks=1)], list_identifier=identifier)
+        good(disk, [within(blocks=1)], list_identifier=identifier)
     assert status(disk, 5).state == CopyState.DONE
     assert disk.run(op.RECEIVE_COPY_STATUS_LID1, list_identifier=0, allocation_length=64).sense
 
@@ -310,7 +321,7 @@ class LongCopy:
 
     def __init__(self, disk, identifier=1, usage=0):
         segments = [
-            BlockToBlock(**HERE, blocks=20 * MIB // 512, source_lba=20 * MIB // 512),
+            within(blocks=20 * MIB // 512, source_lba=20 * MIB // 512),
         ]
         data = build_copy([], segments, list_identifier=identifier, list_id_usage=usage)
         self.work = disk.device.execute(disk.nexus, bytes(8), command(data), data)
@@ -343,7 +354,7 @@ def test_a_long_copy_is_done_in_steps(long_disk):
 
 def test_an_identifier_that_is_in_use_is_refused(long_disk):
     work = LongCopy(long_disk).work
-    data = build_copy([], [BlockToBlock(**HERE, blocks=1)], list_identifier=1)
+    data = build_copy([], [within(blocks=1)], list_identifier=1)
     again = {"data_out": data, "parameter_list_length": len(data)}
     assert long_disk.refusal(op.EXTENDED_COPY_LID1, **again) == (
         SenseKey.ILLEGAL_REQUEST,
@@ -358,7 +369,7 @@ def test_an_identifier_that_is_in_use_is_refused(long_disk):
 @pytest.mark.parametrize("usage", [0, 3])
 def test_too_many_copies_at_once_find_the_unit_busy(long_disk, usage):
     running = [LongCopy(long_disk, 0 if usage else each, usage).work for each in range(copies.MAX_CONCURRENT_COPIES)]
-    small = [BlockToBlock(**HERE, blocks=1)]
+    small = [within(blocks=1)]
     assert failed(long_disk, small, list_id_usage=3).status == Status.BUSY
     long_disk.device.reset_lun(bytes(8))
     for work in running:
@@ -380,7 +391,7 @@ def test_what_is_copied_to_a_unit_without_cache_is_stable(make_disk, monkeypatch
     flushed = []
     monkeypatch.setattr(unit(disk).backend, "flush", lambda: flushed.append(held(disk)[512:1024]))
     unit(disk).backend.write(0, b"z" * 512)
-    good(disk, [BlockToBlock(**HERE, blocks=1, destination_lba=1)])
+    good(disk, [within(blocks=1, destination_lba=1)])
     assert flushed == [b"z" * 512]
     monkeypatch.undo()
 
@@ -388,5 +399,5 @@ def test_what_is_copied_to_a_unit_without_cache_is_stable(make_disk, monkeypatch
         raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(unit(disk).backend, "flush", broken)
-    answer = failed(disk, [BlockToBlock(**HERE, blocks=1)])
+    answer = failed(disk, [within(blocks=1)])
     assert third_party(answer.sense)[4].key == SenseKey.MEDIUM_ERROR
