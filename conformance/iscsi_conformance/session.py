@@ -284,11 +284,11 @@ class Session(Wire):
         return await self.expect(TextResponse, clause, itt=sent.itt)
 
     async def logout(self, clause: str, reason: int = 0, **fields: Any) -> LogoutResponse:
-        """Log out and take the answer."""
+        """Log out and take the answer; what else comes before it is put back."""
         values: dict[str, Any] = {"reason": reason, **self.numbered()}
         sent = LogoutRequest(**(values | fields))
         self.send(sent)
-        return await self.expect(LogoutResponse, clause, itt=sent.itt)
+        return await self.answer(LogoutResponse, sent.itt, clause)
 
     # ---- proofs ----
 

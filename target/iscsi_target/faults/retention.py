@@ -28,7 +28,7 @@ _JOINS = FieldIs("tsih", 0, Relation.DIFFERENT)
 _NEW = FieldIs("tsih", 0)
 
 
-def _retains(fault_id: str, says: str, taken: str, told: str) -> NamedFault:
+def retains(fault_id: str, says: str, taken: str, told: str) -> NamedFault:
     """A fault of a target that keeps state for another time than it agreed to."""
     request = When(direction=Direction.TO_TARGET, opcode=Opcode.LOGIN_REQUEST, tests=(HasKey(_RETAIN, told),), times=0)
     answer = When(direction=Direction.TO_INITIATOR, opcode=Opcode.LOGIN_RESPONSE, tests=(HasKey(_RETAIN),), times=0)
@@ -40,10 +40,10 @@ def _retains(fault_id: str, says: str, taken: str, told: str) -> NamedFault:
 
 
 FAULTS = (
-    _retains("retention.for-an-hour", "A session is kept for an hour when a second was agreed on.", "3600", "1"),
-    _retains("retention.for-an-instant", "Nothing is kept when 4 seconds were agreed on.", "0", "4"),
-    _retains("retention.default-of-its-own", "A session is kept for 2 seconds when 4 were agreed on.", "2", "4"),
-    _retains("retention.gone-with-the-connection", "The session ends with its last connection.", "0", "20"),
+    retains("retention.for-an-hour", "A session is kept for an hour when a second was agreed on.", "3600", "1"),
+    retains("retention.for-an-instant", "Nothing is kept when 4 seconds were agreed on.", "0", "4"),
+    retains("retention.default-of-its-own", "A session is kept for 2 seconds when 4 were agreed on.", "2", "4"),
+    retains("retention.gone-with-the-connection", "The session ends with its last connection.", "0", "20"),
     takes_for(
         "retention.one-attempt-only",
         "A failed session is gone once a login into it broke off.",
