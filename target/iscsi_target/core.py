@@ -57,6 +57,8 @@ class Core:
         self.events: deque[events.Event] = deque(maxlen=EVENTS_KEPT)
         self.pending: dict[int, Pending] = {}
         self.unclaimed: list[int] = []
+        self.awaited: list[ScsiTask] = []
+        self.after: dict[int, list[ScsiTask]] = {}
         self.data_out_bytes = 0
         self.disturbed = False
         self.stopped: list[tuple[Session, ScsiTask]] = []
@@ -102,6 +104,15 @@ class Core:
         task.state = TaskState.EXECUTING
         self.pending[self._last_token] = Pending(session, task, work)
         self.unclaimed.append(self._last_token)
+        if self.awaited:
+            self.after[self._last_token], self.awaited = self.awaited, []
+
+    def held_back(self, token: int) -> bool:
+        """Whether work has to wait for tasks that its own command has ended and that a device is still at work on."""
+        left = [task for task in self.after.pop(token, ()) if self.at_work(task)]
+        if left:
+            self.after[token] = left
+        return bool(left)
 
     def release(self, session: Session, task: ScsiTask) -> None:
         """A task is over: its tag, its buffer and its place in the window are free again."""

@@ -7,6 +7,7 @@ about happens before the verb returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from iscsi_protocol.framing import FramingError, HeaderDigestError
@@ -21,6 +22,7 @@ from iscsi_target import (
     nop,
     notices,
     ordering,
+    preemption,
     reject,
     snack,
     taskmgmt,
@@ -77,6 +79,8 @@ class TargetEngine:
 
     def __init__(self, config: TargetConfig, devices: Mapping[str, ScsiDevice], *, random_bytes: RandomBytes) -> None:
         self.core = Core(config, devices, random_bytes=random_bytes)
+        for device in devices.values():
+            device.attach(partial(preemption.abort_nexus_tasks, self.core))
 
     # Connections
 
@@ -263,7 +267,9 @@ class TargetEngine:
         if not core.unclaimed:
             return []
         room = core.limits.work_items - (len(core.pending) - len(core.unclaimed))
-        tokens, core.unclaimed = core.unclaimed[: max(room, 0)], core.unclaimed[max(room, 0) :]
+        held = [token for token in core.unclaimed if core.held_back(token)] if core.after else []
+        free = [token for token in core.unclaimed if token not in held] if held else core.unclaimed
+        tokens, core.unclaimed = free[: max(room, 0)], free[max(room, 0) :] + held
         return [Work(token, core.pending[token]) for token in tokens]
 
     def work_done(self, token: int, result: Completion | completion.Work, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -57,6 +57,9 @@ class ScsiDevice(Protocol):
     def execute(self, nexus: Nexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion | Work:
         """Run one command."""
 
+    def attach(self, abort: Callable[[Nexus, bytes | None], None]) -> None:
+        """Whom to call, while a command is executed, to have all other tasks of a nexus at a LUN (None: at all) ended."""
+
     def reset_lun(self, lun: bytes, by: Nexus | None) -> None:
         """LOGICAL UNIT RESET."""
 
@@ -99,6 +102,9 @@ class NoDevice:
     def execute(self, nexus: Nexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion | Work:
         """CHECK CONDITION: LOGICAL UNIT NOT SUPPORTED."""
         return Completion(Status.CHECK_CONDITION, sense=_NO_UNIT)
+
+    def attach(self, abort: Callable[[Nexus, bytes | None], None]) -> None:
+        """There are no tasks."""
 
     def reset_lun(self, lun: bytes, by: Nexus | None) -> None:
         """There is nothing to reset."""

@@ -155,8 +155,8 @@ class Device:
             power_on(unit.reservations)
             unit.guard_commands()
 
-    def attach(self, abort: Callable[[Nexus, bytes], None]) -> None:
-        """Whom to ask to end all commands of a nexus at a LUN, but the one that is being executed, without a response."""
+    def attach(self, abort: Callable[[Nexus, bytes | None], None]) -> None:
+        """Whom to ask to end all commands of a nexus at a LUN, but the one that is being executed."""
         for unit in self._units.values():
             unit.abort_tasks = partial(_abort, abort, encode_lun(unit.lun))
 
@@ -318,7 +318,7 @@ def _spellings(lun: int) -> list[bytes]:
     return found
 
 
-def _abort(abort: Callable[[Nexus, bytes], None], lun: bytes, nexus: Nexus) -> None:
+def _abort(abort: Callable[[Nexus, bytes | None], None], lun: bytes, nexus: Nexus) -> None:
     abort(nexus, lun)
 
 

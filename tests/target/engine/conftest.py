@@ -88,6 +88,9 @@ class FakeDevice:
             return Work(lambda: Completion(0))
         return Completion(0)
 
+    def attach(self, abort):
+        self.abort = abort
+
     def reset_lun(self, lun, by):
         self.log.append(("reset_lun", lun))
 

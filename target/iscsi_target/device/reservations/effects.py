@@ -17,6 +17,11 @@ from iscsi_target.nexus import Nexus
 
 _NOT_KEPT = Sense(key=SenseKey.HARDWARE_ERROR, code=AdditionalSense.INTERNAL_TARGET_FAILURE)
 
+
+def _good() -> Completion:
+    return GOOD
+
+
 Seats = dict[Nexus, Registrant | None]
 
 
@@ -42,11 +47,14 @@ def end_commands(path: ItlNexus, before: Seats, registrants: Iterable[Registrant
             path.unit.preventing.discard(nexus)
 
 
-def settle(unit: LogicalUnit) -> Completion | Work:
-    """Let the new state count, and keep what has to be kept. GOOD says that it is on stable storage."""
+def settle(unit: LogicalUnit, *, later: bool = False) -> Completion | Work:
+    """Let the new state count, and keep what has to be kept. GOOD says that it is on stable storage.
+
+    later: answer with work in any case, which the engine may hold back.
+    """
     unit.guard_commands()
     if not unit.store.persistent:
-        return GOOD
+        return Work(_good) if later else GOOD
     keep(unit.store, unit.target_name, unit.lun, unit.reservations)
     descriptor = unit.descriptor_sense
 

@@ -53,8 +53,8 @@ Action: TypeAlias = Callable[[ItlNexus, dict[str, int], bytes], Told]
 """action(path, fields of the CDB, parameter list): carries out a service action, and says who is to be told."""
 
 
-def persistent_out(action: Action) -> Handler:
-    """The handler of a service action, with what all have in common around it."""
+def persistent_out(action: Action, *, aborts: bool = False) -> Handler:
+    """The handler of a service action, with what all have in common. aborts: it may have to wait for what it ends."""
 
     def handle(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
         fields = REGISTER.parse(cdb)
@@ -71,7 +71,7 @@ def persistent_out(action: Action) -> Handler:
         except tuple(_REFUSALS) as error:
             raise CheckCondition(_REFUSALS[type(error)]) from error
         tell(path, before, told)
-        return settle(path.unit)
+        return settle(path.unit, later=aborts)
 
     return handle
 

@@ -28,8 +28,8 @@ def _in(command: Command, handler: Handler) -> Row:
     return Row(command=command, access=Access.PERSISTENT, handler=handler, medium=False, only=_persistent)
 
 
-def _out(command: Command, action: Action) -> Row:
-    return _in(command, persistent_out.persistent_out(action))
+def _out(command: Command, action: Action, *, aborts: bool = False) -> Row:
+    return _in(command, persistent_out.persistent_out(action, aborts=aborts))
 
 
 RESERVATION_ROWS: list[Row] = [
@@ -46,7 +46,7 @@ RESERVATION_ROWS: list[Row] = [
     _out(op.RELEASE, persistent_out.release),
     _out(op.CLEAR, persistent_out.clear),
     _out(op.PREEMPT, persistent_out.preempt),
-    _out(op.PREEMPT_AND_ABORT, persistent_out.preempt_and_abort),
+    _out(op.PREEMPT_AND_ABORT, persistent_out.preempt_and_abort, aborts=True),
     _out(op.REGISTER_AND_IGNORE_EXISTING_KEY, persistent_out.register_and_ignore_existing_key),
     _out(op.REGISTER_AND_MOVE, persistent_out.register_and_move),
 ]
