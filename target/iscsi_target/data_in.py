@@ -126,9 +126,7 @@ def respond(
                 send()
             return
     if session.fence is not None:
-        send = partial(
-            respond, connection, session, itt, lun, flags, expected, read_expected, wanted, completion, r2ts
-        )
+        send = partial(respond, connection, session, itt, lun, flags, expected, read_expected, wanted, completion, r2ts)
         if session.fence.holds(connection, lun, completion, send):
             return
     length = completion.length

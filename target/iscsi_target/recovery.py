@@ -1,11 +1,28 @@
-"""Recovery levels 1 and 2 at the target: what is kept when, and for how long (RFC 7143 7.1.4, 7.2.2, 7.5, 11.14, 11.15)."""
+"""Recovery levels 1 and 2 at the target: what is kept of a connection that is gone, and what is not (RFC 7143 7.1.4, 7.2.2,
+11.14, Appendix E.1).
+
+At level 2 commands that are in progress for the initiator, which are tasks and finished commands whose status is not
+acknowledged, stay with the connection object until they are reassigned or their time runs out.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from iscsi_target.connection import Connection
-from iscsi_target.core import Core
-from iscsi_target.retained import Retained
+from iscsi_target.retained import Exchange, Retained
 from iscsi_target.session import Session
+from iscsi_target.task import ScsiTask, TaskState
+
+if TYPE_CHECKING:
+    from iscsi_target.core import Core
+
+CONNECTION_RECOVERY = 2
+"""The recovery level of connection recovery (7.1.5)."""
+
+RELEASED_CONNECTIONS = 16
+"""How many connections of a session that were logged out for recovery are remembered with their commands; the oldest is
+forgotten for a further one."""
 
 
 def begin(core: Core, connection: Connection, session: Session) -> None:
@@ -17,3 +34,73 @@ def begin(core: Core, connection: Connection, session: Session) -> None:
             max_responses=core.limits.retained_responses,
         )
         connection.in_memory = True
+
+
+def connection_lost(core: Core, session: Session, connection: Connection) -> None:
+    """TCP is gone, or will be at once, without a logout. Below level 2 nothing that was sent can be asked for any more."""
+    if session.parameters.error_recovery_level < CONNECTION_RECOVERY:
+        connection.retained = None
+    else:
+        _suspend(core, session, connection)
+
+
+def logged_out_for_recovery(core: Core, session: Session, subject: Connection) -> None:
+    """A connection was removed from its session for recovery, explicitly or implicitly, at level 2: its commands may be
+    reassigned from now on. Its deadline tells for how long.
+    """
+    _suspend(core, session, subject)
+    if has_commands(session, subject):
+        session.released[subject.number] = subject
+    while len(session.released) > RELEASED_CONNECTIONS:
+        core.terminate_tasks(session, next(iter(session.released.values())))
+
+
+def _suspend(core: Core, session: Session, connection: Connection) -> None:
+    """Transfers stop; immediate commands and what an abort waits for end; StatSNs and tags mean nothing any more (11.14,
+    Appendix E.1).
+    """
+    for task in list(session.tasks.values()):
+        if task.connection is not connection:
+            continue
+        if task.immediate or task.state is TaskState.DRAINING:
+            core.abort_task(session, task)
+        else:
+            task.interrupt()
+    if connection.retained is not None:
+        connection.retained.forget_numbers()
+
+
+def has_commands(session: Session, connection: Connection) -> bool:
+    """Whether commands are in progress, for the initiator, on a connection."""
+    retained = connection.retained
+    if retained is not None and any(each.completion is not None for each in retained.exchanges.values()):
+        return True
+    return any(task.connection is connection for task in session.tasks.values())
+
+
+def forget(session: Session, connection: Connection | None) -> set[bytes]:
+    """The commands of a connection, or of all, can no longer be reassigned. The LUNs of those that are over, but whose status
+    was never sent.
+    """
+    gone = list(session.released.values()) if connection is None else [connection]
+    luns = set()
+    for each in gone:
+        session.released.pop(each.number, None)
+        if each.retained is not None and not each.up:
+            luns |= {one.lun for one in each.retained.exchanges.values() if one.completion is not None and not one.told}
+            each.retained = None
+    return luns
+
+
+def find(session: Session, itt: int) -> tuple[Connection, ScsiTask | None, Exchange | None] | None:
+    """The command with that tag that is in progress for the initiator: where it is allegiant to, and what there is of it."""
+    task = session.tasks.get(itt)
+    if task is not None:
+        retained = task.connection.retained
+        exchange = None if retained is None else retained.exchanges.get(itt)
+        return None if task.aborted else (task.connection, task, exchange)
+    for connection in [*session.released.values(), *session.connections.values()]:
+        exchange = None if connection.retained is None else connection.retained.exchanges.get(itt)
+        if exchange is not None and exchange.completion is not None:
+            return connection, None, exchange
+    return None

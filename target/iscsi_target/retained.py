@@ -40,7 +40,7 @@ class Exchange:
     acknowledgement reference number (11.5.6), and the buffer offset of the data there. completion: set when the command
     is over; its data is in `pieces`, the bytes from `base` on. stat_sn: of its status, None until that was sent.
     snack_tag: of the last R-Data SNACK (11.16.3); snack_tags: all of them. ttts: Target Transfer Tags of its Data-In PDUs
-    with the A bit. total: bytes of data that go to the initiator.
+    with the A bit. total: bytes of data that go to the initiator. told: whether its status was sent at least once.
     """
 
     __slots__ = (
@@ -60,6 +60,7 @@ class Exchange:
         "snack_tag",
         "snack_tags",
         "stat_sn",
+        "told",
         "total",
         "ttts",
         "wanted",
@@ -84,6 +85,7 @@ class Exchange:
         self.snack_tag = 0
         self.snack_tags: set[int] = set()
         self.ttts: list[int] = []
+        self.told = False
         self.total = 0
 
     @property
@@ -153,6 +155,7 @@ class Retained:
         stat_sn = int.from_bytes(bhs[24:28], "big")
         if exchange is not None:
             exchange.stat_sn = stat_sn
+            exchange.told = True
         before = self.responses.get(stat_sn)
         self.held += RESPONSE_OVERHEAD if before is None else 0
         if exchange is None:

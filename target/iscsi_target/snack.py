@@ -177,7 +177,7 @@ def _send_data_anew(connection: Connection, session: Session, retained: Retained
         raise rejected(RejectReason.INVALID_PDU_FIELD, "R7143-11.16.5-01", f"SNACK Tag {tag:#x} was used before")
     exchange.snack_tag = tag
     exchange.snack_tags.add(tag)
-    if exchange.completion is not None:
+    if exchange.told:
         data_in.deliver(connection, session, retained, exchange)
 
 
