@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from functools import cache, partial
 
-from iscsi_protocol.fault import NamedFault, Of, Side, named
+from iscsi_protocol.fault import Fault, NamedFault, Of, Side, named
 from iscsi_protocol.fault.discovery import faults_of, find
 
 changes = partial(named.changes, Side.TARGET)
 sends = partial(named.sends, Side.TARGET)
 takes_for = partial(named.takes_for, Side.TARGET)
 behaves = partial(named.behaves, Side.TARGET)
+
+
+def together(fault_id: str, says: str, *faults: Fault) -> NamedFault:
+    """A fault of several steps, each of which waits for PDUs of its own."""
+    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=faults)
+
 
 NEXT_NUMBERS = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
 """What an inserted response takes that has a StatSN of its own (11.4.9 to 11.4.11)."""

@@ -10,29 +10,22 @@ from iscsi_protocol.fault import (
     Fault,
     FieldIs,
     Insert,
-    NamedFault,
     Of,
     Part,
     Plus,
     Relation,
     Replace,
     Set,
-    Side,
     Template,
     When,
 )
 from iscsi_protocol.pdu import R2T, LogoutReason, Opcode, TaskFunction, TaskResponse
 from iscsi_protocol.stream import Direction
-from iscsi_target.faults import NEXT_NUMBERS, behaves, sends, takes_for
+from iscsi_target.faults import NEXT_NUMBERS, behaves, sends, takes_for, together
 from iscsi_target.faults.login import status
 
 _MEDIUM = (FieldIs("data_length", 64, Relation.ABOVE),)
 _BACK = Direction.TO_INITIATOR
-
-
-def together(fault_id: str, says: str, *faults: Fault) -> NamedFault:
-    """A fault of several steps."""
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=faults)
 
 
 FAULTS = (

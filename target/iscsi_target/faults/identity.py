@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import Drop, FieldIs, Flip, HasKey, Part, Plus, Relation, Set, SetKey
+from iscsi_protocol.fault import Drop, Fault, FieldIs, Flip, HasKey, Part, Plus, Relation, Set, SetKey, When
 from iscsi_protocol.pdu import Opcode
-from iscsi_target.faults import behaves
+from iscsi_protocol.stream import Direction
+from iscsi_target.faults import behaves, together
 from iscsi_target.faults.login import NO_TRANSIT, SUCCESS, answer, misread, status
 
 _JOINS = FieldIs("tsih", 0, Relation.DIFFERENT)
@@ -54,11 +55,22 @@ FAULTS = (
         Set("tsih", Plus(1)),
         tests=(SUCCESS, NO_TRANSIT, _JOINS),
     ),
-    answer(
+    together(
         "identity.negotiates-leading-keys-again",
-        "A login into a session is told the number of connections.",
-        SetKey("MaxConnections", "1"),
-        tests=(SUCCESS, NO_TRANSIT, _JOINS),
+        "A login into a session is told the number of connections, and may answer.",
+        Fault(
+            when=When(
+                direction=Direction.TO_INITIATOR,
+                opcode=Opcode.LOGIN_RESPONSE,
+                tests=(SUCCESS, NO_TRANSIT, _JOINS),
+                times=0,
+            ),
+            what=(SetKey("MaxConnections", "1"),),
+        ),
+        Fault(
+            when=When(direction=Direction.TO_TARGET, opcode=Opcode.LOGIN_REQUEST, tests=(_JOINS,), times=0),
+            what=(SetKey("MaxConnections", None),),
+        ),
     ),
     misread("identity.deaf-to-reinstatement", "A login into a session is not heard.", Drop(), tests=(_JOINS,)),
     answer(

@@ -15,13 +15,12 @@ from iscsi_protocol.fault import (
     Replace,
     Set,
     SetKey,
-    Side,
     Template,
     When,
 )
 from iscsi_protocol.pdu import Opcode, ScsiResponse, TaskResponse
 from iscsi_protocol.stream import Direction
-from iscsi_target.faults import NEXT_NUMBERS, behaves, sends, takes_for
+from iscsi_target.faults import NEXT_NUMBERS, behaves, sends, takes_for, together
 
 _RETAIN = "DefaultTime2Retain"
 _JOINS = FieldIs("tsih", 0, Relation.DIFFERENT)
@@ -32,11 +31,12 @@ def retains(fault_id: str, says: str, taken: str, told: str) -> NamedFault:
     """A fault of a target that keeps state for another time than it agreed to."""
     request = When(direction=Direction.TO_TARGET, opcode=Opcode.LOGIN_REQUEST, tests=(HasKey(_RETAIN, told),), times=0)
     answer = When(direction=Direction.TO_INITIATOR, opcode=Opcode.LOGIN_RESPONSE, tests=(HasKey(_RETAIN),), times=0)
-    changes = (
+    return together(
+        fault_id,
+        says,
         Fault(when=request, what=(SetKey(_RETAIN, taken),)),
         Fault(when=answer, what=(SetKey(_RETAIN, told),)),
     )
-    return NamedFault(id=fault_id, side=Side.TARGET, says=says, faults=changes)
 
 
 FAULTS = (
