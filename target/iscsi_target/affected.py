@@ -96,7 +96,10 @@ def _must_wait(core: Core, session: Session, request: TaskFunctionRequest) -> bo
         return False
     if request.function not in OF_TARGET and core.missing_below(session, request.cmd_sn):
         return True
-    return any(task.state is TaskState.DRAINING and affects(session, request, task) for task in session.tasks.values())
+    return any(
+        task.state is TaskState.DRAINING and task.connection.up and affects(session, request, task)
+        for task in session.tasks.values()
+    )
 
 
 def no_longer_affected(session: Session) -> list[ScsiTask]:
