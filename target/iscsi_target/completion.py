@@ -10,18 +10,19 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 class FileSlice(NamedTuple):
     """`length` bytes of an open file from `offset` on, fit for sendfile. The descriptor is borrowed: who closes the
-    logical unit outlives its completions.
+    logical unit outlives its completions. `failed` is to be called when the bytes cannot be had.
     """
 
     fd: int
     offset: int
     length: int
+    failed: Callable[[], None] | None = None
 
     def slice(self, start: int, stop: int) -> FileSlice:
         """The bytes start to stop (exclusive), clipped to this piece as a buffer's slice is."""
         stop = min(stop, self.length)
         start = min(start, stop)
-        return FileSlice(self.fd, self.offset + start, stop - start)
+        return FileSlice(self.fd, self.offset + start, stop - start, self.failed)
 
 
 Piece: TypeAlias = Buffer | FileSlice

@@ -145,7 +145,12 @@ class MemoryLink:
         """See `Lower`."""
         if not self._open:
             return
-        data = b"".join(read(piece) if isinstance(piece, FileSlice) else piece for piece in pieces)
+        try:
+            data = b"".join(read(piece) if isinstance(piece, FileSlice) else piece for piece in pieces)
+        except (OSError, EOFError):
+            self.abort()
+            self._loop.call_soon(self._driver.lost, self._number, TransportEvent.CLOSED_BY_US)
+            return
         if self._window_open and not self._unsent:
             self._loop.call_soon(self._deliver, data)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -26,6 +27,22 @@ STOP_PATIENCE = 2.0
 """Seconds for initiators to close their side when the server stops."""
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
+_OF_SOCKETS = frozenset(
+    {
+        errno.EAGAIN,
+        errno.EINTR,
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.ENOBUFS,
+    }
+)
+"""What sendfile says when it is not the file that is at fault."""
 
 
 class PortalError(OSError):
@@ -238,8 +255,15 @@ class TcpLink:
             unsent.popleft()
 
     def _send_file(self, piece: FileSlice) -> None:
-        sent = os.sendfile(self._descriptor, piece.fd, piece.offset, piece.length)
+        try:
+            sent = os.sendfile(self._descriptor, piece.fd, piece.offset, piece.length)
+        except OSError as error:
+            if piece.failed is not None and error.errno not in _OF_SOCKETS:
+                piece.failed()
+            raise
         if sent == 0:
+            if piece.failed is not None:
+                piece.failed()
             raise EOFError("the file has become shorter")
         if sent == piece.length:
             self._unsent.popleft()

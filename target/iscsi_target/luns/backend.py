@@ -57,7 +57,9 @@ class Backend(Protocol):
         """Advice that the bytes will be read soon."""
 
     def flush(self) -> None:
-        """Return when all that was written is stable. May be called from another thread."""
+        """Return when all that was written is stable; what was lost once is never claimed to be. May be called from other
+        threads.
+        """
 
     def close(self) -> None:
         """Let go of the storage; nothing is called after this but `close`, which then does nothing."""

@@ -1,12 +1,17 @@
 """A logical unit in a file or a block device, all of its space allocated.
 
 Never mapped into memory: a full disk or an I/O error must be an OSError of one command, not a signal to the process.
+
+A failed fdatasync is final. The system forgets which pages it could not write and says so once; a later fdatasync would
+claim that all is well with data that is gone. So no flush succeeds any more until the file is opened anew.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
+import threading
 from pathlib import Path
 
 from iscsi_target.completion import Buffer, FileSlice
@@ -40,6 +45,10 @@ class FileLun:
         self.granularity = max(block_size, _PAGE)
         self.read_only = read_only
         self._slice_threshold = slice_threshold
+        self._flushing = threading.Lock()
+        self._begun = self._flushed = 0
+        self._lost: OSError | None = None
+        self._slices = True
         try:
             self._fd = self._open(Path(path), size)
         except OSError as error:
@@ -50,6 +59,7 @@ class FileLun:
             self.close()
             asked = f"{size}" if size is not None else f"at least one block of {block_size}"
             raise LunError(f"{path}: is {length} bytes long, asked for {asked}")
+        self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
 
     def _open(self, path: Path, size: int | None) -> int:
         access = os.O_CLOEXEC | (os.O_RDONLY if self.read_only else os.O_RDWR)
@@ -61,6 +71,7 @@ class FileLun:
             return os.open(path, access)
         try:
             self._allocate(fd, size)
+            _keep_file(fd, path)
         except OSError:
             os.close(fd)
             path.unlink()
@@ -72,11 +83,17 @@ class FileLun:
 
     def read(self, offset: int, length: int) -> bytes | FileSlice:
         """The bytes, from the threshold on as a slice. Raises OSError, also where the file was cut short."""
-        if length < self._slice_threshold:
+        if length < self._slice_threshold or not self._slices:
             return self.load(offset, length)
-        if os.fstat(self._fd).st_size < offset + length and os.lseek(self._fd, 0, os.SEEK_END) < offset + length:
-            raise OSError(errno.EIO, "the file is shorter than its logical unit")
-        return FileSlice(self._fd, offset, length)
+        if self._regular and os.fstat(self._fd).st_size < offset + length:
+            raise _too_short()
+        return FileSlice(self._fd, offset, length, self._slice_failed)
+
+    def _slice_failed(self) -> None:
+        """A slice could not be sent, too late for anything but the end of its connection. From now on reads say what is wrong
+        before their first byte is sent.
+        """
+        self._slices = False
 
     def load(self, offset: int, length: int) -> bytes:
         """The bytes. Raises OSError."""
@@ -88,7 +105,7 @@ class FileLun:
         while missing:
             data = os.pread(self._fd, missing, offset + length - missing)
             if not data:
-                raise OSError(errno.EIO, "the file is shorter than its logical unit")
+                raise _too_short()
             parts.append(data)
             missing -= len(data)
         return b"".join(parts)
@@ -121,12 +138,43 @@ class FileLun:
         os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_WILLNEED)
 
     def flush(self) -> None:
-        """Call fdatasync. Raises OSError."""
-        if not self.read_only:
-            os.fdatasync(self._fd)
+        """Call fdatasync, once for all who come while another one goes on. Raises OSError, from the first failure on always:
+        some of what was written is lost, or the file was cut short.
+        """
+        if self.read_only:
+            return
+        wanted = self._begun + 1
+        with self._flushing:
+            if self._lost is not None:
+                raise OSError(self._lost.errno, self._lost.strerror)
+            if self._flushed >= wanted:
+                return
+            self._begun += 1
+            try:
+                os.fdatasync(self._fd)
+                if self._regular and os.fstat(self._fd).st_size < self.blocks * self.block_size:
+                    raise _too_short()
+            except OSError as error:
+                self._lost = error
+                raise
+            self._flushed = self._begun
 
     def close(self) -> None:
         """Close the file; slices of it cannot be read from then on."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _too_short() -> OSError:
+    return OSError(errno.EIO, "the file is shorter than its logical unit")
+
+
+def _keep_file(fd: int, path: Path) -> None:
+    """Let a new file outlive a crash: its length, its space, and its name in the directory. Raises OSError."""
+    os.fsync(fd)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -175,7 +175,7 @@ class Driver:
         how = engine.wants_close(number)
         if how == "rst" or (how == "fin" and not line.lower.blocked):
             self._close(line, how)
-        held = engine.has_backlog(number)
+        held = not engine.takes_bytes(number)
         if held != line.held:
             line.held = held
             line.lower.hold(held)
@@ -186,7 +186,11 @@ class Driver:
         if line.recorder is None and line.wire is None:
             line.lower.write(pieces)
             return
-        data = b"".join(read(piece) if isinstance(piece, FileSlice) else piece for piece in pieces)
+        try:
+            data = b"".join(read(piece) if isinstance(piece, FileSlice) else piece for piece in pieces)
+        except (OSError, EOFError):
+            self._close(line, "rst")  # the PDU that promised these bytes is on its way
+            return
         now = self.loop.time()
         if line.wire is not None:
             self._spoilt(line, line.wire.forward(Direction.TO_INITIATOR, data, now))
@@ -282,7 +286,12 @@ class Driver:
 
 def read(piece: FileSlice) -> bytes:
     """The bytes of a piece of a file. Raises OSError, EOFError for a file that has become shorter."""
-    data = os.pread(piece.fd, piece.length, piece.offset)
-    if len(data) != piece.length:
-        raise EOFError(f"{len(data)} of {piece.length} bytes are left in the file")
+    try:
+        data = os.pread(piece.fd, piece.length, piece.offset)
+        if len(data) != piece.length:
+            raise EOFError(f"{len(data)} of {piece.length} bytes are left in the file")
+    except (OSError, EOFError):
+        if piece.failed is not None:
+            piece.failed()
+        raise
     return data
