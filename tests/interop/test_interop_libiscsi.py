@@ -1,7 +1,7 @@
 """Every test of libiscsi's iscsi-test-cu against `iscsi-target serve` in four configurations, held to docs/libiscsi.md.
 
-Each test runs in a process of its own with two paths to the unit. It counts when it passes, unskipped, in at least one
-configuration. The document says which tests a configuration leaves out, which are skipped everywhere, and the figures.
+Each suite runs in a process of its own with two paths to the unit. A test counts when it passes, unskipped, in at least
+one configuration. The document says which tests a configuration leaves out, which are skipped everywhere, and the figures.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ DOCUMENT = HERE.parents[1] / "docs" / "libiscsi.md"
 TARGET = "iqn.2026-11.org.example:libiscsi"
 IMAGE_SIZE = 64 << 20
 PATIENCE = 100
-"""Seconds for one test, then it counts as failed."""
+"""Seconds for one suite, then its tests that did not end count as failed."""
 
 MOST_SKIPPED = 12
 SERVE = [sys.executable, "-c", "from iscsi_target.cli import main; main()", "serve"]
-ENDED = re.compile(r"(?:\.\.\.|^)(?:passed|FAILED)", re.MULTILINE)
+ENDED = re.compile(r"(?:\.\.\.|^)(passed|FAILED)", re.MULTILINE)
 
 Peer = Callable[[str], Path]
 
@@ -70,26 +70,40 @@ def served(configuration: str, folder: Path) -> Iterator[list[str]]:
             assert process.wait(timeout=30) == 0
 
 
-def run(tool: Path, test: str, portals: list[str]) -> Result:
-    """Run one test with a path through each portal."""
+def run(tool: Path, names: str, tests: list[str], portals: list[str]) -> dict[str, Result]:
+    """Run a suite, or a single test, with a path through each portal; what became of each of its tests."""
     urls = [f"iscsi://{portal}/{TARGET}/0" for portal in portals]
-    command = [str(tool), "--dataloss", "--allow-sanitize", "--Verbose-scsi", "--test", f"ALL.{test}", *urls]
+    command = [str(tool), "--dataloss", "--allow-sanitize", "--Verbose-scsi", "--test", f"ALL.{names}", *urls]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired as late:
-        return Result(Outcome.FAILED, f"no end within {PATIENCE} s\n{late.stdout!r}")
-    return judged(done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace"), done.returncode)
+        return judged((late.stdout or b"").decode(errors="replace"), tests)
+    return judged(done.stdout.decode(errors="replace"), tests)
 
 
-def judged(output: str, code: int) -> Result:
-    """What a run of a single test says. A skipped test counts as passed in the tool's own summary."""
-    totals = re.search(r"^\s+tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)", output, re.MULTILINE)
-    begin = re.search(r"^  Test: ", output, re.MULTILINE)
-    if code or totals is None or begin is None or totals.groups() != ("1", "1", "1", "0"):
-        return Result(Outcome.FAILED, output)
-    ended = ENDED.search(output, begin.end())
-    said = output[begin.end() : ended.start() if ended else None]
-    return Result(Outcome.SKIPPED if "[SKIPPED]" in said else Outcome.PASSED, output)
+def judged(output: str, tests: list[str]) -> dict[str, Result]:
+    """What a run says about each test. One that did not come to its end failed; a skipped one is called passed."""
+    _, *parts = re.split(r"^  Test: ", output.partition("\nRun Summary:")[0], flags=re.MULTILINE)
+    said = {part.partition(" ...")[0]: part for part in parts}
+    return {name: _judged(said.get(name.partition(".")[2], "")) for name in tests}
+
+
+def _judged(part: str) -> Result:
+    ended = ENDED.search(part)
+    if ended is None or ended.group(1) != "passed":
+        return Result(Outcome.FAILED, part)
+    return Result(Outcome.SKIPPED if "[SKIPPED]" in part[: ended.start()] else Outcome.PASSED, part)
+
+
+def runs(tests: list[str], chosen: list[str]) -> list[tuple[str, list[str]]]:
+    """What to run: suites as a whole, since their tests lean on each other, and the rest of incomplete suites singly."""
+    suites = dict.fromkeys(name.partition(".")[0] for name in chosen)
+    found: list[tuple[str, list[str]]] = []
+    for suite in suites:
+        whole = [name for name in tests if name.startswith(f"{suite}.")]
+        wanted = [name for name in whole if name in chosen]
+        found += [(suite, whole)] if wanted == whole else [(name, [name]) for name in wanted]
+    return found
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -134,7 +148,10 @@ def running(
 
     def job(configuration: str, folder: Path, names: list[str]) -> dict[str, Result]:
         with served(configuration, folder) as portals:
-            return {name: run(tool, name, portals) for name in names}
+            found: dict[str, Result] = {}
+            for what, members in runs(tests, names):
+                found |= run(tool, what, members, portals)
+            return found
 
     with ThreadPoolExecutor(len(CONFIGURATIONS) + 1) as pool:
         begun = {ALONE: pool.submit(job, ALONE[0], tmp_path_factory.mktemp("alone"), [ALONE[1]])}
@@ -185,14 +202,27 @@ def test_figures_are_those_of_the_document(tests: list[str], results: Results) -
     assert [[row[0], *row[2:]] for row in rows("Configurations")] == measured
 
 
-SAID = "Suite: S\n  Test: T ...{}\n\nRun Summary:\n               tests      1      1      {}      {}        0\n"
+OUTPUT = """Suite: S
+  Test: A ...    note
+passed
+  Test: B ...    [SKIPPED] no such command
+passed
+  Test: C ...    [FAILED] wrong sense
+FAILED
+    1. c.c:1  - CU_ASSERT
+  Test: D ...passed    [SKIPPED] what the suite says at its end
+
+Run Summary:    Type  Total
+"""
 
 
 def test_outcomes_are_told_apart() -> None:
-    """What the tool prints around the test itself does not count, and a skip does not pass."""
-    passed = SAID.format("    note\npassed    [SKIPPED] something of the suite", 1, 0)
-    assert judged(passed, 0).outcome is Outcome.PASSED
-    assert judged(passed, 1).outcome is Outcome.FAILED
-    assert judged(SAID.format("    [SKIPPED] no such command\npassed", 1, 0), 0).outcome is Outcome.SKIPPED
-    assert judged(SAID.format("FAILED", 0, 1), 0).outcome is Outcome.FAILED
-    assert judged("Suite: S\n  Test: T ...", 0).outcome is Outcome.FAILED
+    """A skip does not pass, what the suite says is no skip, and what never ended failed."""
+    found = judged(OUTPUT, ["S.A", "S.B", "S.C", "S.D", "S.E"])
+    passed, skipped, failed = Outcome
+    assert [each.outcome for each in found.values()] == [passed, skipped, failed, passed, failed]
+    assert judged("Suite: S\n  Test: A ...    note\n", ["S.A"])["S.A"].outcome is failed
+
+
+def test_incomplete_suites_run_singly() -> None:
+    assert runs(["S.A", "S.B", "T.A", "T.B"], ["S.A", "S.B", "T.B"]) == [("S", ["S.A", "S.B"]), ("T.B", ["T.B"])]

@@ -2,8 +2,9 @@
 cryptographic erase.
 
 The operation goes on whatever becomes of the command and its nexus; while it does, most commands find SANITIZE IN
-PROGRESS. A worker moves it along and touches nothing but the back end and its own `Sanitizing`; the logical unit looks
-at that when it is asked the next time.
+PROGRESS. A thread of its own moves it along and touches nothing but the back end and its `Sanitizing`; the logical unit
+looks at that when it is asked the next time. A command that waits for the end does so in short steps, so that it can be
+aborted in between.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from iscsi_target.device.unit import ItlNexus, LogicalUnit
 from iscsi_target.luns.backend import Backend
 
 _CHUNK = 1 << 20
+_FIRST_PAUSE = 0.001
 _PAUSE = 0.05
 
 
@@ -97,7 +99,7 @@ def _started(unit: LogicalUnit, fields: dict[str, int], run: Callable[[Sanitizin
     unit.readiness.sanitizing = sanitizing
     unit.ready = False
 
-    def work() -> Completion:
+    def operation() -> None:
         try:
             started = time.monotonic()
             run(sanitizing)
@@ -105,17 +107,20 @@ def _started(unit: LogicalUnit, fields: dict[str, int], run: Callable[[Sanitizin
         except OSError:
             sanitizing.failed = True
         sanitizing.over = True
+
+    def wait(pause: float) -> Completion | Work:
+        if not sanitizing.over:
+            time.sleep(pause)
+            return Work(lambda: wait(min(2 * pause, _PAUSE)))
         return check(SANITIZE_FAILED, descriptor=descriptor) if sanitizing.failed else GOOD
 
-    if not fields["immed"]:
-        return Work(work)
-    in_background(work)
-    return GOOD
+    in_background(operation)
+    return GOOD if fields["immed"] else Work(lambda: wait(_FIRST_PAUSE))
 
 
-def in_background(work: Callable[[], object]) -> None:
-    """Begin work that nobody waits for."""
-    threading.Thread(target=work, name="sanitize", daemon=True).start()
+def in_background(operation: Callable[[], object]) -> None:
+    """Begin what goes on whatever becomes of the command."""
+    threading.Thread(target=operation, name="sanitize", daemon=True).start()
 
 
 def _take_time(sanitizing: Sanitizing, started: float) -> None:
