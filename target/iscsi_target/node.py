@@ -32,11 +32,12 @@ DEFAULT_KEYS: Mapping[str, str] = MappingProxyType(
         "TaskReporting": "RFC3720,ResponseFence,FastAbort",
         "iSCSIProtocolLevel": "2",
         "MaxConnections": "4",
+        "ErrorRecoveryLevel": "2",
     }
 )
 """What every node wants unless its configuration says otherwise; keys that are left out stay at the standard's defaults."""
 
-OFFERED = MappingProxyType({"MaxConnections": 65535, "ErrorRecoveryLevel": 0, "iSCSIProtocolLevel": 2})
+OFFERED = MappingProxyType({"MaxConnections": 65535, "ErrorRecoveryLevel": 2, "iSCSIProtocolLevel": 2})
 """The most that this engine does; a configuration that asks for more is refused."""
 
 

@@ -42,6 +42,8 @@ def connection_lost(core: Core, session: Session, connection: Connection) -> Non
         connection.retained = None
     else:
         _suspend(core, session, connection)
+        if connection.retained is not None:
+            connection.retained.keep_commands()
 
 
 def logged_out_for_recovery(core: Core, session: Session, subject: Connection) -> None:
@@ -49,6 +51,8 @@ def logged_out_for_recovery(core: Core, session: Session, subject: Connection) -
     reassigned from now on. Its deadline tells for how long.
     """
     _suspend(core, session, subject)
+    if subject.retained is not None:
+        subject.retained.forget_numbers()
     if has_commands(session, subject):
         session.released[subject.number] = subject
     while len(session.released) > RELEASED_CONNECTIONS:
@@ -56,9 +60,7 @@ def logged_out_for_recovery(core: Core, session: Session, subject: Connection) -
 
 
 def _suspend(core: Core, session: Session, connection: Connection) -> None:
-    """Transfers stop; immediate commands and what an abort waits for end; StatSNs and tags mean nothing any more (11.14,
-    Appendix E.1).
-    """
+    """Transfers stop; immediate commands end, and so does what an abort waits for (11.14, Appendix E.1)."""
     for task in list(session.tasks.values()):
         if task.connection is not connection:
             continue
@@ -66,8 +68,6 @@ def _suspend(core: Core, session: Session, connection: Connection) -> None:
             core.abort_task(session, task)
         else:
             task.interrupt()
-    if connection.retained is not None:
-        connection.retained.forget_numbers()
 
 
 def has_commands(session: Session, connection: Connection) -> bool:

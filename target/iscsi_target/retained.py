@@ -269,15 +269,24 @@ class Retained:
         self.exchanges[exchange.itt] = exchange
         self.held += exchange.held
 
-    def forget_numbers(self) -> None:
-        """The connection is gone: its StatSNs and tags mean nothing any more, commands wait for another (Appendix E.1)."""
-        for stat_sn in list(self.responses):
-            sent = self.responses.pop(stat_sn)
-            self.held -= RESPONSE_OVERHEAD + (sent.length if sent.exchange is None else 0)
-            # A command whose tag was taken by a later one was over for the initiator.
-            if sent.exchange is not None and self.exchanges.get(sent.exchange.itt) is not sent.exchange:
-                self.drop(sent.exchange)
+    def keep_commands(self) -> None:
+        """The connection is gone: nothing but commands is of use any more (Appendix E.1). Their StatSNs may still be
+        acknowledged, with the logout (11.14.4).
+        """
+        for stat_sn, sent in list(self.responses.items()):
+            if sent.exchange is None:
+                self._let_go(stat_sn)
         self.tags.clear()
+
+    def forget_numbers(self) -> None:
+        """The connection was logged out: its StatSNs mean nothing any more, commands wait for another (Appendix E.1)."""
+        self.keep_commands()
+        for stat_sn in list(self.responses):
+            exchange = self.responses.pop(stat_sn).exchange
+            self.held -= RESPONSE_OVERHEAD
+            # A command whose tag was taken by a later one was over for the initiator.
+            if exchange is not None and self.exchanges.get(exchange.itt) is not exchange:
+                self.drop(exchange)
         for exchange in self.exchanges.values():
             exchange.stat_sn = None
 
