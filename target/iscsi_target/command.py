@@ -44,8 +44,15 @@ PRIORITY_LEVEL = 2
 _fields = unpacker(ScsiCommand, "@0", "@1", "lun", "itt", "expected_data_transfer_length", "cmd_sn", "cdb")
 
 
-def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -> None:
-    """A SCSI Command whose turn it is. Raises PeerViolation."""
+def execute_slowly(core: Core, connection: Connection, session: Session, raw: RawPdu) -> None:
+    """A SCSI Command whose turn it is, on a connection that takes no more data for now: it becomes a task that can wait,
+    so that those behind it in CmdSN order, on other connections, need not. Raises PeerViolation.
+    """
+    execute(core, connection, session, raw, slow=True)
+
+
+def execute(core: Core, connection: Connection, session: Session, raw: RawPdu, slow: bool = False) -> None:
+    """A SCSI Command whose turn it is. slow: make a task of it in any case. Raises PeerViolation."""
     byte0, flags, lun, itt, expected, cmd_sn, cdb = _fields(raw.bhs, 0)
     immediate = byte0 & 0x40
     _check(connection, session, itt, flags, expected, immediate)
@@ -59,7 +66,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     if session.functions and taskmgmt.covers(session, lun, cmd_sn, immediate):
         _swallow(session, itt, flags, immediate)
         return
-    ordered = flags & CONSTRAINED or session.task_sets.active
+    ordered = flags & CONSTRAINED or session.task_sets.active or slow
     if flags & _WRITE or raw.data:
         _write(core, connection, session, raw, flags, lun, itt, expected, read_expected, cmd_sn, cdb, bool(ordered))
         return

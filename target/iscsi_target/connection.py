@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from iscsi_target.login import Login
     from iscsi_target.retained import Retained
     from iscsi_target.session import Session
+    from iscsi_target.task import ScsiTask
     from iscsi_target.text import TextExchange
 
 LOGIN_DATA_LIMIT = 8192
@@ -43,7 +44,9 @@ class Connection:
 
     stat_sn: the next StatSN to be used; acknowledged: the initiator's ExpStatSN. max_send: MaxRecvDataSegmentLength of the
     initiator. up: whether anything may still be sent. closing: how TCP ends once the outbox is empty. backlog: whether
-    PDUs were left unread because the outbox is full. retained: what may be asked for again, None at recovery level 0;
+    there is more to do once the outbox, which is full, is sent; stopped: whether nothing is read any more until then, or,
+    beside other connections of the session, all but the data of reads goes on. mark: how much was queued when the outbox
+    was found full. held: reads that wait for room in it. retained: what may be asked for again, None at recovery level 0;
     in_memory: whether pieces of files are read before they are queued, for a digest or to be retained.
     """
 
@@ -59,10 +62,12 @@ class Connection:
         "framer",
         "header_digest",
         "heard",
+        "held",
         "immediate_tasks",
         "in_memory",
         "local",
         "login",
+        "mark",
         "max_send",
         "negotiator",
         "number",
@@ -75,6 +80,7 @@ class Connection:
         "session",
         "stat_sn",
         "state",
+        "stopped",
         "text",
         "up",
         "user",
@@ -111,6 +117,9 @@ class Connection:
         self.up = True
         self.closing: str | None = None
         self.backlog = False
+        self.stopped = False
+        self.mark = 0
+        self.held: list[ScsiTask] = []
         self.retained: Retained | None = None
         self.in_memory = False
 
@@ -166,6 +175,12 @@ class Connection:
         used = self.stat_sn
         self.stat_sn = (used + 1) & 0xFFFFFFFF
         return used
+
+    def congest(self) -> None:
+        """The outbox is full, if that was not known yet."""
+        if not self.backlog:
+            self.backlog = True
+            self.mark = self.queued
 
     def shed(self) -> None:
         """TCP is gone: partial PDUs of either direction are of no use (Appendix E.1)."""

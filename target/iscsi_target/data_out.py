@@ -22,6 +22,8 @@ from iscsi_target.timers import Timer
 from iscsi_target.violation import Discard, FailTask, PeerViolation, discarded, rejected
 
 _FINAL = 0x80
+_READ = 0x40
+_DIRECTIONS = 0x60
 
 PERSISTENT_RESERVE_OUT = 0x5F
 _PREEMPT_AND_ABORT = 0x05
@@ -249,11 +251,26 @@ def _solicit(core: Core, session: Session, task: ScsiTask) -> None:
 
 
 def _execute(core: Core, session: Session, task: ScsiTask) -> None:
+    connection = task.connection
+    if task.flags & _DIRECTIONS == _READ and connection.up and connection.queued > core.limits.send_buffer:
+        # What was read before is not sent yet: the task keeps its place, and no memory, until there is room.
+        connection.held.append(task)
+        connection.congest()
+        return
     result = session.device.execute(session.nexus, task.lun, task.cdb, task.buffer)
     if isinstance(result, Work):
         core.claim(session, task, result)
     else:
         finish(core, session, task, result)
+
+
+def go_on(core: Core, connection: Connection) -> None:
+    """The outbox was sent: run the reads that waited for it, as far as there is room again."""
+    held, connection.held = connection.held, []
+    session = connection.in_session
+    for task in held:
+        if session.tasks.get(task.itt) is task:
+            proceed(core, session, task)
 
 
 def finish(core: Core, session: Session, task: ScsiTask, completion: Completion) -> None:

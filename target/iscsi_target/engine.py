@@ -46,6 +46,9 @@ _NUMBERED: dict[int, ordering.Execute] = {
     Opcode.TEXT_REQUEST: text.execute,
     Opcode.LOGOUT_REQUEST: logout.execute,
 }
+_WHEN_SLOW = {**_NUMBERED, Opcode.SCSI_COMMAND: command.execute_slowly}
+"""For a connection whose outbox is full, beside others of its session."""
+
 _UNNUMBERED: Mapping[int, ordering.Execute] = MappingProxyType(
     {Opcode.SCSI_DATA_OUT: data_out.receive, Opcode.SNACK_REQUEST: snack.receive}
 )
@@ -139,10 +142,13 @@ class TargetEngine:
         framer = link.framer
         framer.receive(data)
         limit = core.limits.send_buffer
-        link.backlog = False
+        link.stopped = False
+        if link.backlog and link.queued <= limit:
+            link.backlog = False
+        if link.held and not link.backlog:
+            data_out.go_on(core, link)
         while link.up:
-            if link.queued > limit:
-                link.backlog = True
+            if link.queued > limit and not self._reads_on(link):
                 break
             try:
                 raw = framer.next_pdu()
@@ -164,6 +170,16 @@ class TargetEngine:
         framer.keep()
         if core.disturbed:
             self._settle()
+
+    def _reads_on(self, link: Connection) -> bool:
+        """Whether to take more of a connection whose outbox is full: only beside others of its session, which would have to
+        wait for CmdSNs that are not read; and no more than fills the outbox once again, since reads are held back.
+        """
+        link.congest()
+        session = link.session
+        several = session is not None and len(session.connections) > 1
+        link.stopped = not several or link.queued - link.mark > self.core.limits.send_buffer
+        return not link.stopped
 
     def _settle(self) -> None:
         """Connections or tasks went away: others, of any session, may have waited for them."""
@@ -194,7 +210,7 @@ class TargetEngine:
         if session.discovery and opcode not in _IN_DISCOVERY and not core.policy.serve_discovery_fully:
             raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.3-02", "a discovery session takes no such request")
         if opcode in _NUMBERED:
-            ordering.receive(core, link, session, raw, _NUMBERED)
+            ordering.receive(core, link, session, raw, _WHEN_SLOW if link.backlog else _NUMBERED)
         elif opcode in _UNNUMBERED:
             _UNNUMBERED[opcode](core, link, session, raw)
             if session.waiting and link.retained is not None:
@@ -255,9 +271,16 @@ class TargetEngine:
         return None if link is None else link.closing
 
     def has_backlog(self, connection: int) -> bool:
-        """Whether `receive` with no bytes has something to do, once what was queued is sent."""
+        """Whether `receive` with no bytes has something to do, or takes more, once what was queued is sent."""
         link = self.core.connections.get(connection)
         return link is not None and link.backlog
+
+    def takes_bytes(self, connection: int) -> bool:
+        """Whether the connection is to be read; where not, its bytes stay with the network until `receive` with no bytes has
+        gone on.
+        """
+        link = self.core.connections.get(connection)
+        return link is None or not link.stopped
 
     # Slow work
 
