@@ -38,8 +38,8 @@ def content(completion: Completion) -> bytes:
 class Disk:
     """A target node with LUN 0 (or `luns`), addressed as `lun` by `nexus` unless a call says otherwise."""
 
-    def __init__(self, luns, node):
-        self.device = open_device(TargetNode(name=TARGET, luns=luns, **node))
+    def __init__(self, luns, node, store=None):
+        self.device = open_device(TargetNode(name=TARGET, luns=luns, **node), store)
         self.device.nexus_made(NEXUS)
         self.nexus, self.other, self.lun = NEXUS, OTHER, 0
         self.block_size = luns[0].block_size if 0 in luns else 512
@@ -80,15 +80,15 @@ class Disk:
 
 @pytest.fixture
 def make_disk(tmp_path):
-    """make_disk(backend=, blocks=, block_size=, luns=, node={...}, **lun settings) -> Disk, closed after the test."""
+    """make_disk(backend=, blocks=, block_size=, luns=, node={...}, store=, **lun settings) -> Disk, closed at the end."""
     made: list[Disk] = []
 
-    def make(backend="memory", blocks=256, block_size=512, luns=None, node=None, **settings):
+    def make(backend="memory", blocks=256, block_size=512, luns=None, node=None, store=None, **settings):
         if luns is None:
             path = None if backend == "memory" else str(tmp_path / f"{len(made)}.img")
             size = Size(blocks * block_size)
             luns = {0: LunConfig(backend=backend, path=path, size=size, block_size=block_size, **settings)}
-        disk = Disk(luns, node or {})
+        disk = Disk(luns, node or {}, store)
         made.append(disk)
         return disk
 

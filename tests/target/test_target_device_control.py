@@ -23,6 +23,7 @@ from iscsi_protocol.scsi.mode import (
     ShortBlockDescriptor,
     parse_mode,
 )
+from iscsi_protocol.scsi.mode_pages import DisconnectReconnectPage, PowerConditionPage
 from iscsi_protocol.scsi.sense import FieldPointer, Sense, parse_sense
 from iscsi_protocol.scsi.status import Status
 from iscsi_protocol.scsi.supported import (
@@ -46,7 +47,14 @@ STOPPED = (SenseKey.NOT_READY, AdditionalSense.LOGICAL_UNIT_NOT_READY_INITIALIZI
 EMPTY = (SenseKey.NOT_READY, AdditionalSense.MEDIUM_NOT_PRESENT)
 SENSES = {6: op.MODE_SENSE_6, 10: op.MODE_SENSE_10}
 SELECTS = {6: op.MODE_SELECT_6, 10: op.MODE_SELECT_10}
-PAGES: list[type[ModePage]] = [ReadWriteErrorRecoveryPage, CachingPage, ControlPage, InformationalExceptionsControlPage]
+PAGES: list[type[ModePage]] = [
+    ReadWriteErrorRecoveryPage,
+    DisconnectReconnectPage,
+    CachingPage,
+    ControlPage,
+    PowerConditionPage,
+    InformationalExceptionsControlPage,
+]
 CHANGEABLE: dict[type[ModePage], bytes] = {CachingPage: bytes((0, 0, 4)), ControlPage: bytes((0, 0, 4, 0, 8, 0x40))}
 
 both_sizes = pytest.mark.parametrize("size", [6, 10])
@@ -89,8 +97,8 @@ def test_all_pages_come_in_order_and_each_alone(disk, size):
     assert everything.device_specific == DPO_FUA
     for kind, page in zip(PAGES, everything.pages, strict=True):
         assert mode(disk, size, kind.PAGE_CODE).pages == (page,)
-        assert mode(disk, size, kind.PAGE_CODE, page_control=2, subpage_code=0xFF).pages == (page,)
-    assert CachingPage.parse(everything.pages[1]).write_cache_enable
+        assert mode(disk, size, kind.PAGE_CODE, page_control=2, subpage_code=0xFF).pages[0] == page
+    assert CachingPage.parse(everything.pages[2]).write_cache_enable
 
 
 @both_sizes
@@ -114,7 +122,7 @@ def test_changeable_values_are_what_can_be_changed(disk, size):
                     assert pointer(answer.sense).byte == (4 if size == 6 else 8) + at
 
 
-@pytest.mark.parametrize("fields", [{"page_code": 2}, {"page_code": 0x3E}, {"page_code": 8, "subpage_code": 1}])
+@pytest.mark.parametrize("fields", [{"page_code": 3}, {"page_code": 0x3E}, {"page_code": 8, "subpage_code": 1}])
 @both_sizes
 def test_pages_that_are_not_there_are_refused(disk, size, fields):
     assert disk.refusal(SENSES[size], allocation_length=255, **fields) == INVALID_FIELD

@@ -1,7 +1,7 @@
 """Mode parameters: headers, block descriptors and the pages of a disk (SPC-4 7.5, SBC-3 6.5).
 
 Pages: 01 read-write error recovery, 08 caching, 0A control, 1C informational exceptions control. 3F asks for all.
-A mask of changeable values (MODE SENSE page control 1) is a page built with all ones where the target lets change.
+More pages are in mode_pages.py. A mask of changeable values (MODE SENSE page control 1) is a page built with all ones where the target lets change.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ class ModePageCode(IntEnum):
     """Mode page codes."""
 
     READ_WRITE_ERROR_RECOVERY = 0x01
+    DISCONNECT_RECONNECT = 0x02
     CACHING = 0x08
     CONTROL = 0x0A
+    POWER_CONDITION = 0x1A
     INFORMATIONAL_EXCEPTIONS_CONTROL = 0x1C
     ALL_PAGES = 0x3F
 

@@ -1,6 +1,6 @@
-"""MODE SENSE and MODE SELECT (SPC-4 6.11 to 6.14): pages 01, 08, 0A and 1C of the current and default values.
+"""MODE SENSE and MODE SELECT (SPC-4 6.11 to 6.14): current, changeable, default and, with a state file, saved values.
 
-Nothing is saved. Changeable are WCE, D_SENSE and SWP, for all nexuses together; others are told by unit attention.
+Pages are those of all nexuses together; the others are told of a change by unit attention.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from iscsi_protocol.scsi.mode import (
 )
 from iscsi_protocol.scsi.mode import ModePageCode as Code
 from iscsi_protocol.scsi.opcodes import MODE_SELECT_6, MODE_SELECT_10, MODE_SENSE_6, MODE_SENSE_10
-from iscsi_target.completion import Buffer, Completion
+from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.device.answer import GOOD, data_in, invalid_field, invalid_parameter, refused
-from iscsi_target.device.unit import CHANGEABLE, ItlNexus, LogicalUnit
+from iscsi_target.device.mode_pages import CHANGEABLE, KINDS, Pages, put_pages
+from iscsi_target.device.unit import ItlNexus, LogicalUnit
 
 _ALL_SUBPAGES = 0xFF
+_SUBPAGE_FORMAT = 0x40
 _SHORT_LIMIT = 0xFFFFFFFF
-_KINDS = {kind.PAGE_CODE: kind for kind in CHANGEABLE}
+_PS = 0x80
 
 
 def mode_sense_6(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
@@ -42,25 +44,36 @@ def mode_sense_10(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
 
 def _sense(unit: LogicalUnit, fields: dict[str, int], size: CdbSize) -> Completion:
     control, code, subpage = fields["page_control"], fields["page_code"], fields["subpage_code"]
-    if control == PageControl.SAVED:
+    saving = unit.store.persistent
+    if control == PageControl.SAVED and not saving:
         raise refused(AdditionalSense.SAVING_PARAMETERS_NOT_SUPPORTED)
-    if code not in _KINDS and code != Code.ALL_PAGES:
+    values = _values(unit, PageControl(control))
+    if code != Code.ALL_PAGES and not any(key[0] == code for key, kind in KINDS.items() if kind in values):
         raise invalid_field(2, 5)
-    if subpage not in (0, _ALL_SUBPAGES):
+    wanted = [
+        values[kind]
+        for key, kind in KINDS.items()
+        if kind in values and code in (key[0], Code.ALL_PAGES) and subpage in (key[1], _ALL_SUBPAGES)
+    ]
+    if not wanted:
         raise invalid_field(3, 7)
-    values: dict[type[ModePage], ModePage] = {
-        PageControl.CURRENT: unit.pages,
-        PageControl.CHANGEABLE: dict(CHANGEABLE),
-        PageControl.DEFAULT: unit.default_pages(),
-    }[PageControl(control)]
+    pages = [page.build() for page in wanted]
     long_lba = size == 10 and bool(fields["llbaa"])
     parameters = ModeParameters(
         device_specific=DPO_FUA | (WRITE_PROTECT if unit.write_protection else 0),
         long_lba=long_lba and not fields["dbd"],
         block_descriptors=b"" if fields["dbd"] else _block_descriptor(unit, long_lba=long_lba),
-        pages=tuple(page.build() for kind, page in values.items() if code in (kind.PAGE_CODE, Code.ALL_PAGES)),
+        pages=tuple(bytes((page[0] | _PS,)) + page[1:] for page in pages) if saving else tuple(pages),
     )
     return data_in(parameters.build(size), fields["allocation_length"])
+
+
+def _values(unit: LogicalUnit, control: PageControl) -> Pages:
+    if control == PageControl.CHANGEABLE:
+        return {kind: CHANGEABLE[kind] for kind in unit.pages}
+    if control == PageControl.CURRENT:
+        return unit.pages
+    return unit.saved_pages() if control == PageControl.SAVED else unit.default_pages()
 
 
 def _block_descriptor(unit: LogicalUnit, *, long_lba: bool) -> bytes:
@@ -69,19 +82,19 @@ def _block_descriptor(unit: LogicalUnit, *, long_lba: bool) -> bytes:
     return ShortBlockDescriptor(blocks=min(unit.blocks, _SHORT_LIMIT), block_length=unit.block_size).build()
 
 
-def mode_select_6(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion:
+def mode_select_6(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
     """MODE SELECT(6)."""
     return _select(path, MODE_SELECT_6.parse(cdb), data_out, 6)
 
 
-def mode_select_10(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion:
+def mode_select_10(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
     """MODE SELECT(10)."""
     return _select(path, MODE_SELECT_10.parse(cdb), data_out, 10)
 
 
-def _select(path: ItlNexus, fields: dict[str, int], data_out: Buffer, size: CdbSize) -> Completion:
-    """Nothing is changed unless all of the list can be."""
-    if fields["sp"]:
+def _select(path: ItlNexus, fields: dict[str, int], data_out: Buffer, size: CdbSize) -> Completion | Work:
+    """Nothing is changed unless all of the list can be. With SP all pages are saved as they then are."""
+    if fields["sp"] and not path.unit.store.persistent:
         raise invalid_field(1, 0)
     if not fields["pf"]:
         raise invalid_field(1, 4)
@@ -108,7 +121,10 @@ def _select(path: ItlNexus, fields: dict[str, int], data_out: Buffer, size: CdbS
     if pages != unit.pages:
         unit.set_pages(pages)
         unit.tell_others(path.nexus, AdditionalSense.MODE_PARAMETERS_CHANGED)
-    return GOOD
+    if not fields["sp"]:
+        return GOOD
+    put_pages(unit.store, unit.target_name, unit.lun, pages)
+    return unit.saved()
 
 
 def _without_length(data: Buffer, size: CdbSize) -> bytes:
@@ -134,9 +150,8 @@ def _check_block_descriptors(unit: LogicalUnit, parameters: ModeParameters, at: 
 
 
 def _changed_page(unit: LogicalUnit, page: bytes, at: int) -> ModePage:
-    code, subpage = page_key(page)
-    kind = _KINDS.get(code)
-    if kind is None or subpage or page[0] & 0x40:
+    kind = KINDS.get(page_key(page))
+    if kind is None or kind not in unit.pages or page[0] & _SUBPAGE_FORMAT != kind().build()[0] & _SUBPAGE_FORMAT:
         raise invalid_parameter(at, 5)
     byte = unchangeable_byte(unit.pages[kind].build(), CHANGEABLE[kind].build(), page)
     if byte is not None:

@@ -7,19 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
-from iscsi_protocol.scsi.mode import (
-    CachingPage,
-    ControlPage,
-    InformationalExceptionsControlPage,
-    ModePage,
-    ReadWriteErrorRecoveryPage,
-)
+from iscsi_protocol.scsi.mode import CachingPage, ControlPage, ModePage
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_target.completion import Completion, Work
 from iscsi_target.config import LunConfig, TargetNode
-from iscsi_target.device.answer import CheckCondition, check, refused, storage_sense
+from iscsi_target.device.answer import GOOD, CheckCondition, check, refused, storage_sense
 from iscsi_target.device.attention import establish
 from iscsi_target.device.copies import Copies
+from iscsi_target.device.mode_pages import Pages, default_pages, saved_pages
 from iscsi_target.device.port_groups import PortGroups
 from iscsi_target.device.readiness import Readiness
 from iscsi_target.device.reservations.keeping import kept
@@ -33,18 +28,6 @@ if TYPE_CHECKING:
 
 MAX_TRANSFER = 64 << 20
 """Bytes that one command may read or write; Block Limits says so in blocks."""
-
-UNRESTRICTED_REORDERING = 1
-"""QUEUE ALGORITHM MODIFIER 0001b (SPC-4 7.5.8)."""
-
-CHANGEABLE: Mapping[type[ModePage], ModePage] = {
-    ReadWriteErrorRecoveryPage: ReadWriteErrorRecoveryPage(),
-    CachingPage: CachingPage(write_cache_enable=True),
-    ControlPage: ControlPage(descriptor_sense=True, software_write_protect=True, task_aborted_status=True),
-    InformationalExceptionsControlPage: InformationalExceptionsControlPage(),
-}
-"""The mode pages there are, in order of page code, with ones where MODE SELECT may change them."""
-
 
 _LONGEST_ATOMIC = 0xFFFF
 """What TRANSFER LENGTH of WRITE ATOMIC(16) can say."""
@@ -90,18 +73,18 @@ class LogicalUnit:
         self.abort_tasks: Callable[[Nexus], None] = _nothing_to_abort
         self.readiness = Readiness()
         self.ready = True
-        self.pages: dict[type[ModePage], ModePage] = {}
+        self.pages: Pages = {}
         self.write_cache = self.descriptor_sense = self.task_aborted_status = False
         self.write_protection: Sense | None = None
-        self.set_pages(self.default_pages())
+        self.set_pages(self.saved_pages())
 
-    def default_pages(self) -> dict[type[ModePage], ModePage]:
-        """The mode pages after a reset."""
-        pages = {kind: kind() for kind in CHANGEABLE}
-        pages[CachingPage] = CachingPage(write_cache_enable=self.config.write_cache)
-        # SIMPLE commands are reordered as it comes: a write runs when its data is there.
-        pages[ControlPage] = ControlPage(queue_algorithm_modifier=UNRESTRICTED_REORDERING)
-        return pages
+    def default_pages(self) -> Pages:
+        """The mode pages of a unit that nobody changed."""
+        return default_pages(thin=self.backend.thin, write_cache=self.config.write_cache)
+
+    def saved_pages(self) -> Pages:
+        """The mode pages after a reset: as they were saved, else the defaults."""
+        return saved_pages(self.store, self.target_name, self.lun, self.default_pages())
 
     def set_pages(self, pages: Mapping[type[ModePage], ModePage]) -> None:
         """Let mode pages take effect; those that are not given stay."""
@@ -130,7 +113,7 @@ class LogicalUnit:
 
     def reset(self, code: AdditionalSense) -> None:
         """Logical unit reset (SAM-5 6.3.3): defaults return, and every nexus is told, the one that asked included."""
-        self.set_pages(self.default_pages())
+        self.set_pages(self.saved_pages())
         self.preventing.clear()
         self.copies.forget()
         self.release_from(None)
@@ -166,6 +149,15 @@ class LogicalUnit:
         """Refuse a range that is not within the unit; an address at the very end is out of it, even without blocks."""
         if lba + (blocks or 1) > self.blocks:
             raise refused(AdditionalSense.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)
+
+    def saved(self) -> Work:
+        """GOOD, once what was handed to the store outlives the process."""
+
+        def save() -> Completion:
+            self.store.save()
+            return GOOD
+
+        return Work(_Guarded(self, save, writing=True))
 
     def slowly(self, run: Callable[[], Completion], *, writing: bool = True) -> Completion | Work:
         """What `run` gives, at once when the back end is quick. `run` may raise CheckCondition and OSError."""
