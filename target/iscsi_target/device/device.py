@@ -75,6 +75,10 @@ class Device:
         """All LUNs, whoever may see them."""
         return list(self._units)
 
+    def unit(self, lun: int) -> LogicalUnit:
+        """The logical unit behind a LUN. Raises KeyError."""
+        return self._units[lun]
+
     def has_lun(self, lun: bytes, nexus: Nexus) -> bool:
         """Whether there is a logical unit behind the 8-byte structure for this nexus."""
         return lun == WELL_KNOWN_REPORT_LUNS or self._path(nexus, lun) is not None
