@@ -97,7 +97,10 @@ def _must_wait(core: Core, session: Session, request: TaskFunctionRequest) -> bo
     if request.function not in OF_TARGET and core.missing_below(session, request.cmd_sn):
         return True
     return any(
-        task.state is TaskState.DRAINING and task.connection.up and affects(session, request, task)
+        task.state is TaskState.DRAINING
+        and task.data_outstanding
+        and task.connection.up
+        and affects(session, request, task)
         for task in session.tasks.values()
     )
 
@@ -120,11 +123,11 @@ def _perform(core: Core, session: Session, request: TaskFunctionRequest) -> None
     """End the tasks, here and in other sessions, and pass the function to SCSI (4.2.3.3 c, 4.2.3.4 b to d)."""
     request.executed = True
     tasks = [task for task in session.tasks.values() if affects(session, request, task)]
-    if session.parameters.fast_abort:
-        termination.announce(session, tasks, without=request.connection)
     for task in tasks:
         if not core.policy.execute_aborted_tasks and not core.abort_task(session, task):
             request.waits.append(task)
+    if session.parameters.fast_abort:
+        termination.announce(session, tasks, without=request.connection)
     if request.function not in (TaskFunction.ABORT_TASK_SET, TaskFunction.I_T_NEXUS_RESET):
         for other in core.sessions:
             if other is not session and other.node is session.node and not other.discovery:
@@ -147,8 +150,6 @@ def _affect_third_party(core: Core, session: Session, other: Session, request: T
         for task in other.tasks.values()
         if (session.device.has_lun(task.lun, session.nexus) if of_target else same_lun(task.lun, request.lun))
     ]
-    if other.parameters.fast_abort:
-        termination.announce(other, tasks)
     if tasks or request.function in RESETS:
         fence.arm(core, other, None if of_target else request.lun)
     for task in tasks:
@@ -160,7 +161,15 @@ def _affect_third_party(core: Core, session: Session, other: Session, request: T
             other.device.establish_attention(other.nexus, task.lun, code)
         if not core.abort_task(other, task):
             request.waits.append(task)
-    if tasks and request.function != TaskFunction.TARGET_COLD_RESET and not other.parameters.fast_abort:
+    if other.parameters.fast_abort:
+        termination.announce(other, tasks)
+        for task in tasks:
+            if task.data_outstanding and not task.aborted:
+                # The message stops its data, so that its status need not wait for it.
+                other.forget(task)
+                task.unsolicited = None
+                task.r2ts.clear()
+    elif tasks and request.function != TaskFunction.TARGET_COLD_RESET:
         for connection in other.full_feature_connections[:1]:
             nop.tell_counters(connection, other)
 
@@ -171,9 +180,5 @@ def _end_with_status(core: Core, other: Session, request: TaskFunctionRequest, t
     if task.state is TaskState.EXECUTING:
         request.waits.append(task)
         return
-    if other.parameters.fast_abort and task.data_outstanding:
-        other.forget(task)
-        task.unsolicited = None
-        task.r2ts.clear()
     core.stopped.append((other, task))
     core.disturbed = True

@@ -169,6 +169,9 @@ def _burst_over(core: Core, connection: Connection, raw: RawPdu, task: ScsiTask,
         task.next_offset = burst.offset + burst.received
     else:
         task.r2ts.pop(burst.ttt, None)
+        if task.state is TaskState.DRAINING and burst.received != burst.length:
+            # No violation (11.5.1), but should the function be lost, the task lacks this data.
+            task.failure = task.failure or _failure(_AMOUNT)
     if burst.received != burst.length and task.state is TaskState.GATHERING and not core.policy.ignore_data_amount:
         clause = "R7143-4.2.5.2-04" if burst.ttt == NO_TAG else "R7143-11.8-03"
         message = f"{burst.received} bytes where {burst.length} were due"
@@ -203,7 +206,6 @@ def proceed(core: Core, session: Session, task: ScsiTask) -> None:
     if task.data_outstanding:
         return
     if task.state is TaskState.DRAINING:
-        core.abort_task(session, task)
         affected.progress(core, session)
     elif task.failure is not None:
         finish(core, session, task, task.failure)

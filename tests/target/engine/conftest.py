@@ -326,6 +326,70 @@ class Bench:
             self.engine.work_done(each.token, each.run(), self.clock.now)
 
 
+class Several:
+    """The connections of one session as hosts, numbered from 0 on; CmdSN and task tags are given out in common."""
+
+    def __init__(self, bench, count, *pairs, **fields):
+        self.bench, self.fields = bench, fields
+        self.hosts = [bench.host(cid=0, **fields).login(("MaxConnections", "4"), *pairs)]
+        self.cmd_sn, self.itt = self.hosts[0].cmd_sn, 1000 * len(bench.engine.sessions)
+        self.session = bench.engine.core.sessions.of_tsih(self.hosts[0].tsih)
+        for cid in range(1, count):
+            self.add(cid)
+
+    def add(self, cid):
+        host = self.bench.host(cid=cid, **self.fields)
+        host.tsih, host.cmd_sn = self.hosts[0].tsih, self.cmd_sn
+        self.hosts.append(host.login())
+        return host
+
+    def __getitem__(self, place):
+        return self.hosts[place]
+
+    def make(self, place, kind, *args, **fields):
+        """A request for that connection with the next numbers of the session."""
+        host = self.hosts[place]
+        host.cmd_sn, host.itt = self.cmd_sn, self.itt
+        pdu = getattr(host, kind)(*args, **fields)
+        self.cmd_sn, self.itt = host.cmd_sn, host.itt
+        return pdu
+
+    def send(self, place, kind, *args, **fields):
+        pdu = self.make(place, kind, *args, **fields)
+        self.hosts[place].send(pdu)
+        self.collect()
+        return pdu
+
+    def collect(self):
+        for host in self.hosts:
+            host.collect()
+
+    def acknowledge(self, place):
+        """Answer the oldest ping of a connection, or just acknowledge everything."""
+        host = self.hosts[place]
+        host.cmd_sn = self.cmd_sn
+        ping = next((each for each in host.inbox if isinstance(each, NopIn) and each.ttt != NO_TAG), None)
+        if ping is None:
+            host.acknowledge()
+        else:
+            host.inbox.remove(ping)
+            numbers = {"cmd_sn": self.cmd_sn, "exp_stat_sn": host.exp_stat_sn}
+            host.send(NopOut(immediate=True, ttt=ping.ttt, lun=ping.lun, **numbers))
+        self.collect()
+
+    def seen(self, place):
+        """The kinds of PDUs that a connection has got, pings apart; they are taken."""
+        host = self.hosts[place]
+        found = [type(each).__name__ for each in host.inbox if not isinstance(each, NopIn)]
+        host.inbox.clear()
+        return found
+
+
+@pytest.fixture(scope="session")
+def make_several():
+    return Several
+
+
 @pytest.fixture(scope="session")
 def make_bench():
     return Bench
