@@ -118,7 +118,10 @@ class FileLun:
         with memoryview(data) as view:
             while written < len(view):
                 with view[written:] as rest:
-                    written += os.pwrite(self._fd, rest, offset + written)
+                    count = os.pwrite(self._fd, rest, offset + written)
+                if not count:
+                    raise OSError(errno.ENOSPC, "the file takes no more bytes")
+                written += count
 
     def unmap(self, offset: int, length: int) -> None:
         """Write zeros. Raises OSError."""
