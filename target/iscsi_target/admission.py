@@ -57,9 +57,14 @@ def admit(core: Core, connection: Connection, first: bytes, pairs: list[Pair]) -
     if tsih and not core.policy.accept_any_tsih:
         joins = _session_to_join(core, key, tsih, cid)
         discovery = joins.discovery
-    elif core.sessions.find(key) is None and len(core.sessions) >= core.limits.sessions:
-        raise refused_login(LoginStatus.OUT_OF_RESOURCES, "R7143-11.13.5-12", "no more sessions")
+    else:
+        _check_sessions(core, key)
     return Admission(key=key, node=node, discovery=discovery, joins=joins)
+
+
+def _check_sessions(core: Core, key: SessionKey) -> None:
+    if core.sessions.find(key) is None and len(core.sessions) >= core.limits.sessions:
+        raise refused_login(LoginStatus.OUT_OF_RESOURCES, "R7143-11.13.5-12", "no more sessions")
 
 
 def _name(given: dict[str, str], key: str, clause: str) -> str:
@@ -172,6 +177,8 @@ def settle(
 def _new_session(
     core: Core, first: bytes, admitted: Admission, parameters: OperationalParameters, user: str | None
 ) -> Session:
+    # Others may have logged in while this login was under way.
+    _check_sessions(core, admitted.key)
     old = core.sessions.find(admitted.key)
     if old is not None and not core.policy.keep_reinstated_session:
         core.end_session(old, "session reinstatement")

@@ -88,12 +88,12 @@ def _abort_task(core: Core, session: Session, request: TaskFunctionRequest) -> N
         request.waits.append(task)
         session.functions.append(request)
         return
-    exchange = request.connection.text
-    if exchange is not None and exchange.itt == request.referenced:
-        exchange.abandon()
-        request.connection.text = None
-        answer(core, session, request, TaskResponse.FUNCTION_COMPLETE)
-        return
+    for each in session.connections.values():
+        if each.text is not None and each.text.itt == request.referenced:
+            each.text.abandon()
+            each.text = None
+            answer(core, session, request, TaskResponse.FUNCTION_COMPLETE)
+            return
     reassign.conclude_before_abort(session, request.connection, request.referenced)
     answer(core, session, request, _abort_of_missing(core, session, request))
 

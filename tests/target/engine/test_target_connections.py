@@ -372,7 +372,7 @@ def test_reserved_snack_type(bench):
     "keys",
     [
         {"MaxConnections": "65536"},
-        {"ErrorRecoveryLevel": "1"},
+        {"ErrorRecoveryLevel": "3"},
         {"iSCSIProtocolLevel": "3"},
     ],
 )

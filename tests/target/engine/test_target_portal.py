@@ -439,7 +439,6 @@ def test_serve_says_ready_and_stops_cleanly(number, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--error-recovery-level", "1"], 2, "ErrorRecoveryLevel=1 is more than is offered, which is 0"),
         (["--lun", "0=memory:1MiB,rw"], 2, "'rw' is no suffix"),
         (["--lun", "0=tape:1MiB"], 2, "no backend"),
         (["--fault", "no.such"], 2, "no fault is named 'no.such'"),
