@@ -219,76 +219,87 @@ def test_no_memory_for_data_is_busy_for_who_has_nothing_there(make_bench):
     assert third.ask(third.write(blocks=2), ScsiResponse).status == 0x08
 
 
-@given(data=st.data())
-def test_commands_run_in_an_order_that_their_attributes_allow(make_bench, data):
-    bench = make_bench()
-    hosts = [bench.session(), bench.session(isid=OTHER)]
-    arrived, started, done, ended = {}, {}, {}, {}
-    clock = iter(range(10_000))
+class Workload:
+    """Commands of two sessions at one unit, and when each came, was begun and was done."""
 
-    def execute(nexus, lun, cdb, data_out):
+    def __init__(self, bench):
+        self.bench = bench
+        self.hosts = [bench.session(), bench.session(isid=OTHER)]
+        self.came, self.begun, self.done, self.answered = {}, {}, {}, set()
+        self.numbers, self.waiting, self.pending = {}, {}, []
+        self.clock = iter(range(10_000))
+        bench.device.execute = self.execute
+
+    def execute(self, nexus, lun, cdb, data_out):
         number = int.from_bytes(cdb[2:6], "big")
-        assert number not in started
-        started[number] = next(clock)
+        assert number not in self.begun
+        self.begun[number] = next(self.clock)
         if cdb[0] == 0x35:
-            return Work(lambda: done.setdefault(number, next(clock)) and Completion(0))
-        done[number] = next(clock)
+            return Work(lambda: self.end(number))
+        return self.end(number)
+
+    def end(self, number):
+        self.done[number] = next(self.clock)
         return Completion(0)
 
-    bench.device.execute = execute
-    pending, owner, numbers, waiting = [], {}, {}, {}
-
-    def look():
-        for host in hosts:
-            host.collect()
-            while host.inbox:
-                pdu = host.inbox.popleft()
-                if isinstance(pdu, R2T):
-                    waiting[numbers[host, pdu.itt]] = (host, pdu)
-                elif isinstance(pdu, ScsiResponse):
-                    ended[numbers[host, pdu.itt]] = next(clock)
-
-    for number in range(data.draw(st.integers(1, 12))):
-        host = data.draw(st.sampled_from(hosts))
-        attribute = data.draw(st.sampled_from([UNTAGGED, SIMPLE, ORDERED, HEAD]))
-        kind = data.draw(st.sampled_from(["quick", "slow", "write"]))
-        arrived[number] = (next(clock), attribute, kind)
+    def send(self, host, number, attribute, kind):
         if kind == "write":
             command = host.write(lba=number, blocks=2, attribute=attribute)
         else:
             command = host.command((slow if kind == "slow" else quick)(number), attribute=attribute)
-        owner[number] = host
-        numbers[host, command.itt] = number
+        self.came[number] = attribute
+        self.numbers[host, command.itt] = number
         host.send(command)
-        look()
-        if attribute == HEAD and kind != "write":
-            assert number in started
-        if data.draw(st.booleans()):
-            pending += bench.engine.work_to_do()
-            if waiting and data.draw(st.booleans()):
-                number = data.draw(st.sampled_from(sorted(waiting)))
-                giver, r2t = waiting.pop(number)
-                giver.send(giver.data_out(r2t, bytes(1024)))
-            elif pending:
-                work = pending.pop(data.draw(st.integers(0, len(pending) - 1)))
-                bench.engine.work_done(work.token, work.run(), bench.clock.now)
-            look()
-    while True:
-        pending += bench.engine.work_to_do()
-        if waiting:
-            giver, r2t = waiting.pop(min(waiting))
-            giver.send(giver.data_out(r2t, bytes(1024)))
-        elif pending:
-            work = pending.pop()
-            bench.engine.work_done(work.token, work.run(), bench.clock.now)
+        self.look()
+        assert attribute != HEAD or kind == "write" or number in self.begun
+
+    def look(self):
+        self.pending += self.bench.engine.work_to_do()
+        for host in self.hosts:
+            host.collect()
+            for pdu in host.inbox:
+                if isinstance(pdu, R2T):
+                    self.waiting[self.numbers[host, pdu.itt]] = (host, pdu)
+                elif isinstance(pdu, ScsiResponse):
+                    self.answered.add(self.numbers[host, pdu.itt])
+            host.inbox.clear()
+
+    def give(self, number):
+        host, r2t = self.waiting.pop(number)
+        host.send(host.data_out(r2t, bytes(1024)))
+        self.look()
+
+    def work(self, at):
+        work = self.pending.pop(at)
+        self.bench.engine.work_done(work.token, work.run(), self.bench.clock.now)
+        self.look()
+
+
+@given(data=st.data())
+def test_commands_run_in_an_order_that_their_attributes_allow(make_bench, data):
+    load = Workload(make_bench())
+    for number in range(data.draw(st.integers(1, 12))):
+        load.send(
+            data.draw(st.sampled_from(load.hosts)),
+            number,
+            data.draw(st.sampled_from([UNTAGGED, SIMPLE, ORDERED, HEAD])),
+            data.draw(st.sampled_from(["quick", "slow", "write"])),
+        )
+        step = data.draw(st.sampled_from(["none", "give", "work"]))
+        if step == "give" and load.waiting:
+            load.give(data.draw(st.sampled_from(sorted(load.waiting))))
+        elif step == "work" and load.pending:
+            load.work(data.draw(st.integers(0, len(load.pending) - 1)))
+    while load.waiting or load.pending:
+        if load.waiting:
+            load.give(min(load.waiting))
         else:
-            break
-        look()
-    assert sorted(ended) == sorted(arrived)
-    for older, (_, attribute, _) in arrived.items():
-        for newer, (_, behind, _) in arrived.items():
-            if newer > older and behind != HEAD and (behind == ORDERED or attribute in (ORDERED, HEAD)):
-                assert started[newer] > done[older]
-    for session in bench.engine.sessions:
+            load.work(0)
+    assert load.answered == set(load.came)
+    for older, ahead in load.came.items():
+        for newer, behind in load.came.items():
+            if newer > older and behind != HEAD and (behind == ORDERED or ahead in (ORDERED, HEAD)):
+                assert load.begun[newer] > load.done[older]
+    for session in load.bench.engine.sessions:
         assert not session.tasks
         assert not session.task_sets.active
