@@ -37,6 +37,7 @@ from iscsi_protocol.pdu import (
     TextRequest,
     TextResponse,
     bidirectional_read_length,
+    decode,
     encode,
     encode_ahs,
 )
@@ -72,13 +73,24 @@ class Script:
         self.cid = 0
         self.task: dict[str, Any] = {}
         self.former: dict[str, Any] = {}
+        self.waited = 0.0
         self.connect(1)
 
     # Connections and plain sending
 
+    @property
+    def now(self) -> float:
+        """A second goes by with each record."""
+        return len(self.records) + self.waited
+
+    def wait(self, seconds: float) -> Self:
+        """Nothing happens for so long."""
+        self.waited += seconds
+        return self
+
     def connect(self, number: int) -> Self:
         """A TCP connection is made; the verbs speak on it from now on."""
-        self.records.append(TransportRecord(number, 0.0, TransportEvent.CONNECTED))
+        self.records.append(TransportRecord(number, self.now, TransportEvent.CONNECTED))
         return self.on(number)
 
     def on(self, number: int) -> Self:
@@ -89,7 +101,7 @@ class Script:
 
     def transport(self, event: TransportEvent) -> Self:
         """Something happens to the connection."""
-        self.records.append(TransportRecord(self.connection, 0.0, event))
+        self.records.append(TransportRecord(self.connection, self.now, event))
         return self
 
     def junk(self, direction: Direction = Direction.TO_TARGET) -> Self:
@@ -111,7 +123,7 @@ class Script:
             raw = edit(raw)
         if to is None:
             to = Direction.TO_TARGET if pdu.OPCODE < 0x20 else Direction.TO_INITIATOR
-        self.records.append(PduRecord(self.connection, float(len(self.records)), to, raw))
+        self.records.append(PduRecord(self.connection, self.now, to, raw))
         return self
 
     @property
@@ -153,9 +165,9 @@ class Script:
         return self.send(LoginResponse(), **fields)
 
     def ready(self, **keys: str) -> Self:
-        """A login in one exchange; both sides say the same of each key."""
-        pairs = tuple(keys.items())
-        return self.login_request((*NAMES, *pairs)).login_response((*TAG, *pairs))
+        """A login in one exchange; both sides say the same of each key, but for the list that TaskReporting offers."""
+        offers = keys | ({"TaskReporting": "FastAbort,ResponseFence,RFC3720"} if "TaskReporting" in keys else {})
+        return self.login_request((*NAMES, *offers.items())).login_response((*TAG, *keys.items()))
 
     def discovery(self) -> Self:
         """A discovery session."""
@@ -318,6 +330,11 @@ class Script:
 
     def snack(self, kind: int = 1, **fields: Any) -> Self:
         return self.send(SnackRequest(snack_type=kind, exp_stat_sn=self.stat_sn), **fields)
+
+    def again(self, back: int = 1, to: Direction = Direction.TO_INITIATOR, **fields: Any) -> Self:
+        """The PDU of that side that many before comes again, on the connection in use."""
+        sent = [record.raw for record in self.records if isinstance(record, PduRecord) and record.direction is to]
+        return self.send(decode(sent[-back]), to=to, **fields)
 
     # What the rule book says of it
 

@@ -199,17 +199,17 @@ TABLE = {
     ),
     "keys.initiator-name-repeated": (
         (login([INITIATOR]), lambda s: s.operational(NAMES).operational_response(TAG).login_request([INITIATOR])),
-        (lambda s: s.ready().connect(2).login_request(cid=1).login_response(),),
+        (lambda s: s.ready(MaxConnections="2").connect(2).login_request(cid=1).login_response(),),
     ),
     "keys.target-name-repeated": (
         (login([TARGET]), lambda s: s.operational(NAMES).operational_response(TAG).login_request([TARGET])),
-        (lambda s: s.ready().connect(2).login_request(cid=1).login_response(),),
+        (lambda s: s.ready(MaxConnections="2").connect(2).login_request(cid=1).login_response(),),
     ),
     "keys.leading-only": (
         (lambda s: s.ready().connect(2).login_request([*NAMES, ("MaxBurstLength", "512")], cid=1),),
         (
             lambda s: (
-                s.ready()
+                s.ready(MaxConnections="2")
                 .connect(2)
                 .login_request([*NAMES, ("HeaderDigest", "None")], cid=1)
                 .login_response([*TAG, ("HeaderDigest", "None")])

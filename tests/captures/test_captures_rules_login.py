@@ -86,7 +86,7 @@ TABLE = {
     ),
     "login.tsih-changed": (
         (lambda s: twice(s, tsih=3),),
-        (lambda s: s.ready().connect(2).login_request(cid=1).login_response(),),
+        (lambda s: s.ready(MaxConnections="2").connect(2).login_request(cid=1).login_response(),),
     ),
     "login.cid-changed": ((lambda s: twice(s, cid=4),), (lambda s: s.login_request(cid=4).login_response(),)),
     "login.version-max-changed": ((lambda s: twice(s, version_max=1),), (lambda s: twice(s, version_max=0),)),

@@ -233,7 +233,7 @@ TABLE = {
     ),
     "tmf.reserved-function": (
         (lambda s: s.ready().tmf(0), lambda s: s.ready().tmf(13)),
-        (lambda s: s.ready().tmf(12).tmf_response(response=5),),
+        (lambda s: s.ready(iSCSIProtocolLevel="2").tmf(12).tmf_response(response=5),),
     ),
     "tmf.lun-reserved": (
         (lambda s: s.ready().tmf(6, lun=LUN_1), lambda s: s.ready().tmf(7, lun=LUN_1)),
@@ -398,40 +398,6 @@ TABLE = {
             lambda s: s.ready().command().reject(),
             lambda s: s.ready().write(512, 512).nop_out().nop_in().reject(),
         ),
-    ),
-    "snack.at-level-0": (
-        (lambda s: s.ready().snack(),),
-        (lambda s: s.ready(**LEVEL_1).snack(),),
-    ),
-    "snack.tag": (
-        (lambda s: s.ready(**LEVEL_1).snack(1, itt=1), lambda s: s.ready(**LEVEL_1).snack(2, itt=1, ttt=1)),
-        (lambda s: s.ready(**LEVEL_1).read().snack(0, itt=1),),
-    ),
-    "snack.task": (
-        (lambda s: s.ready(**LEVEL_1).snack(0), lambda s: s.ready(**LEVEL_1).snack(3, ttt=1)),
-        (lambda s: s.ready(**LEVEL_1).snack(1),),
-    ),
-    "snack.r-data-tag": (
-        (
-            lambda s: s.ready(**LEVEL_1).read().snack(3, itt=1, ttt=0),
-            lambda s: s.ready(**LEVEL_1).read().snack(3, itt=1),
-        ),
-        (lambda s: s.ready(**LEVEL_1).read().snack(3, itt=1, ttt=1),),
-    ),
-    "snack.transfer-tag": (
-        (lambda s: s.ready(**LEVEL_1).snack(1, ttt=0), lambda s: s.ready(**LEVEL_1).read().snack(0, itt=1, ttt=3)),
-        (lambda s: s.ready(**LEVEL_1).snack(2, ttt=0),),
-    ),
-    "snack.r-data-run": (
-        (lambda s: s.ready(**LEVEL_1).read().snack(3, itt=1, ttt=1, beg_run=1),),
-        (lambda s: s.ready(**LEVEL_1).read().snack(0, itt=1, beg_run=1),),
-    ),
-    "snack.run-length": (
-        (
-            lambda s: s.ready(**LEVEL_1).snack(2, ttt=1, run_length=1),
-            lambda s: s.ready(**LEVEL_1).read().snack(3, itt=1, ttt=1, run_length=1),
-        ),
-        (lambda s: s.ready(**LEVEL_1).snack(1, run_length=1),),
     ),
 }
 

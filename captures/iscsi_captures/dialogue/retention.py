@@ -44,12 +44,14 @@ def retain_status(sight: Sight) -> None:
         return
     mark = None if sight.raw.data_digest_error or not session.level else print_of(sight)
     former = connection.statuses.get(number)
+    damaged = sight.raw.data_digest_error
     if former is not None:
         former.print = mark if former.print is None else former.print
+        former.damaged = former.damaged and damaged
         return
     task = sight.task
     lun = task.lun if task is not None and task.opcode == Opcode.SCSI_COMMAND else None
-    keep(connection.statuses, number, Status(sight.itt, lun, sight.word(28), mark), STATUSES_KEPT)
+    keep(connection.statuses, number, Status(sight.itt, lun, sight.word(28), mark, damaged), STATUSES_KEPT)
 
 
 def acknowledge(sight: Sight) -> None:
@@ -139,7 +141,7 @@ def snack(sight: Sight) -> None:
         ask(connection.asked, first, serial.add(begin, length) if length else None)
         return
     if kind == SnackType.DATA_ACK:
-        known = connection.data_acks.pop(sight.word(20), None)
+        known = connection.data_acks.get(sight.word(20))
         if known is not None and known[0].recovery is not None and begin <= known[0].in_sn:
             known[0].recovery.acked = max(known[0].recovery.acked, begin)
         return

@@ -12,6 +12,7 @@ from iscsi_captures.dialogue.numbers import (
     advance_cmd_sn,
     advance_stat_sn,
     advance_window,
+    is_retry,
     open_again,
     plug,
 )
@@ -38,7 +39,7 @@ _WHOLE_UNIT = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SE
 _WHOLE_TARGET = frozenset(
     {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET}
 )
-_MULTI = _WHOLE_UNIT | _WHOLE_TARGET
+MULTI_TASK = _WHOLE_UNIT | _WHOLE_TARGET
 
 
 class Dialogue:
@@ -94,7 +95,10 @@ class Dialogue:
         """Take over what the PDU says."""
         raw, connection = sight.raw, sight.connection
         if sight.from_initiator:
-            connection.headers.append(bytes(sight.bhs))
+            header = bytes(sight.bhs)
+            connection.headers.append(header)
+            if connection.damaged and not raw.data_digest_error:
+                connection.damaged.pop(header, None)
         if raw.header_digest_error:
             self._unreadable(sight)
             return
@@ -127,7 +131,8 @@ class Dialogue:
         session = sight.session
         if sight.from_initiator:
             session.gap_allowed = True
-            keep(session.spoilt, sight.itt, "header")
+            if sight.task is None and sight.former is None and sight.itt not in session.ended and sight.itt != NO_TAG:
+                keep(session.spoilt, sight.itt, "header")
         else:
             sight.connection.stat_sn = None
         for task in session.tasks.values():
@@ -140,7 +145,7 @@ def _damaged(sight: Sight) -> None:
         if sight.task is not None:
             sight.task.disturbed = True
         _data_out(sight)
-    elif sight.task is None:
+    elif sight.task is None and sight.former is None and sight.itt != NO_TAG:
         keep(sight.session.spoilt, sight.itt, "data")
     keep_header(sight.connection, bytes(sight.bhs))
 
@@ -164,7 +169,10 @@ def _hear_text(sight: Sight) -> None:
 
 def _file(sight: Sight) -> Task | None:
     """A task for a request that is no SCSI Command; None for a tag that is taken already or none at all."""
-    if sight.itt == NO_TAG or sight.itt in sight.session.tasks:
+    former = sight.task
+    if former is not None and former.connection.ended and is_retry(sight):
+        former.connection = sight.connection
+    if sight.itt == NO_TAG or former is not None:
         return None
     task = Task(sight.itt, sight.opcode, sight.connection, bytes(sight.bhs), sight.word(24), sight.immediate)
     sight.session.remember(task)
@@ -180,7 +188,12 @@ def _nop_out(sight: Sight) -> None:
 
 
 def _scsi_command(sight: Sight) -> None:
-    if sight.task is None and sight.itt != NO_TAG:
+    task = sight.task
+    if task is not None and is_retry(sight) and task.recovery is not None and not (task.in_sn or task.r2t_sn):
+        # It may be the first that arrives, so that its data goes with it once more.
+        task.connection.unsolicited.pop(task.itt, None)
+        transfer.command_sent(sight)
+    elif task is None and sight.itt != NO_TAG:
         transfer.command_sent(sight)
 
 
@@ -198,17 +211,19 @@ def _task_management(sight: Sight) -> None:
     request = _file(sight)
     if request is None:
         return
-    request.late = over and tag not in session.finished
+    known = session.exp_cmd_sn
+    request.late = over and tag not in session.finished and known is not None and serial.lt(sight.word(32), known)
     if function in (TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK):
         return
     for task in covered(request):
         task.aborting = True
-        if function == TaskFunction.ABORT_TASK and not _is_up(task.connection):
+        if function == TaskFunction.ABORT_TASK and not is_up(task.connection):
             # It gives the task a new allegiance, too (11.5.1).
             task.connection = sight.connection
 
 
-def _is_up(connection: Connection) -> bool:
+def is_up(connection: Connection) -> bool:
+    """Whether it is neither broken nor logged out."""
     return connection.lost_at is None and not connection.ended
 
 
@@ -305,7 +320,12 @@ def _task_management_response(sight: Sight) -> None:
         return
     if function == TaskFunction.QUERY_TASK:
         return
-    if done and function in _MULTI and len(session.live()) > 1 and sight.connection.limits.task_reporting != "RFC3720":
+    if (
+        done
+        and function in MULTI_TASK
+        and len(session.live()) > 1
+        and sight.connection.limits.task_reporting != "RFC3720"
+    ):
         lun = request.bhs[8:16] if function in _WHOLE_UNIT else None
         session.fence = (sight.connection, sight.word(24), lun)
     for task in aimed_at:

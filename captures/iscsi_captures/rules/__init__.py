@@ -8,8 +8,10 @@ from types import MappingProxyType
 
 from iscsi_captures.dialogue import Phase, Side
 from iscsi_captures.rules import (
+    aborts,
     chap,
     command,
+    connections,
     data_in,
     data_out,
     framing,
@@ -18,7 +20,10 @@ from iscsi_captures.rules import (
     notices,
     numbering,
     r2t,
+    reassign,
+    resent,
     response,
+    snack,
     text,
 )
 from iscsi_captures.rules.hot import FAST, is_plain
@@ -26,7 +31,25 @@ from iscsi_captures.rules.model import Rule
 
 RULES: tuple[Rule, ...] = tuple(
     rule
-    for area in (framing, login, keys, chap, numbering, command, data_in, data_out, r2t, response, text, notices)
+    for area in (
+        framing,
+        login,
+        keys,
+        chap,
+        connections,
+        numbering,
+        command,
+        data_in,
+        data_out,
+        r2t,
+        response,
+        text,
+        notices,
+        aborts,
+        snack,
+        resent,
+        reassign,
+    )
     for rule in area.RULES
 )
 

@@ -194,7 +194,7 @@ def data_out_is_normal(connection: Connection, raw: RawPdu) -> bool:
     """A Data-Out that goes on where its burst stands, with F exactly at the burst's end."""
     flags, ahs, lun, itt, ttt, exp_stat_sn, data_sn, offset = _data_out_fields(raw.bhs, 0)
     task = connection.session.tasks.get(itt)
-    if task is None or task.opcode != _COMMAND or not task.write or task.broken or task.connection is not connection:
+    if task is None or task.opcode != _COMMAND or not task.write or task.broken or task.aborting:
         return False
     if ttt == NO_TAG:
         burst = task.unsolicited
@@ -207,6 +207,7 @@ def data_out_is_normal(connection: Connection, raw: RawPdu) -> bool:
     length = len(raw.data)
     if (
         burst is None
+        or task.connection is not connection
         or ahs
         or data_sn != burst.data_sn
         or offset != burst.reached

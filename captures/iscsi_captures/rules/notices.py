@@ -16,7 +16,6 @@ from iscsi_protocol.pdu import (
     LogoutResponseCode,
     Opcode,
     RejectReason,
-    SnackType,
     TaskFunction,
     TaskResponse,
     opcode_name,
@@ -31,7 +30,6 @@ _LOGOUT = Opcode.LOGOUT_REQUEST
 _LOGOUT_RESPONSE = Opcode.LOGOUT_RESPONSE
 _ASYNC = Opcode.ASYNC_MESSAGE
 _REJECT = Opcode.REJECT
-_SNACK = Opcode.SNACK_REQUEST
 
 _WITH_TAG = frozenset({TaskFunction.ABORT_TASK, TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK})
 _WAITING = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
@@ -375,51 +373,3 @@ def reject_header(sight: Sight) -> str | None:
     if header in headers or len(headers) == headers.maxlen or sight.connection.lost:
         return None
     return "the header in the data is that of no PDU of the initiator"
-
-
-@RULES("snack.at-level-0", "R7143-7.1.5-05", _SNACK, level="ADVICE", from_start=True, stain=Stain.CONNECTION)
-def snack_at_level_0(sight: Sight) -> str | None:
-    """SNACK belongs to ErrorRecoveryLevel 1 and above."""
-    return None if sight.connection.limits.error_recovery_level else "SNACK at ErrorRecoveryLevel 0"
-
-
-@RULES("snack.tag", "R7143-11.16.4-01", _SNACK, leans=False)
-def snack_tag(sight: Sight) -> str | None:
-    """The Initiator Task Tag is 0xffffffff in a status SNACK and a DataACK."""
-    kind = sight.bhs[1] & 0x0F
-    if kind not in (SnackType.STATUS, SnackType.DATA_ACK) or sight.itt == NO_TAG:
-        return None
-    return f"Initiator Task Tag {sight.itt:#010x} in a SNACK of type {kind}"
-
-
-@RULES("snack.task", "R7143-11.16.4-02", _SNACK)
-def snack_task(sight: Sight) -> str | None:
-    """Other SNACKs have the tag of a command."""
-    kind = sight.bhs[1] & 0x0F
-    return "a SNACK for data with Initiator Task Tag 0xffffffff" if kind in (0, 3) and sight.itt == NO_TAG else None
-
-
-@RULES("snack.r-data-tag", "R7143-11.16.5-01", _SNACK, leans=False)
-def r_data_tag(sight: Sight) -> str | None:
-    """An R-Data SNACK has a SNACK Tag other than 0 and 0xffffffff."""
-    tag = sight.word(20)
-    return f"SNACK Tag {tag:#010x}" if sight.bhs[1] & 0x0F == SnackType.R_DATA and tag in (0, NO_TAG) else None
-
-
-@RULES("snack.transfer-tag", "R7143-11.16.5-04", _SNACK, leans=False)
-def snack_transfer_tag(sight: Sight) -> str | None:
-    """Data and status SNACKs have 0xffffffff in the tag field."""
-    tag = sight.word(20)
-    return f"tag {tag:#010x} at byte 20" if sight.bhs[1] & 0x0F in (0, 1) and tag != NO_TAG else None
-
-
-@RULES("snack.r-data-run", "R7143-11.16.6-01", _SNACK, leans=False)
-def r_data_run(sight: Sight) -> str | None:
-    """BegRun is 0 in an R-Data SNACK."""
-    return f"BegRun {sight.word(40)}" if sight.bhs[1] & 0x0F == SnackType.R_DATA and sight.word(40) else None
-
-
-@RULES("snack.run-length", "R7143-11.16.7-01", _SNACK, leans=False)
-def run_length(sight: Sight) -> str | None:
-    """RunLength is 0 in a DataACK and an R-Data SNACK."""
-    return f"RunLength {sight.word(44)}" if sight.bhs[1] & 0x0F in (2, 3) and sight.word(44) else None
