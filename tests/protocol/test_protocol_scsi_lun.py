@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_protocol.scsi.lun import decode_lun, encode_lun
+from iscsi_protocol.scsi.lun import decode_lun, encode_extended_lun, encode_flat_lun, encode_lun
 
 GOLDEN = [
     (0, "0000000000000000"),
@@ -30,6 +32,23 @@ def test_each_lun_takes_the_shortest_method(lun: int, text: str) -> None:
 @given(st.integers(0, 0xFFFFFFFFFF))
 def test_every_lun_survives(lun: int) -> None:
     assert decode_lun(encode_lun(lun)) == lun
+
+
+@pytest.mark.parametrize(
+    ("encode", "lun", "text"),
+    [
+        (encode_flat_lun, 0, "4000000000000000"),
+        (encode_flat_lun, 0x3FFF, "7fff000000000000"),
+        (encode_extended_lun, 0, "d200000000000000"),
+        (encode_extended_lun, 0xFFFFFF, "d2ffffff00000000"),
+    ],
+)
+def test_a_longer_method_may_be_taken(encode: Callable[[int], bytes], lun: int, text: str) -> None:
+    assert encode(lun).hex() == text
+    assert decode_lun(encode(lun)) == lun
+    for outside in (-1, lun + 1) if lun else (-1,):
+        with pytest.raises(ValueError, match="holds 0 to"):
+            encode(outside)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.target.engine.conftest import TARGET, Clock, Host
 from iscsi_protocol.pdu import ScsiResponse
 from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.provisioning import build_unmap
+from iscsi_protocol.scsi.third_party_copy import OWN_UNIT, BlockToBlock, ListIdUsage, build_copy
 from iscsi_target.config import LunConfig, Size, TargetConfig, TargetNode
 from iscsi_target.device import open_device
 from iscsi_target.device.answer import GOOD
@@ -44,6 +45,7 @@ class Shim:
         self.journal = []
         self.skip = skip
         self.count = 0
+        self.moved = {}
         self.meanwhile = lambda: None
 
     def __getattr__(self, name):
@@ -70,12 +72,16 @@ class Shim:
     def _wrote(self, offset, data):
         assert offset % BLOCK == len(data) % BLOCK == 0
         for at in range(0, len(data), BLOCK):
-            self.journal.append(("write", (offset + at) // BLOCK, data[at : at + BLOCK]))
+            block, content = (offset + at) // BLOCK, data[at : at + BLOCK]
+            self.moved[block] = content
+            self.journal.append(("write", block, content))
 
 
 class Workload:
-    """A host that does at random what a disk's user does. `effects`: tag to the blocks that its command writes, with their
-    new content; `stable`: tags whose GOOD promises stability; `syncs`: tags of SYNCHRONIZE CACHE.
+    """A host that does at random what a disk's user does.
+
+    effects: tag to the blocks that its command writes, with their new content (of a copy: as the shim sees it moved).
+    stable: tags whose GOOD promises stability. syncs: tags of SYNCHRONIZE CACHE.
     """
 
     def __init__(self, engine, shim, seed, *, write_cache):
@@ -95,7 +101,7 @@ class Workload:
         command = self.host.command(
             cdb.ljust(16, b"\0"), write=bool(data), expected_data_transfer_length=len(data), data=data
         )
-        self.effects[command.itt] = effects or {}
+        self.effects[command.itt] = {} if effects is None else effects
         if stable or not self.write_cache:
             self.stable.add(command.itt)
         if sync:
@@ -116,7 +122,13 @@ class Workload:
         """Do one piece of slow work, any of them."""
         if self.pending:
             each = self.pending.pop(self.random.randrange(len(self.pending)))
-            self.engine.work_done(each.token, each.run(), 1000.0)
+            task = self.engine.core.pending[each.token].task
+            if task.cdb[0] == op.EXTENDED_COPY_LID1.opcode:
+                self.shim.moved = self.effects[task.itt]
+            result = each.run()
+            self.shim.moved = {}
+            self.engine.work_done(each.token, result, 1000.0)
+            self.pending += self.engine.work_to_do()
             self.acknowledged()
 
     def command(self):
@@ -125,7 +137,7 @@ class Workload:
         new = [self.content() for _ in range(blocks)]
         effects = dict(zip(range(lba, lba + blocks), new, strict=True))
         place = {"lba": lba, "blocks": blocks}
-        match self.random.choice(("write", "write", "fua", "verify", "same", "unmap", "sync", "zeros")):
+        match self.random.choice(("write", "write", "fua", "verify", "same", "unmap", "sync", "zeros", "copy")):
             case "write":
                 self.send(op.WRITE_16.build(**place), b"".join(new), effects)
             case "fua":
@@ -140,13 +152,25 @@ class Workload:
                 data = build_unmap([(lba, blocks)])
                 cdb = op.UNMAP.build(parameter_list_length=len(data))
                 self.send(cdb, data, dict.fromkeys(effects, bytes(BLOCK)))
+            case "copy":
+                segment = BlockToBlock(
+                    source=OWN_UNIT,
+                    destination=OWN_UNIT,
+                    blocks=blocks,
+                    source_lba=self.random.randrange(BLOCKS - blocks + 1),
+                    destination_lba=lba,
+                )
+                data = build_copy([], [segment], list_id_usage=ListIdUsage.NONE)
+                self.send(op.EXTENDED_COPY_LID1.build(parameter_list_length=len(data)), data)
             case "sync":
                 self.send(op.SYNCHRONIZE_CACHE_10.build(), sync=True)
 
     def quickly(self):
         """What comes in while a worker waits for fdatasync."""
+        moved, self.shim.moved = self.shim.moved, {}
         if self.random.random() < 0.5:
             self.command()
+        self.shim.moved = moved
 
     def run(self):
         self.shim.meanwhile = self.quickly
