@@ -179,8 +179,8 @@ def retained(session: Session) -> int:
 
 
 async def remove_for_recovery(session: Session, cid: int, clause: str) -> LogoutResponse:
-    """Log the connection of this CID out for recovery, over another one; raise Failed unless it succeeds."""
-    response = await session.logout(clause, LogoutReason.RECOVERY, cid=cid)
+    """Log the connection of this CID out for recovery, over another one and at once; raise Failed unless it succeeds."""
+    response = await session.logout(clause, LogoutReason.RECOVERY, cid=cid, immediate=True)
     require(response.response == 0, clause, "a logout for recovery succeeds", seen=f"response {response.response}")
     return response
 

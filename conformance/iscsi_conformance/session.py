@@ -285,7 +285,8 @@ class Session(Wire):
 
     async def logout(self, clause: str, reason: int = 0, **fields: Any) -> LogoutResponse:
         """Log out and take the answer; what else comes before it is put back."""
-        values: dict[str, Any] = {"reason": reason, **self.numbered()}
+        immediate = bool(fields.get("immediate", False))
+        values: dict[str, Any] = {"reason": reason, **self.numbered(immediate=immediate)}
         sent = LogoutRequest(**(values | fields))
         self.send(sent)
         return await self.answer(LogoutResponse, sent.itt, clause)
