@@ -179,6 +179,9 @@ class TargetEngine:
         session = link.session
         several = session is not None and len(session.connections) > 1
         link.stopped = not several or link.queued - link.mark > self.core.limits.send_buffer
+        if link.stopped:
+            # The shell has to look at it, though nothing new is queued.
+            self.core.dirty.add(link.number)
         return not link.stopped
 
     def _settle(self) -> None:
