@@ -198,8 +198,8 @@ def proceed(core: Core, session: Session, task: ScsiTask) -> None:
     """Ask for more data, execute, or end the task, whichever is next."""
     if task.state is TaskState.EXECUTING:
         return
-    if not task.connection.up and task.connection.retained is not None:
-        # Nothing moves until the task is reassigned (4.2.8).
+    if not task.connection.up:
+        # Nothing moves until the task is reassigned, if it is (4.2.8).
         task.interrupt()
     elif task.failure is None and task.state is TaskState.GATHERING and task.unsolicited is None:
         _solicit(core, session, task)

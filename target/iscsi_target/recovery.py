@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from iscsi_target.connection import Connection
 from iscsi_target.retained import Exchange, Retained
 from iscsi_target.session import Session
-from iscsi_target.task import ScsiTask, TaskState
+from iscsi_target.task import ScsiTask
 
 if TYPE_CHECKING:
     from iscsi_target.core import Core
@@ -37,9 +37,14 @@ def begin(core: Core, connection: Connection, session: Session) -> None:
 
 
 def connection_lost(core: Core, session: Session, connection: Connection) -> None:
-    """TCP is gone, or will be at once, without a logout. Below level 2 nothing that was sent can be asked for any more."""
+    """TCP is gone, or will be at once, without a logout. Below level 2 nothing that was sent can be asked for any more, and
+    no transfer goes on.
+    """
     if session.parameters.error_recovery_level < CONNECTION_RECOVERY:
         connection.retained = None
+        for task in session.tasks.values():
+            if task.connection is connection:
+                task.interrupt()
     else:
         _suspend(core, session, connection)
         if connection.retained is not None:
@@ -60,11 +65,13 @@ def logged_out_for_recovery(core: Core, session: Session, subject: Connection) -
 
 
 def _suspend(core: Core, session: Session, connection: Connection) -> None:
-    """Transfers stop; immediate commands end, and so does what an abort waits for (11.14, Appendix E.1)."""
+    """Transfers stop, and immediate commands end (11.14, Appendix E.1). A function that waited for data of these tasks goes
+    on without it.
+    """
     for task in list(session.tasks.values()):
         if task.connection is not connection:
             continue
-        if task.immediate or task.state is TaskState.DRAINING:
+        if task.immediate:
             core.abort_task(session, task)
         else:
             task.interrupt()
