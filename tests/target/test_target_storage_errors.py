@@ -12,22 +12,27 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from iscsi_initiator.client import Client
-from iscsi_initiator.client.errors import ScsiError
+from iscsi_initiator.client.errors import ClientError, ScsiError
 from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.codes import AdditionalSense as Code
 from iscsi_protocol.scsi.codes import SenseKey
+from iscsi_protocol.scsi.mode import CachingPage, ModeParameters
 from iscsi_protocol.scsi.provisioning import build_unmap
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_target.cli import DEFAULT_NAME
 from iscsi_target.completion import FileSlice
+from iscsi_target.config import LunConfig, PortalConfig, Size, TargetConfig, TargetNode
 from iscsi_target.luns.file import FileLun
 from iscsi_target.luns.sparse import SparseLun
+from iscsi_target.portal import TargetServer
+from iscsi_target.shell import close_devices, make_engine
 from iscsi_target.shell.driver import read
 
 WRITE_ERROR = (SenseKey.MEDIUM_ERROR, Code.WRITE_ERROR)
@@ -340,3 +345,69 @@ def test_a_file_cut_short_ends_one_command_and_no_process(tmp_path):
     sense = parse_sense(result.sense)
     assert sense is not None
     assert (sense.key, sense.code) == READ_ERROR
+
+
+# The cache is switched off
+
+
+def select_cache(disk, enabled, **fields):
+    page = replace(disk.device._units[0].pages[CachingPage], write_cache_enable=enabled).build()
+    data = ModeParameters(pages=(page,)).build(10, select=True)
+    return disk.run(op.MODE_SELECT_10, data, pf=1, parameter_list_length=len(data), **fields)
+
+
+def test_what_is_cached_is_stable_when_the_cache_is_off(make_disk, monkeypatch):
+    disk = make_disk(backend="file")
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", calls.append)
+    disk.good(op.WRITE_10, b"x" * 512, blocks=1)
+    assert select_cache(disk, True).status == 0
+    assert calls == []
+    assert select_cache(disk, False).status == 0
+    assert len(calls) == 1
+    assert select_cache(disk, False).status == 0
+    assert len(calls) == 1
+    disk.good(op.WRITE_10, b"x" * 512, blocks=1)
+    assert len(calls) == 2
+
+
+def test_a_cache_that_cannot_be_emptied_is_told_of(make_disk, monkeypatch):
+    disk = make_disk(backend="file")
+    monkeypatch.setattr(os, "fdatasync", failing(errno.EIO))
+    sense = parse_sense(select_cache(disk, False).sense)
+    assert sense is not None
+    assert (sense.key, sense.code) == WRITE_ERROR
+
+
+# A slice that sendfile cannot send
+
+
+@pytest.mark.parametrize("outcome", ["error", "nothing"])
+def test_what_sendfile_cannot_send_is_read_the_next_time(tmp_path, monkeypatch, outcome):
+    """The header of the Data-In PDU is out, so the connection ends; the same read of the next session is answered."""
+    lun = LunConfig(backend="file", path=str(tmp_path / "disk.img"), size=Size(1 << 20))
+    config = TargetConfig(targets=[TargetNode(name=DEFAULT_NAME, luns={0: lun})])
+    sent = []
+
+    def sendfile(out, fd, offset, count):
+        sent.append(count)
+        if outcome == "error":
+            raise OSError(errno.EIO, "broken")
+        return 0
+
+    async def read_twice():
+        engine, devices = make_engine(config, random_bytes=os.urandom)
+        server = TargetServer(engine)
+        (portal,) = await server.start([PortalConfig(address="127.0.0.1:0")])
+        async with asyncio.timeout(PATIENCE):
+            async with await Client.connect(url(portal)) as client:
+                await client.write(0, b"x" * 131072)
+                monkeypatch.setattr(os, "sendfile", sendfile)
+                with contextlib.suppress(ClientError):
+                    await client.read(0, 256)
+                assert await client.read(0, 256) == b"x" * 131072
+        await server.stop()
+        close_devices(devices)
+
+    asyncio.run(read_twice())
+    assert len(sent) == 1

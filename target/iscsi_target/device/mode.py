@@ -118,13 +118,25 @@ def _select(path: ItlNexus, fields: dict[str, int], data_out: Buffer, size: CdbS
             changed = _changed_page(unit, page, at)
             pages[type(changed)] = changed
             at += len(page)
+    cached = unit.write_cache
     if pages != unit.pages:
         unit.set_pages(pages)
         unit.tell_others(path.nexus, AdditionalSense.MODE_PARAMETERS_CHANGED)
-    if not fields["sp"]:
-        return GOOD
-    put_pages(unit.store, unit.target_name, unit.lun, pages)
-    return unit.saved()
+    if fields["sp"]:
+        put_pages(unit.store, unit.target_name, unit.lun, pages)
+    if cached and not unit.write_cache:
+        # Whoever switches the cache off sends no SYNCHRONIZE CACHE any more, for what is in it neither.
+        return unit.slowly(lambda: _without_cache(unit, saving=bool(fields["sp"])))
+    return unit.saved() if fields["sp"] else GOOD
+
+
+def _without_cache(unit: LogicalUnit, *, saving: bool) -> Completion:
+    """What was written while there was a cache is made stable. Raises OSError."""
+    unit.backend.flush()
+    saved = unit.saved() if saving else GOOD
+    while isinstance(saved, Work):
+        saved = saved.run()
+    return saved
 
 
 def _without_length(data: Buffer, size: CdbSize) -> bytes:
