@@ -74,6 +74,8 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         proceed(core, session, task)
         return
     task.touched = core.now
+    if ttt != NO_TAG:
+        task.heard = max(task.heard, burst.r2t_sn + 1)
     try:
         _take(core, connection, session, raw, task, burst, lun, data_sn, offset)
     except PeerViolation as violation:

@@ -50,7 +50,7 @@ def resume(core: Core, session: Session, connection: Connection, referenced: int
             data_in.deliver(connection, session, connection.retained, exchange)
     if task is not None:
         task.connection = connection
-        _renumber(task, exp_data_sn)
+        _renumber(task, exchange, exp_data_sn)
         data_out.proceed(core, session, task)
     if not recovery.has_commands(session, old):
         session.released.pop(old.number, None)
@@ -72,10 +72,13 @@ def _acknowledge(retained: Retained, exchange: Exchange, exp_data_sn: int) -> No
         retained.acknowledge_data(exchange, exp_data_sn)
 
 
-def _renumber(task: ScsiTask, exp_data_sn: int) -> None:
-    """R2Ts that the initiator has not had are numbered anew: their bursts were given up (7.2.2)."""
-    if 0 < exp_data_sn < task.r2t_sn:
-        task.r2t_sn = exp_data_sn
+def _renumber(task: ScsiTask, exchange: Exchange | None, exp_data_sn: int) -> None:
+    """R2Ts that the initiator may not have had are numbered anew: their bursts were given up, and nothing could close the gap
+    that they would leave (7.2.2). What it has had it says, or it sent data for it.
+    """
+    task.r2t_sn = max(task.heard, exp_data_sn if exp_data_sn <= task.r2t_sn else 0)
+    if exchange is not None and exchange.completion is None:
+        exchange.next_sn = task.r2t_sn
 
 
 def conclude_before_abort(session: Session, connection: Connection, referenced: int) -> None:

@@ -52,7 +52,8 @@ class ScsiTask:
     without a response. dormant: others in its task set come first (SAM-5 8); priority: 1 (highest) to 15, 0 for none.
 
     At recovery level 1 and above: missing: bytes that were lost, to be asked for again; fruitless: losses since the last
-    byte that was new; void: tags of bursts that were given up, NO_TAG for the unsolicited one.
+    byte that was new; void: tags of bursts that were given up, NO_TAG for the unsolicited one; heard: R2Ts that the
+    initiator has had for certain, since data came for the last of them.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class ScsiTask:
         "failure",
         "flags",
         "fruitless",
+        "heard",
         "immediate",
         "itt",
         "lun",
@@ -126,6 +128,7 @@ class ScsiTask:
         self.missing: Extents = []
         self.fruitless = 0
         self.void: set[int] = set()
+        self.heard = 0
 
     @property
     def data_outstanding(self) -> bool:
