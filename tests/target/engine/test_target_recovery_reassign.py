@@ -327,7 +327,7 @@ def test_write_goes_on(bench, host):
     stat_sn = reassign(new, command.itt)
     again = taken(new)
     assert [(pdu.r2t_sn, pdu.buffer_offset, pdu.desired_data_transfer_length) for pdu in again] == [
-        (3, 1024, 1024), (4, 4096, 2048)
+        (2, 1024, 1024), (3, 4096, 2048)
     ]  # fmt: skip
     assert not {pdu.ttt for pdu in again} & {pdu.ttt for pdu in r2ts}
     assert {pdu.stat_sn for pdu in again} == {stat_sn + 1}
@@ -339,14 +339,20 @@ def test_write_goes_on(bench, host):
     assert bench.device.log.count((0x2A, 6144)) == 1
 
 
-def test_write_whose_r2ts_were_not_had(bench, host):
+@pytest.mark.parametrize(("exp_data_sn", "first"), [(0, 0), (1, 1), (3, 3), (4, 0), (0xFFFFFFFF, 0)])
+def test_r2ts_that_were_perhaps_not_had(bench, host, exp_data_sn, first):
     command = host.write(0, 12)
     host.send(command)
     taken(host)
     lose(host)
     new = reinstate(bench, host)
-    reassign(new, command.itt, 1)
-    assert [pdu.r2t_sn for pdu in taken(new)] == [1, 2, 3]
+    reassign(new, command.itt, exp_data_sn)
+    r2ts = taken(new)
+    assert [pdu.r2t_sn for pdu in r2ts] == [first, first + 1, first + 2]
+    new.send(SnackRequest(itt=command.itt, exp_stat_sn=new.exp_stat_sn))
+    assert [pdu.r2t_sn for pdu in taken(new)] == [first, first + 1, first + 2]
+    new.send(SnackRequest(itt=command.itt, exp_stat_sn=new.exp_stat_sn, beg_run=first + 3, run_length=1))
+    assert new.take(Reject).data_sn == first + 3
 
 
 def test_unsolicited_data_that_stopped(bench, host):
@@ -410,11 +416,11 @@ def test_bidirectional_command_that_gathers(bench, host):
     new = reinstate(bench, host)
     reassign(new, command.itt)
     r2t = new.take(R2T)
-    assert (r2t.r2t_sn, r2t.buffer_offset) == (2, 2048)
+    assert (r2t.r2t_sn, r2t.buffer_offset) == (1, 2048)
     bench.device.next = Completion(0, PATTERN[:2048], 2048)
     new.send(new.data_out(r2t, b"b" * 2048))
     *data, response = taken(new)
-    assert [pdu.data_sn for pdu in data] == [3, 4, 5, 6]
+    assert [pdu.data_sn for pdu in data] == [2, 3, 4, 5]
     assert response.exp_data_sn == 4
 
 
