@@ -43,6 +43,9 @@ PORTAL_GROUPS = (1, 2, 1)
 GROUP_PORTAL = 2
 """The place of the second portal of the first one's group."""
 
+AT_ONCE = {"DefaultTime2Wait": "0"}
+"""Recovery may begin at once, so that cases need not wait for it."""
+
 DISK_SIZE = Size(4 << 20)
 MOVED_TO = "127.0.0.1:3260"
 
@@ -79,7 +82,7 @@ def bundled_config(policy: Mapping[str, object] | None = None, *, port: int = 0)
     switches: dict[str, Any] = dict(policy or {})
     return TargetConfig(
         targets=[
-            TargetNode(name=PLAIN, alias="plain disk", luns={0: disk, 1: replace_disk(disk)}),
+            TargetNode(name=PLAIN, alias="plain disk", luns={0: disk, 1: replace_disk(disk)}, keys=AT_ONCE),
             TargetNode(name=CHAP, luns={0: disk}, chap=ChapConfig(users=users)),
             TargetNode(
                 name=MUTUAL,
