@@ -259,6 +259,18 @@ def test_a_new_file_whose_directory_cannot_be_kept_is_refused(tmp_path, monkeypa
     assert not (tmp_path / "new.img").exists()
 
 
+def test_a_directory_that_cannot_be_synchronised_is_no_obstacle(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def fsync(fd):
+        if Path(f"/proc/self/fd/{fd}").readlink() == tmp_path:
+            raise OSError(errno.EINVAL, "no such thing")
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    FileLun(tmp_path / "new.img", 8192).close()
+
+
 # Over TCP
 
 

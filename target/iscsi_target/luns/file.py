@@ -179,5 +179,8 @@ def _keep_file(fd: int, path: Path) -> None:
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of file systems whose directories cannot be asked for that
+            raise
     finally:
         os.close(directory)
