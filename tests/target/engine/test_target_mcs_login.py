@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from iscsi_protocol.chap import ChapInitiator, Credentials
 from iscsi_protocol.pdu import R2T, LogoutResponse, ScsiResponse
 from iscsi_protocol.text import decode_pairs
 from iscsi_target.config import ChapConfig, PortalConfig, TargetNode, Timers
@@ -132,6 +133,35 @@ def test_missing_names(bench):
         host = bench.host(cid=1)
         host.tsih = first.tsih
         assert host.ask(host.login_request(pairs)).status == 0x0207
+
+
+def prove_alice(host, *keys):
+    """The last answer to a login with CHAP, and these keys in the operational stage."""
+    chap = ChapInitiator(
+        credentials=Credentials(name="alice", secret=b"correct-horse-1"),
+        algorithms=(7,),
+        random_bytes=lambda count: b"r" * count,
+    )
+    pairs = [*host.names(), *chap.begin()]
+    while not chap.finished:
+        response = host.ask(host.login_request(pairs, csg=0, nsg=1 if chap.ready else 0, transit=chap.ready))
+        assert response.status == 0
+        pairs = chap.receive(decode_pairs(response.data))
+    return host.ask(host.login_request(keys))
+
+
+def test_every_connection_proves_itself(make_bench):
+    chap = ChapConfig(users={"alice": "correct-horse-1"})
+    bench = make_bench(targets=[TargetNode(name=TARGET, chap=chap)])
+    first = bench.host()
+    first.joined(prove_alice(first, FOUR))
+    assert refused(bench, first, 1) == 0x0201
+    second = bench.host(cid=1)
+    second.tsih, second.cmd_sn = first.tsih, first.cmd_sn
+    second.joined(prove_alice(second))
+    second.alive()
+    (session,) = bench.engine.sessions
+    assert [link.user for link in session.connections.values()] == ["alice", "alice"]
 
 
 def test_authentication_of_a_further_connection(make_bench):

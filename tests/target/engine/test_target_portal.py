@@ -417,15 +417,19 @@ def serve(*arguments):
 def test_serve_says_ready_and_stops_cleanly(number, tmp_path):
     capture = tmp_path / "all.pcapng"
     process = serve(
-        "--lun", "0=memory:1MiB,ro", "--portal", "127.0.0.1:0", "--portal", "[::1]:0,2", "--pcap", str(capture)
-    )
+        "--lun", "0=memory:1MiB,ro", "--portal", "127.0.0.1:0", "--portal", "[::1]:0,2", "--pcap", str(capture),
+        "--name", TARGET, "--max-connections", "3", "--error-recovery-level", "1",
+    )  # fmt: skip
     try:
         ready = json.loads(process.stdout.readline())["ready"]
         assert len(ready) == 2
         host, _, port = ready[0].rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as client:
-            client.sendall(encode(login_pdu()).to_bytes())
-            assert client.recv(4096)[0] == Opcode.LOGIN_RESPONSE
+            client.sendall(encode(login_pdu(("MaxConnections", "9"), ("ErrorRecoveryLevel", "2"))).to_bytes())
+            response = client.recv(4096)
+            assert response[0] == Opcode.LOGIN_RESPONSE
+            assert b"\0MaxConnections=3\0" in b"\0" + response[48:]
+            assert b"\0ErrorRecoveryLevel=1\0" in b"\0" + response[48:]
             process.send_signal(number)
             while client.recv(4096):
                 pass
