@@ -19,7 +19,6 @@ from iscsi_protocol.pdu import (
     LogoutReason,
     LogoutResponse,
     Pdu,
-    Reject,
     ScsiCommand,
     ScsiResponse,
     SnackRequest,
@@ -140,14 +139,6 @@ async def data_until_status(session: Session, command: ScsiCommand, clause: str)
 def only_data(pdus: Sequence[Pdu]) -> list[DataIn]:
     """The Data-In PDUs with data among these."""
     return [pdu for pdu in pdus if isinstance(pdu, DataIn) and pdu.data]
-
-
-async def rejected(session: Session, request: Pdu, clause: str, what: str) -> Reject:
-    """The Reject of a request, which has to come next; it shows the request's header."""
-    reject = await session.expect(Reject, clause, what)
-    right = len(reject.data) >= 48 and reject.data[0] & 0x3F == request.OPCODE
-    require(right, clause, "the Reject shows the header of what is rejected", seen=reject.data[:48].hex())
-    return reject
 
 
 def require_level(session: Session, level: int) -> None:

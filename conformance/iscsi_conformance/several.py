@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from iscsi_conformance.describe import one_line
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.session import ALIVE, Session
@@ -43,28 +41,6 @@ async def nothing_on(session: Session, itt: int, clause: str, what: str) -> None
         others.append(received)
     for other in others:
         session.put_back(other)
-
-
-async def first_of(*sessions: Session, within: float | None = None) -> tuple[Session, Received] | None:
-    """The next PDU on any of these connections, and the one that it came on; None for silence or the end of all."""
-    waiting = {asyncio.ensure_future(each.receive_or_none(within=within)): each for each in sessions}
-    found: tuple[Session, Received] | None = None
-    try:
-        while waiting and found is None:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in sorted(done, key=list(waiting).index):
-                session, received = waiting.pop(task), task.result()
-                if received is None:
-                    continue
-                if found is None:
-                    found = session, received
-                else:
-                    session.put_back(received)
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-    return found
 
 
 async def close_connection(session: Session, cid: int, clause: str) -> LogoutResponse:
