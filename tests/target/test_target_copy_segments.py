@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from random import Random
 
@@ -350,6 +351,20 @@ def test_a_long_copy_is_done_in_steps(long_disk):
     assert (work.status, steps) == (Status.GOOD, 3)
     assert held(long_disk) == b"y" * (40 * MIB)
     assert status(long_disk, 1).transfer_count == 20 * MIB
+
+
+def test_a_unit_is_copied_with_the_copies_that_go_on_in_it(long_disk):
+    work = LongCopy(long_disk).work.run()
+    twin = copy.deepcopy((long_disk.device, work))
+    while isinstance(work, Work):
+        work = work.run()
+    assert held(long_disk).count(b"y") == 40 * MIB
+    long_disk.device, work = twin
+    assert held(long_disk).count(b"y") == 28 * MIB
+    while isinstance(work, Work):
+        work = work.run()
+    assert held(long_disk).count(b"y") == 40 * MIB
+    assert status(long_disk, 1).state == CopyState.DONE
 
 
 def test_an_identifier_that_is_in_use_is_refused(long_disk):

@@ -6,7 +6,6 @@ what the copy source or destination had to say is forwarded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from iscsi_protocol.scsi.codes import SenseKey
@@ -80,8 +79,7 @@ class CopyOperation:
         self.ended: Completion | None = None
         self.cancelled = False
         self._descriptor_sense = descriptor_sense
-        self._left = 0
-        self._progress = self._run()
+        self._done = 0
 
     @property
     def small(self) -> bool:
@@ -113,8 +111,10 @@ class CopyOperation:
             return GOOD
         try:
             for _ in range(CHUNKS_A_STEP):
-                if next(self._progress, None) is None:
+                if self.processed == len(self.segments):
+                    self._make_stable()
                     return self._end(CopyState.DONE, GOOD)
+                self._advance()
         except SegmentFailed as failure:
             return self._end(CopyState.FAILED, self._failed(failure))
         return Work(self.step, self.cancel)
@@ -124,23 +124,28 @@ class CopyOperation:
         self.state = state
         return completion
 
-    def _run(self) -> Iterator[bool]:
-        """Process the segments in order; something is yielded now and then. Raises SegmentFailed."""
-        written: list[LogicalUnit] = []
-        for segment in self.segments:
-            self._left = 0
-            if isinstance(segment, SegmentFailed):
-                raise segment
-            self._left = segment.length
+    def _advance(self) -> None:
+        """Move some bytes of the segment whose turn it is. Raises SegmentFailed."""
+        segment = self.segments[self.processed]
+        if isinstance(segment, SegmentFailed):
+            raise segment
+        if not self._done:
             check_segment(segment)
-            for count in _moved(segment):
-                self.moved += count
-                self._left -= count
-                yield True
+        if self._done < segment.length:
+            count = _move(segment, self._done)
+            self._done += count
+            self.moved += count
+        if self._done == segment.length:
+            _pad(segment)
             self.processed += 1
-            if segment.destination.unit not in written:
-                written.append(segment.destination.unit)
-        for unit in written:
+            self._done = 0
+
+    def _make_stable(self) -> None:
+        """Flush what was written to units without a write cache. Raises SegmentFailed."""
+        written = {
+            id(each.destination.unit): each.destination.unit for each in self.segments if isinstance(each, Segment)
+        }
+        for unit in written.values():
             if not unit.write_cache:
                 with _Blamed(_DESTINATION, writing=True):
                     unit.backend.flush()
@@ -148,7 +153,9 @@ class CopyOperation:
     def _failed(self, failure: SegmentFailed) -> Completion:
         number = min(self.processed, len(self.segments) - 1)
         segment = self.segments[number]
-        unit = segment.unit if isinstance(segment, Segment) else 1
+        left = 0
+        if isinstance(segment, Segment) and self.processed < len(self.segments):
+            left = -(-(segment.length - self._done) // segment.unit)
         forwarded = b""
         code, pointer = failure.sense.code, failure.sense.sense_key_specific
         if failure.party:
@@ -157,7 +164,7 @@ class CopyOperation:
         sense = Sense(
             key=SenseKey.COPY_ABORTED,
             code=code,
-            information=-(-self._left // unit),
+            information=left,
             command_specific=number,
             sense_key_specific=pointer,
         )
@@ -226,31 +233,32 @@ def _check_party(path: ItlNexus, access: Access, party: int) -> None:
         raise SegmentFailed(sense, party)
 
 
-def _moved(segment: Segment) -> Iterator[int]:
-    """Move it; the numbers of bytes that were, one after the other. Where it overlaps itself, what is read is what was there
+def _move(segment: Segment, done: int) -> int:
+    """Move some bytes behind the first `done` ones; how many. Where a segment overlaps itself, what is read is what was there
     before. Raises SegmentFailed.
     """
     source, destination = segment.source.unit, segment.destination.unit
     shift = segment.destination_at - segment.source_at
     overlapping = source is destination and abs(shift) < segment.length
-    done = 0
-    while done < segment.length:
-        hole, count = (False, segment.length - done) if overlapping else _extent(segment, done)
-        if hole:
-            with _Blamed(_DESTINATION, writing=True):
-                destination.backend.unmap(segment.destination_at + done, count)
-        else:
-            count = min(CHUNK, count)
-            at = segment.length - done - count if overlapping and shift > 0 else done
-            with _Blamed(_SOURCE, writing=False):
-                data = _load(source, segment.source_at + at, count)
-            with _Blamed(_DESTINATION, writing=True):
-                _store(destination, segment.destination_at + at, data)
-        done += count
-        yield count
+    hole, count = (False, segment.length - done) if overlapping else _extent(segment, done)
+    if hole:
+        with _Blamed(_DESTINATION, writing=True):
+            destination.backend.unmap(segment.destination_at + done, count)
+        return count
+    count = min(CHUNK, count)
+    at = segment.length - done - count if overlapping and shift > 0 else done
+    with _Blamed(_SOURCE, writing=False):
+        data = _load(source, segment.source_at + at, count)
+    with _Blamed(_DESTINATION, writing=True):
+        _store(destination, segment.destination_at + at, data)
+    return count
+
+
+def _pad(segment: Segment) -> None:
+    """Fill the last block of the destination. Raises SegmentFailed."""
     if segment.padding:
         with _Blamed(_DESTINATION, writing=True):
-            _store(destination, segment.destination_at + segment.length, bytes(segment.padding))
+            _store(segment.destination.unit, segment.destination_at + segment.length, bytes(segment.padding))
 
 
 def _extent(segment: Segment, done: int) -> tuple[bool, int]:
