@@ -394,11 +394,15 @@ def test_too_many_copies_at_once_find_the_unit_busy(long_disk, usage):
     assert held(long_disk)[: 20 * MIB] == bytes(20 * MIB)
 
 
-def test_a_copy_ends_with_its_nexus(long_disk):
-    work = LongCopy(long_disk).work.run()
+@pytest.mark.parametrize("usage", [0, 3])
+def test_a_copy_ends_with_its_nexus_and_no_other(long_disk, usage):
+    work = LongCopy(long_disk, 0, usage).work.run()
+    long_disk.device.nexus_lost(OTHER)
+    work = work.run()
+    assert isinstance(work, Work)
     long_disk.device.nexus_lost(NEXUS)
     assert work.run().status == Status.GOOD
-    assert held(long_disk)[8 * MIB : 20 * MIB] == bytes(12 * MIB)
+    assert held(long_disk).count(b"y") == 36 * MIB
 
 
 def test_what_is_copied_to_a_unit_without_cache_is_stable(make_disk, monkeypatch):
