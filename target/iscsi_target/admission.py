@@ -224,6 +224,7 @@ def _replace_connection(core: Core, session: Session, new: Connection, first: by
     # The new one stands in its place first, so that the session does not end with the old one.
     session.connections[new.cid] = new
     how = "rst" if old.state is State.CLEANUP_WAIT else "fin"
+    old.shed()
     if session.parameters.error_recovery_level >= _RECOVERY_LEVEL:
         core.logout_for_recovery(old, "connection reinstatement", how)
     else:

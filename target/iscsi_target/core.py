@@ -229,8 +229,11 @@ class Core:
         self.timers.start(Timer.RETAINED, session.tsih, session.retained_until)
 
     def suspend_tasks(self, session: Session, connection: Connection) -> None:
-        """Requests of the connection that wait for a missing CmdSN are discarded (11.14); its tasks are left alone."""
+        """Requests of the connection that wait for a missing CmdSN are discarded (11.14), and so are functions that wait
+        (Appendix E.1); its tasks are left alone.
+        """
         session.drop_waiting(connection)
+        session.functions = [each for each in session.functions if each.connection is not connection]
         self.disturbed = True
 
     def retained_timeout(self, session: Session) -> None:

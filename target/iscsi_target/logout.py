@@ -77,6 +77,8 @@ def _close_session(core: Core, connection: Connection, session: Session, itt: in
         return
     for each in list(session.joining.values()):
         core.end_connection(each, "logout of the session")
+    for each in session.connections.values():
+        _drop_partial(each, connection)
     core.end_session(session, "logout")
 
 
@@ -90,6 +92,7 @@ def _close_connection(core: Core, connection: Connection, session: Session, itt:
         core.terminate_tasks(session, subject)
     _answer(core, connection, session, itt, LogoutReason.CLOSE_CONNECTION, LogoutResponseCode.SUCCESS)
     if not core.policy.stay_after_logout:
+        _drop_partial(subject, connection)
         core.logout_connection(subject, "logout")
 
 
@@ -108,12 +111,19 @@ def _recover(core: Core, connection: Connection, session: Session, itt: int, sub
     _answer(core, connection, session, itt, reason, code)
     if core.policy.stay_after_logout:
         return
+    _drop_partial(subject, connection)
     if level2:
         core.logout_for_recovery(subject, "recovery logout")
     elif subject.state is State.CLEANUP_WAIT:
         core.await_cleanup(subject)
     else:
         core.fail_connection(subject, "recovery logout refused", how="fin", announce=False)
+
+
+def _drop_partial(subject: Connection, connection: Connection) -> None:
+    """What is not sent on a connection goes with it, when another one carries the logout (Appendix E.1, note 13)."""
+    if subject is not connection:
+        subject.shed()
 
 
 def _answer(
