@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
+from iscsi_captures.dialogue.loss import logged_out
 from iscsi_captures.dialogue.numbers import ask, takes_stat_sn
 from iscsi_captures.dialogue.sight import Sight
 from iscsi_captures.dialogue.state import (
@@ -20,7 +21,7 @@ from iscsi_captures.dialogue.state import (
     keep,
 )
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import NO_TAG, Opcode, SnackType
+from iscsi_protocol.pdu import NO_TAG, LogoutReason, Opcode, SnackType
 
 DATA_KEPT = 4096
 ACKS_KEPT = 1024
@@ -51,13 +52,25 @@ def retain_status(sight: Sight) -> None:
         return
     task = sight.task
     lun = task.lun if task is not None and task.opcode == Opcode.SCSI_COMMAND else None
-    keep(connection.statuses, number, Status(sight.itt, lun, sight.word(28), mark, damaged), STATUSES_KEPT)
+    keep(connection.statuses, number, Status(task, lun, sight.word(28), mark, damaged), STATUSES_KEPT)
+
+
+def acknowledged(sight: Sight) -> Connection | None:
+    """The connection whose statuses a PDU of the initiator acknowledges.
+
+    A Logout Request speaks of the connection to be closed (11.14.4).
+    """
+    if sight.opcode != Opcode.LOGOUT_REQUEST or sight.bhs[1] & 0x7F == LogoutReason.CLOSE_SESSION:
+        return sight.connection
+    return logged_out(sight.connection, sight.word(20) >> 16)
 
 
 def acknowledge(sight: Sight) -> None:
     """The initiator acknowledges statuses; what was kept for them goes."""
-    connection, session, number = sight.connection, sight.session, sight.word(28)
-    if connection.acked is not None and serial.le(number, connection.acked):
+    connection, session, number = acknowledged(sight), sight.session, sight.word(28)
+    if connection is None or (connection.acked is not None and serial.le(number, connection.acked)):
+        return
+    if connection is not sight.connection and connection.stat_sn is not None and serial.gt(number, connection.stat_sn):
         return
     connection.acked = number
     fence = session.fence
@@ -67,9 +80,9 @@ def acknowledge(sight: Sight) -> None:
         status = connection.statuses.pop(stat_sn)
         if session.confirmed is None or serial.gt(status.exp_cmd_sn, session.confirmed):
             session.confirmed = status.exp_cmd_sn
-        task = session.finished.get(status.itt)
-        if task is not None and task.connection is connection:
-            del session.finished[status.itt]
+        task = status.task
+        if task is not None and task.connection is connection and session.finished.get(task.itt) is task:
+            del session.finished[task.itt]
 
 
 def retain_data(task: Task, recovery: Recovery, sight: Sight) -> None:
@@ -108,6 +121,8 @@ def _begin_anew(task: Task, recovery: Recovery, number: int) -> None:
     recovery.sent = {sn: sent for sn, sent in recovery.sent.items() if sn < number}
     recovery.segment = None
     recovery.again = recovery.resumed = False
+    if task.write:
+        recovery.resumed_out = False
 
 
 def retain_r2t(task: Task, recovery: Recovery, sight: Sight) -> bool:
@@ -116,6 +131,10 @@ def retain_r2t(task: Task, recovery: Recovery, sight: Sight) -> bool:
     if recovery.resumed_out:
         recovery.resumed_out = False
         recovery.r2ts.clear()
+        if task.read:
+            # Data-In and R2T of a bidirectional command are numbered together.
+            recovery.resumed = False
+            task.disturbed = True
     elif number < task.r2t_sn:
         return False
     for burst in task.bursts:
@@ -182,7 +201,8 @@ def reassign(task: Task, connection: Connection, exp_data_sn: int) -> None:
     if recovery is None:
         task.disturbed = True
         return
-    if exp_data_sn:
+    if recovery.acked <= exp_data_sn <= max(task.in_sn, task.r2t_sn):
+        # Any other value is ignored (11.5.6).
         recovery.acked = recovery.reassigned = exp_data_sn
     recovery.tags.clear()
     recovery.asked.clear()
