@@ -74,6 +74,7 @@ class Script:
         self.task: dict[str, Any] = {}
         self.former: dict[str, Any] = {}
         self.waited = 0.0
+        self.cids: dict[int, int] = {}
         self.connect(1)
 
     # Connections and plain sending
@@ -153,6 +154,7 @@ class Script:
     def login_request(self, pairs: Pairs = NAMES, **fields: Any) -> Self:
         fields = {"transit": True, "csg": 1, "nsg": 3, "itt": 0x10, "tsih": self.tsih, "cid": self.cid} | fields
         fields = {"data": encode_pairs(pairs), "cmd_sn": self.cmd_sn, "exp_stat_sn": self.stat_sn} | fields
+        self.cids[fields["cid"]] = self.connection
         return self.send(LoginRequest(), **fields)
 
     def login_response(self, pairs: Pairs = TAG, **fields: Any) -> Self:
@@ -304,7 +306,8 @@ class Script:
         itt = self._tag(fields)
         self.task = {"itt": itt}
         fields = {"immediate": True, "cid": self.cid} | fields
-        fields = {"cmd_sn": self._number(fields["immediate"]), "exp_stat_sn": self.stat_sn} | fields
+        subject = self.cids.get(fields["cid"], self.connection) if reason else self.connection
+        fields = {"cmd_sn": self._number(fields["immediate"]), "exp_stat_sn": self.stat_sns[subject]} | fields
         return self.send(LogoutRequest(itt=itt, reason=reason), **fields)
 
     def logout_response(self, **fields: Any) -> Self:

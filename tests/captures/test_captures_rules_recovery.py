@@ -266,7 +266,7 @@ TABLE = {
         ),
     ),
     "snack.r-data-status": (
-        (lambda s: again_answered(s),),
+        (lambda s: again_answered(s, stat_sn=STATUS + 1),),
         (lambda s: again_answered(s, stat_sn=STATUS),),
     ),
     "resent.status-differs": (

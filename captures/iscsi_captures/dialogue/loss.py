@@ -67,6 +67,11 @@ def forget_expired(session: Session, now: float) -> None:
             del session.connections[cid]
 
 
+def logged_out(connection: Connection, cid: int) -> Connection | None:
+    """The connection that a Logout Request names: its own, another of the session, or none that is known."""
+    return connection if cid == connection.cid else connection.session.connections.get(cid)
+
+
 def tasks_of(connection: Connection) -> list[Task]:
     """The open tasks that belong to the connection."""
     return [task for task in connection.session.tasks.values() if task.connection is connection]

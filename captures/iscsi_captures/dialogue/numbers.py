@@ -83,8 +83,12 @@ def advance_cmd_sn(sight: Sight) -> None:
     if sight.immediate:
         if session.cmd_sn is None:
             session.cmd_sn = number
+        elif serial.gt(number, session.cmd_sn) and not _is_outside(session, serial.add(number, -1)):
+            # The numbers below it are given out, though they have not come.
+            _leave_out(session, session.cmd_sn, number)
+            session.cmd_sn = number
         return
-    if session.max_cmd_sn is not None and serial.gt(number, session.max_cmd_sn):
+    if _is_outside(session, number):
         # The target passes over it as if it had never come (4.2.2.1).
         return
     expected = session.cmd_sn
@@ -105,6 +109,10 @@ def advance_cmd_sn(sight: Sight) -> None:
     connection.numbered = True
     if connection.cmd_sn is None or serial.gt(number, connection.cmd_sn):
         connection.cmd_sn = number
+
+
+def _is_outside(session: Session, number: int) -> bool:
+    return session.max_cmd_sn is not None and serial.gt(number, session.max_cmd_sn)
 
 
 def _leave_out(session: Session, first: int, number: int) -> None:

@@ -155,14 +155,15 @@ class Recovery:
 class Status:
     """A status that the initiator has not acknowledged.
 
-    itt: its task. lun: of a SCSI command, else None. exp_cmd_sn: what came with it. print: None where none was taken.
+    task: what it belongs to, if anything. lun: of a SCSI command, else None. exp_cmd_sn: what came with it.
+    print: None where none was taken.
     damaged: its data digest was wrong, and no whole one has come since.
     """
 
-    __slots__ = ("damaged", "exp_cmd_sn", "itt", "lun", "print")
+    __slots__ = ("damaged", "exp_cmd_sn", "lun", "print", "task")
 
-    def __init__(self, itt: int, lun: bytes | None, exp_cmd_sn: int, mark: int | None, damaged: bool) -> None:
-        self.itt = itt
+    def __init__(self, task: Task | None, lun: bytes | None, exp_cmd_sn: int, mark: int | None, damaged: bool) -> None:
+        self.task = task
         self.lun = lun
         self.exp_cmd_sn = exp_cmd_sn
         self.print = mark

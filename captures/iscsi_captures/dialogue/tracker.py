@@ -242,7 +242,7 @@ def covered(request: Task) -> list[Task]:
         for task in session.tasks.values()
         if task.opcode == Opcode.SCSI_COMMAND
         and (function in _WHOLE_TARGET or task.lun == bhs[8:16])
-        and serial.le(task.cmd_sn, request.cmd_sn)
+        and (serial.lt(task.cmd_sn, request.cmd_sn) or (task.immediate and task.cmd_sn == request.cmd_sn))
     ]
 
 
@@ -274,14 +274,9 @@ def _logout_request(sight: Sight) -> None:
         session.closing = sight.word(24) if sight.immediate else serial.add(sight.word(24))
         sight.connection.logout_asked = reason
         return
-    subject = logged_out(sight.connection, sight.word(20) >> 16)
+    subject = loss.logged_out(sight.connection, sight.word(20) >> 16)
     if subject is not None:
         subject.logout_asked = reason
-
-
-def logged_out(connection: Connection, cid: int) -> Connection | None:
-    """The connection that a Logout Request names: its own, another of the session, or none that is known."""
-    return connection if cid == connection.cid else connection.session.connections.get(cid)
 
 
 def _snack(sight: Sight) -> None:
@@ -329,10 +324,10 @@ def _task_management_response(sight: Sight) -> None:
         lun = request.bhs[8:16] if function in _WHOLE_UNIT else None
         session.fence = (sight.connection, sight.word(24), lun)
     for task in aimed_at:
-        if done:
-            session.abort(task.itt, function)
-        else:
+        if not done:
             task.aborting = False
+        elif task.aborting:
+            session.abort(task.itt, function)
 
 
 def _text_response(sight: Sight) -> None:
@@ -372,7 +367,7 @@ def _logout_response(sight: Sight) -> None:
         return
     session, connection, reason = sight.session, sight.connection, request.bhs[1] & 0x7F
     session.finish(request, sight.word(24))
-    subject = logged_out(connection, int.from_bytes(request.bhs[20:22], "big"))
+    subject = loss.logged_out(connection, int.from_bytes(request.bhs[20:22], "big"))
     if sight.bhs[2]:
         if reason == LogoutReason.CLOSE_SESSION:
             session.closing = connection.logout_asked = None

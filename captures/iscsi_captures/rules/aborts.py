@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight, Task
 from iscsi_captures.dialogue.bits import STATUS
+from iscsi_captures.dialogue.retention import acknowledged
 from iscsi_captures.dialogue.tracker import MULTI_TASK, covered, is_up
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol import serial
@@ -228,6 +229,8 @@ def after_termination(sight: Sight) -> str | None:
 @RULES("async.termination-unanswered", "R7143-11.9.1-11", Opcode.LOGOUT_REQUEST, stain=Stain.NOTHING)
 def termination_unanswered(sight: Sight) -> str | None:
     """Event 5 is acknowledged by a NOP-Out with its LUN."""
+    if acknowledged(sight) is not sight.connection:
+        return None
     for lun, number in sight.connection.terminations.items():
         if serial.gt(sight.word(28), number):
             return f"event 5 for LUN {lun.hex()} (StatSN {number}) got no NOP-Out"

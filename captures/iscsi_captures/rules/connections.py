@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Connection, Phase, Sight
+from iscsi_captures.dialogue.loss import logged_out
 from iscsi_captures.dialogue.numbers import NUMBERED, is_retry
-from iscsi_captures.dialogue.tracker import is_up, logged_out
+from iscsi_captures.dialogue.tracker import is_up
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import LogoutReason, LogoutResponseCode, Opcode, Stage, TaskFunction, opcode_name

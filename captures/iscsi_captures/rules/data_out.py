@@ -14,7 +14,7 @@ _TASK = Stain.TASK
 
 def _burst(sight: Sight) -> Burst | None:
     task = sight.scsi
-    return None if task is None else find_burst(task, sight.word(20))
+    return None if task is None or task.disturbed else find_burst(task, sight.word(20))
 
 
 def _solicited(sight: Sight) -> Burst | None:
@@ -80,7 +80,7 @@ def unsolicited_in_r2t_mode(sight: Sight) -> str | None:
 def unsolicited_after_final(sight: Sight) -> str | None:
     """After F nothing more comes unsolicited."""
     task = sight.scsi
-    if task is None or not task.write or sight.word(20) != NO_TAG or task.unsolicited is not None:
+    if task is None or not task.write or sight.word(20) != NO_TAG or task.unsolicited is not None or task.disturbed:
         return None
     if sight.connection.limits.initial_r2t:
         return None
@@ -141,7 +141,7 @@ def pdu_order(sight: Sight) -> str | None:
 def unknown_transfer_tag(sight: Sight) -> str | None:
     """Solicited data repeats the Target Transfer Tag of an R2T that is not answered yet."""
     task, ttt = sight.scsi, sight.word(20)
-    if task is None or not task.write or ttt == NO_TAG or find_burst(task, ttt) is not None:
+    if task is None or not task.write or ttt == NO_TAG or task.disturbed or find_burst(task, ttt) is not None:
         return None
     return f"Target Transfer Tag {ttt:#010x} is that of no open R2T of the task"
 

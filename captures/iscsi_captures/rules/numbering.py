@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from iscsi_captures.dialogue import Phase, Sight
+from iscsi_captures.dialogue import Phase, Side, Sight
 from iscsi_captures.dialogue.bits import STATUS
 from iscsi_captures.dialogue.numbers import NUMBERED, STATUS_OPCODES, is_resent, is_retry, passed_by, single
+from iscsi_captures.dialogue.retention import acknowledged
 from iscsi_captures.rules.model import INITIATOR_OPCODES, TARGET_OPCODES, Rules, Stain
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import BHS_LENGTH, NO_TAG, Opcode
@@ -88,7 +89,7 @@ def acknowledged_too_far(sight: Sight) -> str | None:
 def hole_acknowledged(sight: Sight) -> str | None:
     """ExpCmdSN stops at the first CmdSN that is missing."""
     number, session = sight.word(28), sight.session
-    if not session.open_numbers or session.uncertain or sight.connection.lost:
+    if not session.open_numbers or session.uncertain or sight.connection.broken & Side.INITIATOR:
         return None
     for missing, received in session.open_numbers.items():
         if not received and serial.gt(number, missing):
@@ -199,8 +200,10 @@ def login_stat_sn(sight: Sight) -> str | None:
 @RULES("expstatsn.ahead", "R7143-11.3.3-01", *_WITH_EXP_STAT_SN)
 def exp_stat_sn_ahead(sight: Sight) -> str | None:
     """ExpStatSN acknowledges no status that was not sent."""
-    following, number = sight.connection.stat_sn, sight.word(28)
+    following, number, subject = sight.connection.stat_sn, sight.word(28), acknowledged(sight)
     if following is None or serial.le(number, following):
+        return None
+    if subject is not sight.connection and (subject is None or subject.stat_sn is None or number == subject.stat_sn):
         return None
     return f"ExpStatSN {number} while {following} is the next StatSN"
 

@@ -152,5 +152,7 @@ def data_skipped(sight: Sight) -> str | None:
     task, number = sight.scsi, sight.word(36)
     if task is None or task.recovery is None or not task.recovery.resumed or task.disturbed:
         return None
+    if task.write and not task.recovery.resumed_out:
+        return None
     acked = task.recovery.acked
     return f"DataSN {number} where {acked} is the first not acknowledged" if number > acked else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.numbers import NUMBERED, STATUS_OPCODES, is_resent, takes_stat_sn
-from iscsi_captures.dialogue.retention import print_of, r2t_print
+from iscsi_captures.dialogue.retention import acknowledged, print_of, r2t_print
 from iscsi_captures.rules.model import INITIATOR_OPCODES, Rules, Stain
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import BHS_LENGTH, NO_TAG, Opcode, RejectReason, opcode_name
@@ -113,8 +113,10 @@ def damaged_header_served(sight: Sight) -> str | None:
 @RULES("digest.damaged-status-acknowledged", "R7143-7.8-07", *_WITH_EXP_STAT_SN, leans=False, stain=Stain.NOTHING)
 def damaged_status_acknowledged(sight: Sight) -> str | None:
     """A status with a wrong data digest is discarded, not acknowledged."""
-    acked = sight.word(28)
-    for number, status in sight.connection.statuses.items():
+    connection, acked = acknowledged(sight), sight.word(28)
+    if connection is None:
+        return None
+    for number, status in connection.statuses.items():
         if status.damaged and serial.lt(number, acked):
             return f"ExpStatSN {acked} acknowledges status {number}, which came with a wrong data digest"
     return None

@@ -189,11 +189,22 @@ def snack_tag(sight: Sight) -> str | None:
     return f"SNACK Tag {tag:#010x} is that of no R-Data SNACK for the command"
 
 
+def _gave_up(sight: Sight) -> bool:
+    """Whether the sense data says that data was lost or did not come (11.4.7.2), for which a target does not wait forever."""
+    sense = bytes(sight.raw.data[2:])
+    if len(sense) < 4:
+        return False
+    code = sense[2:4] if sense[0] & 0x7E == 0x72 else sense[12:14]
+    return code in (b"\x47\x05", b"\x0c\x0d")
+
+
 @RULES("response.before-the-data", "R7143-11.4.2-01", _RESPONSE, stain=_TASK)
 def before_the_data(sight: Sight) -> str | None:
     """An error is answered only after the F bit of the last sequence that is expected."""
     task = sight.scsi
     if task is None or sight.bhs[2] or not sight.bhs[3] or task.aborting or task.disturbed or sight.session.uncertain:
+        return None
+    if _gave_up(sight):
         return None
     waiting = sum(not burst.complete for burst in (*task.bursts, task.unsolicited) if burst and not burst.superseded)
     return f"status {sight.bhs[3]:#04x} while {waiting} data sequence is not finished" if waiting else None
