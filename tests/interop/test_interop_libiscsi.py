@@ -199,7 +199,7 @@ def test_figures_are_those_of_the_document(tests: list[str], results: Results) -
         counts = Counter(found.outcome for found in results[each].values())
         figures = [len(tests) - len(results[each]), *(counts[outcome] for outcome in Outcome)]
         measured.append([each, *map(str, figures)])
-    assert [[row[0], *row[2:]] for row in rows("Configurations")] == measured
+    assert [[row[0], *row[2:]] for row in rows("Configurations")] == measured, measured
 
 
 OUTPUT = """Suite: S

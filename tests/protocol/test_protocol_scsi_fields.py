@@ -9,11 +9,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_protocol.scsi import capacity, inquiry, mode, provisioning, supported, vpd
+from iscsi_protocol.scsi import (
+    capacity,
+    defects,
+    diagnostic,
+    inquiry,
+    log,
+    maintenance,
+    mode,
+    mode_pages,
+    provisioning,
+    sanitize,
+    supported,
+    vpd,
+)
 from iscsi_protocol.scsi.fields import At, FieldValueError, LayoutError, Structure, places_of
 
-MODULES = (capacity, inquiry, mode, provisioning, supported, vpd)
-BASES = (Structure, vpd.VpdStructure, mode.ModePage)
+MODULES = (
+    capacity,
+    defects,
+    diagnostic,
+    inquiry,
+    log,
+    maintenance,
+    mode,
+    mode_pages,
+    provisioning,
+    sanitize,
+    supported,
+    vpd,
+)
+BASES = (Structure, vpd.VpdStructure, mode.ModePage, mode_pages.ModeSubpage)
 STRUCTURES: list[type[Structure]] = [
     each
     for module in MODULES
@@ -38,8 +64,9 @@ def values(cls: type[Structure]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def test_all_structures_are_tried() -> None:
-    # inquiry 1, VPD pages 4, mode headers, block descriptors and pages 8, capacity 2, provisioning 2, supported 3
-    assert len(STRUCTURES) == len(set(STRUCTURES)) == 20
+    # inquiry 1, VPD pages 6, mode headers, block descriptors and pages 12, capacity 2, provisioning 2, supported 3,
+    # defects 2, diagnostic 2, log 2, maintenance 2, sanitize 1
+    assert len(STRUCTURES) == len(set(STRUCTURES)) == 35
 
 
 @pytest.mark.parametrize("cls", STRUCTURES, ids=lambda cls: cls.__name__)

@@ -434,7 +434,7 @@ def test_wanted_lengths(make_disk):
         (op.MODE_SELECT_6, {"parameter_list_length": 24}, 24),
         (op.READ_10, {"blocks": 9}, 0),
         (op.RESERVE_10, {"parameter_list_length": 8}, 8),
-        (op.WRITE_BUFFER, {"parameter_list_length": 8}, 0),
+        (op.WRITE_LONG_10, {"byte_transfer_length": 8}, 0),
     ):
         cdb = command.build(**fields)
         assert wanted(bytes(8), cdb) == length, command.name

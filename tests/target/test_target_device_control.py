@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -250,7 +251,7 @@ def test_stopping_and_starting(make_disk):
 
 def test_fixed_disks_are_not_ejected(disk):
     assert disk.refusal(op.START_STOP_UNIT, loej=1) == INVALID_FIELD
-    for condition in range(1, 16):
+    for condition in (4, 5, 6, 8, 9, 0xC, 0xD, 0xE, 0xF):
         assert disk.refusal(op.START_STOP_UNIT, power_condition=condition, start=1) == INVALID_FIELD
     disk.good(op.TEST_UNIT_READY)
 
@@ -442,6 +443,14 @@ def test_single_commands_are_reported_with_their_usage(disk):
     assert all(timeouts is not None for _, timeouts in timed)
 
 
+def level_2(disk):
+    """Another session of another port, which agreed on iSCSIProtocolLevel 2."""
+    nexus = replace(disk.nexus, isid=b"level2", tsih=22, protocol_level=2)
+    if not disk.device._paths.get(nexus):
+        disk.device.nexus_made(nexus)
+    return nexus
+
+
 def test_task_management_functions(disk):
     for repd, length in ((0, 4), (1, 16)):
         data = disk.good(op.REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS, repd=repd, allocation_length=64)
@@ -450,6 +459,14 @@ def test_task_management_functions(disk):
         assert found.abort_task
         assert found.logical_unit_reset
         assert not found.clear_aca
+        assert not found.query_task
+        answer = disk.good(
+            op.REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS, repd=repd, allocation_length=64, nexus=level_2(disk)
+        )
+        found = SupportedTaskManagement.parse(answer)
+        assert (found.query_task, found.query_task_set, found.i_t_nexus_reset, found.query_asynchronous_event) == (
+            True,
+        ) * 4
 
 
 def test_naca_and_short_cdbs_are_refused(disk):

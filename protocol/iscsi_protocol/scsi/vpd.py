@@ -1,4 +1,4 @@
-"""Vital product data pages of a disk: 00, 80, 86 (SPC-4 7.8) and B0, B1, B2 (SBC-3 6.6).
+"""Vital product data pages of a disk: 00, 80, 86, 87, 8A (SPC-4 7.8) and B0, B1, B2 (SBC-3 6.6).
 
 Page 83 is in designators.py. Places are those of the whole page, its 4 bytes of header included. Pages shorter than
 today's (older targets) read as zero beyond their end.
@@ -21,6 +21,8 @@ class VpdCode(IntEnum):
     UNIT_SERIAL_NUMBER = 0x80
     DEVICE_IDENTIFICATION = 0x83
     EXTENDED_INQUIRY_DATA = 0x86
+    MODE_PAGE_POLICY = 0x87
+    POWER_CONDITION = 0x8A
     SCSI_PORTS = 0x88
     THIRD_PARTY_COPY = 0x8F
     BLOCK_LIMITS = 0xB0
@@ -107,6 +109,39 @@ class ExtendedInquiryData(VpdStructure):
     hard_reset_activation: Annotated[bool, At(12, 1, 0x40)] = False
     vendor_specific_activation: Annotated[bool, At(12, 1, 0x20)] = False
     maximum_sense_data_length: Annotated[int, At(13)] = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModePagePolicy(VpdStructure):
+    """Page 87 (SPC-4 7.8.9) with one descriptor, by default that for all pages; policy 0 = shared by all nexuses."""
+
+    PAGE_CODE: ClassVar[int] = VpdCode.MODE_PAGE_POLICY
+    LENGTH: ClassVar[int] = 8
+
+    policy_page_code: Annotated[int, At(4, 1, 0x3F)] = 0x3F
+    policy_subpage_code: Annotated[int, At(5)] = 0xFF
+    multiple_logical_units_share: Annotated[bool, At(6, 1, 0x80)] = False
+    policy: Annotated[int, At(6, 1, 0x03)] = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PowerConditionSupport(VpdStructure):
+    """Page 8A (SPC-4 7.8.11): power conditions there are; recovery times in milliseconds, 0 = not said."""
+
+    PAGE_CODE: ClassVar[int] = VpdCode.POWER_CONDITION
+    LENGTH: ClassVar[int] = 18
+
+    standby_y: Annotated[bool, At(4, 1, 0x02)] = False
+    standby_z: Annotated[bool, At(4, 1, 0x01)] = False
+    idle_c: Annotated[bool, At(5, 1, 0x04)] = False
+    idle_b: Annotated[bool, At(5, 1, 0x02)] = False
+    idle_a: Annotated[bool, At(5, 1, 0x01)] = False
+    stopped_recovery_time: Annotated[int, At(6, 2)] = 0
+    standby_z_recovery_time: Annotated[int, At(8, 2)] = 0
+    standby_y_recovery_time: Annotated[int, At(10, 2)] = 0
+    idle_a_recovery_time: Annotated[int, At(12, 2)] = 0
+    idle_b_recovery_time: Annotated[int, At(14, 2)] = 0
+    idle_c_recovery_time: Annotated[int, At(16, 2)] = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

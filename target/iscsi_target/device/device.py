@@ -20,7 +20,7 @@ from iscsi_protocol.scsi.target_ports import AccessState, GroupStatus
 from iscsi_target.access import visible_luns
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import ConfigError, TargetNode
-from iscsi_target.device.answer import CONFLICT, CheckCondition, check, storage_sense
+from iscsi_target.device.answer import CONFLICT, CheckCondition, check
 from iscsi_target.device.attention import establish
 from iscsi_target.device.inquiry import inquiry_without_unit
 from iscsi_target.device.port_groups import PortGroups, lets_through
@@ -259,7 +259,7 @@ class Device:
             return check(refusal.sense, descriptor=unit.descriptor_sense)
         except OSError as error:
             writing = isinstance(row, Row) and row.writes
-            return check(storage_sense(error, writing=writing), descriptor=unit.descriptor_sense)
+            return check(unit.failure(error, writing=writing), descriptor=unit.descriptor_sense)
 
     def _conflicts(self, path: ItlNexus, row: Row | None, cdb: Buffer) -> bool:
         """Whether a reservation stops this command. News of a reset or of a lost nexus come first, other unit attentions

@@ -19,6 +19,8 @@ from iscsi_protocol.scsi.vpd import (
     BlockLimits,
     ExtendedInquiryData,
     LogicalBlockProvisioning,
+    ModePagePolicy,
+    PowerConditionSupport,
     ProvisioningType,
     VpdCode,
     supported_pages,
@@ -144,6 +146,14 @@ def _characteristics(path: ItlNexus) -> bytes:
     ).build()
 
 
+def _mode_page_policy(_path: ItlNexus) -> bytes:
+    return ModePagePolicy().build()
+
+
+def _power_conditions(_path: ItlNexus) -> bytes:
+    return PowerConditionSupport(idle_a=True, standby_z=True).build()
+
+
 def _provisioning(_path: ItlNexus) -> bytes:
     return LogicalBlockProvisioning(
         unmap=True,
@@ -159,6 +169,8 @@ _PAGES: Mapping[int, Callable[[ItlNexus], bytes]] = {
     VpdCode.UNIT_SERIAL_NUMBER: _serial_number,
     VpdCode.DEVICE_IDENTIFICATION: _device_identification,
     VpdCode.EXTENDED_INQUIRY_DATA: _extended,
+    VpdCode.MODE_PAGE_POLICY: _mode_page_policy,
+    VpdCode.POWER_CONDITION: _power_conditions,
     VpdCode.SCSI_PORTS: ports_page,
     VpdCode.THIRD_PARTY_COPY: third_party_copy.page,
     VpdCode.BLOCK_LIMITS: _block_limits,

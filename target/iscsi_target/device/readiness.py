@@ -1,10 +1,14 @@
-"""Why a unit is not ready: no medium, stopped, being sanitized, or left half sanitized (SBC-3 4.11, 4.18, 4.20)."""
+"""Why a unit is not ready: no medium, stopped, being sanitized, or left half sanitized; and whether it rests, which it
+does until a command needs the medium (SBC-3 4.11, 4.18, 4.20).
+"""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
+from iscsi_protocol.scsi.opcodes import TEST_UNIT_READY
 from iscsi_protocol.scsi.sense import Sense, progress
 
 if TYPE_CHECKING:
@@ -13,6 +17,14 @@ if TYPE_CHECKING:
 STOPPED = Sense(key=SenseKey.NOT_READY, code=AdditionalSense.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED)
 NO_MEDIUM = Sense(key=SenseKey.NOT_READY, code=AdditionalSense.MEDIUM_NOT_PRESENT)
 SANITIZE_FAILED = Sense(key=SenseKey.MEDIUM_ERROR, code=AdditionalSense.SANITIZE_COMMAND_FAILED)
+
+
+class PowerCondition(Enum):
+    """Power conditions of a unit that is not stopped, with what REQUEST SENSE tells (SPC-4 5.11, 6.39)."""
+
+    ACTIVE = AdditionalSense.NO_ADDITIONAL_SENSE_INFORMATION
+    IDLE = AdditionalSense.IDLE_CONDITION_ACTIVATED_BY_COMMAND
+    STANDBY = AdditionalSense.STANDBY_CONDITION_ACTIVATED_BY_COMMAND
 
 
 class Sanitizing:
@@ -41,13 +53,14 @@ class Sanitizing:
 
 
 class Readiness:
-    """Whether the medium can be used. `loaded`: there is one; `started`: it was not stopped."""
+    """Whether the medium can be used. `loaded`: there is one; `started`: it was not stopped; `power`: while it was not."""
 
-    __slots__ = ("failure", "loaded", "sanitizing", "started")
+    __slots__ = ("failure", "loaded", "power", "sanitizing", "started")
 
     def __init__(self) -> None:
         self.loaded = True
         self.started = True
+        self.power = PowerCondition.ACTIVE
         self.sanitizing: Sanitizing | None = None
         self.failure: Sanitizing | None = None
 
@@ -65,10 +78,21 @@ class Readiness:
             return NO_MEDIUM
         return None if self.started else STOPPED
 
-    def refusal(self, row: Row | None) -> Sense | None:
-        """What a command finds that stands against it; None when it may be carried out (None: no command at all)."""
+    @property
+    def active(self) -> bool:
+        """Whether nothing has to be looked at before a command."""
+        return self.power is PowerCondition.ACTIVE and self.sense() is None
+
+    def pollable(self) -> Sense:
+        """What REQUEST SENSE tells."""
+        return self.sense() or Sense(key=SenseKey.NO_SENSE, code=self.power.value)
+
+    def refusal(self, row: Row) -> Sense | None:
+        """What a command finds that stands against it; None when it may be carried out, and wakes the unit if it has to."""
         sense = self.sense()
-        if sense is None or row is None:
+        if sense is None:
+            if row.medium and row.command is not TEST_UNIT_READY:
+                self.power = PowerCondition.ACTIVE
             return None
         if self.sanitizing is not None:
             return None if row.while_sanitizing else sense

@@ -15,8 +15,6 @@ from iscsi_target.config import TargetNode
 from iscsi_target.device.answer import GOOD, data_in, invalid_field
 from iscsi_target.device.unit import ItlNexus
 
-_NOTHING_TO_SAY = Sense(key=0)
-
 
 def unit_ready(_path: ItlNexus, _cdb: Buffer, _data_out: Buffer) -> Completion:
     """TEST UNIT READY; what stands against it is found before any command is carried out."""
@@ -66,4 +64,4 @@ def request_sense(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
     """REQUEST SENSE: a pending unit attention, which is thereby cleared, else why the unit is not ready, else nothing."""
     if path.attentions:
         return sense_data(path.take_attention(), cdb)
-    return sense_data(path.unit.readiness.sense() or _NOTHING_TO_SAY, cdb)
+    return sense_data(path.unit.readiness.pollable(), cdb)

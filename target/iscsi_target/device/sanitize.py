@@ -88,7 +88,7 @@ def exit_failure_mode(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Complet
     if failure is not None and failure.restricted:
         raise invalid_field(1, 4)
     unit.readiness.failure = None
-    unit.ready = unit.readiness.sense() is None
+    unit.ready = unit.readiness.active
     return GOOD
 
 

@@ -13,10 +13,14 @@ from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.cdb import BLOCK_RANGE
 from iscsi_protocol.scsi.command import Command, Direction, Transfer, Unit
 from iscsi_target.completion import Buffer
+from iscsi_target.device.buffers import read_buffer, write_buffer
 from iscsi_target.device.cache import pre_fetch, synchronize_cache
 from iscsi_target.device.capacity import read_capacity_10, read_capacity_16
 from iscsi_target.device.defects import read_defect_data_10, read_defect_data_12
+from iscsi_target.device.diagnostic import receive_diagnostic_results, send_diagnostic
+from iscsi_target.device.information import keeps_information, report_information, set_information
 from iscsi_target.device.inquiry import inquiry
+from iscsi_target.device.log import log_select, log_sense
 from iscsi_target.device.maintenance import operation_codes_of, task_management_functions
 from iscsi_target.device.medium import prevent_allow_medium_removal, start_stop_unit
 from iscsi_target.device.mode import mode_select_6, mode_select_10, mode_sense_6, mode_sense_10
@@ -35,6 +39,7 @@ from iscsi_target.device.third_party_copy import (
     copy_status,
     extended_copy,
 )
+from iscsi_target.device.timestamp import report_timestamp, set_timestamp
 from iscsi_target.device.verify import compare_and_write, or_write, verify, write_and_verify
 
 ROWS: list[Row] = [
@@ -116,6 +121,28 @@ ROWS: list[Row] = [
         handler=exit_failure_mode,
         writes=True,
         sanitizes=True,
+    ),
+    Row(command=op.LOG_SENSE, access=Access.READ, handler=log_sense, medium=False, while_sanitizing=True),
+    Row(command=op.LOG_SELECT, access=Access.WRITE, handler=log_select, medium=False),
+    Row(command=op.SEND_DIAGNOSTIC, access=Access.WRITE, handler=send_diagnostic),
+    Row(command=op.RECEIVE_DIAGNOSTIC_RESULTS, access=Access.READ, handler=receive_diagnostic_results, medium=False),
+    Row(command=op.READ_BUFFER, access=Access.READ, handler=read_buffer, medium=False),
+    Row(command=op.WRITE_BUFFER, access=Access.WRITE, handler=write_buffer, medium=False),
+    Row(command=op.REPORT_TIMESTAMP, access=Access.ALWAYS, handler=report_timestamp, medium=False),
+    Row(command=op.SET_TIMESTAMP, access=Access.WRITE, handler=set_timestamp, medium=False),
+    Row(
+        command=op.REPORT_IDENTIFYING_INFORMATION,
+        access=Access.READ,
+        handler=report_information,
+        medium=False,
+        only=keeps_information,
+    ),
+    Row(
+        command=op.SET_IDENTIFYING_INFORMATION,
+        access=Access.WRITE,
+        handler=set_information,
+        medium=False,
+        only=keeps_information,
     ),
     Row(command=op.READ_DEFECT_DATA_10, access=Access.READ, handler=read_defect_data_10),
     Row(command=op.READ_DEFECT_DATA_12, access=Access.READ, handler=read_defect_data_12),

@@ -13,12 +13,14 @@ from iscsi_target.completion import Completion, Work
 from iscsi_target.config import LunConfig, TargetNode
 from iscsi_target.device.answer import GOOD, CheckCondition, check, refused, storage_sense
 from iscsi_target.device.attention import establish
+from iscsi_target.device.clock import DeviceClock
 from iscsi_target.device.copies import Copies
 from iscsi_target.device.mode_pages import Pages, default_pages, saved_pages
 from iscsi_target.device.port_groups import PortGroups
-from iscsi_target.device.readiness import Readiness
+from iscsi_target.device.readiness import PowerCondition, Readiness
 from iscsi_target.device.reservations.keeping import kept
 from iscsi_target.device.reservations.state import Reservations
+from iscsi_target.device.statistics import Statistics
 from iscsi_target.luns.backend import Backend
 from iscsi_target.nexus import Nexus
 from iscsi_target.state import StateStore
@@ -73,6 +75,10 @@ class LogicalUnit:
         self.abort_tasks: Callable[[Nexus], None] = _nothing_to_abort
         self.readiness = Readiness()
         self.ready = True
+        self.statistics = Statistics()
+        self.clock = DeviceClock()
+        self.data_buffer = b""
+        self.echo_buffer: bytes | None = None
         self.pages: Pages = {}
         self.write_cache = self.descriptor_sense = self.task_aborted_status = False
         self.write_protection: Sense | None = None
@@ -103,12 +109,13 @@ class LogicalUnit:
     def set_medium(self, *, loaded: bool, started: bool) -> None:
         """Load or eject, start or stop."""
         self.readiness.loaded, self.readiness.started = loaded, started
-        self.ready = self.readiness.sense() is None
+        self.readiness.power = PowerCondition.ACTIVE
+        self.ready = self.readiness.active
 
     def refusal(self, row: Row) -> Sense | None:
         """What a command finds in a unit that is not ready; the unit may have become ready meanwhile."""
         sense = self.readiness.refusal(row)
-        self.ready = self.readiness.sense() is None
+        self.ready = self.readiness.active
         return sense
 
     def reset(self, code: AdditionalSense) -> None:
@@ -150,6 +157,12 @@ class LogicalUnit:
         if lba + (blocks or 1) > self.blocks:
             raise refused(AdditionalSense.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)
 
+    def failure(self, error: OSError, *, writing: bool, verifying: bool = False) -> Sense:
+        """The sense data for an error of the storage, which is counted."""
+        sense = storage_sense(error, writing=writing)
+        self.statistics.failed("verify_errors" if verifying else "write_errors" if writing else "read_errors", sense)
+        return sense
+
     def saved(self) -> Work:
         """GOOD, once what was handed to the store outlives the process."""
 
@@ -159,9 +172,11 @@ class LogicalUnit:
 
         return Work(_Guarded(self, save, writing=True))
 
-    def slowly(self, run: Callable[[], Completion], *, writing: bool = True) -> Completion | Work:
+    def slowly(
+        self, run: Callable[[], Completion], *, writing: bool = True, verifying: bool = False
+    ) -> Completion | Work:
         """What `run` gives, at once when the back end is quick. `run` may raise CheckCondition and OSError."""
-        work = Work(_Guarded(self, run, writing))
+        work = Work(_Guarded(self, run, writing=writing, verifying=verifying))
         return work if self.backend.slow else work.run()
 
 
@@ -178,12 +193,16 @@ def _nothing_to_abort(_nexus: Nexus) -> None:
 class _Guarded:
     """A piece of work whose failures are completions."""
 
-    __slots__ = ("descriptor", "run", "writing")
+    __slots__ = ("descriptor", "run", "unit", "verifying", "writing")
 
-    def __init__(self, unit: LogicalUnit, run: Callable[[], Completion], writing: bool) -> None:
+    def __init__(
+        self, unit: LogicalUnit, run: Callable[[], Completion], *, writing: bool, verifying: bool = False
+    ) -> None:
+        self.unit = unit
         self.descriptor = unit.descriptor_sense
         self.run = run
         self.writing = writing
+        self.verifying = verifying
 
     def __call__(self) -> Completion:
         try:
@@ -191,7 +210,8 @@ class _Guarded:
         except CheckCondition as refusal:
             return check(refusal.sense, descriptor=self.descriptor)
         except OSError as error:
-            return check(storage_sense(error, writing=self.writing), descriptor=self.descriptor)
+            sense = self.unit.failure(error, writing=self.writing, verifying=self.verifying)
+            return check(sense, descriptor=self.descriptor)
 
 
 class ItlNexus:

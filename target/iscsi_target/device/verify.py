@@ -63,7 +63,7 @@ def verify(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
     byte_check = flags >> 1 & 3
     unit.check_range(lba, blocks)
     if byte_check == _READ_ONLY:
-        return unit.slowly(lambda: _readable(unit, lba, blocks), writing=False)
+        return unit.slowly(lambda: _readable(unit, lba, blocks), writing=False, verifying=True)
     if byte_check == _COMPARE:
         check_transfer(unit, lba, blocks)
         _compare(unit, lba, all_data(data_out, blocks * unit.block_size))
@@ -72,7 +72,7 @@ def verify(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
         if not blocks:
             return GOOD
         block = bytes(all_data(data_out, unit.block_size))
-        return unit.slowly(lambda: _each_equals(unit, lba, blocks, block), writing=False)
+        return unit.slowly(lambda: _each_equals(unit, lba, blocks, block), writing=False, verifying=True)
     raise invalid_field(1, 2)
 
 
