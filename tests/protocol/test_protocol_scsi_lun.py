@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_protocol.scsi.lun import decode_lun, encode_extended_lun, encode_flat_lun, encode_lun
+from iscsi_protocol.scsi.lun import decode_lun, encode_extended_lun, encode_flat_lun, encode_lun, same_lun
 
 GOLDEN = [
     (0, "0000000000000000"),
@@ -84,3 +84,18 @@ def test_a_structure_names_a_lun_or_none(structure: bytes) -> None:
 def test_numbers_beyond_40_bits_are_refused(lun: int) -> None:
     with pytest.raises(ValueError, match="a LUN is 0 to"):
         encode_lun(lun)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("0001000000000000", "0001000000000000", True),
+        ("0001000000000000", "4001000000000000", True),
+        ("0001000000000000", "0002000000000000", False),
+        ("c101000000000000", "c101000000000000", True),
+        ("c101000000000000", "c102000000000000", False),
+        ("0001000000000000", "c101000000000000", False),
+    ],
+)
+def test_structures_that_name_one_unit(one: str, other: str, same: bool) -> None:
+    assert same_lun(bytes.fromhex(one), bytes.fromhex(other)) is same

@@ -234,3 +234,18 @@ def test_files_are_named_when_they_cannot_be_read(tmp_path):
     path.write_text("targets = 3")
     with pytest.raises(ConfigError, match=r"target.toml: Expected"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("queue_depth = -1", "queue_depth is 0 to 65535, got -1"),
+        ("busy = 70000", "busy is 0 to 65535, got 70000"),
+        ("busy = 1", "busy=1 would answer every command BUSY"),
+        ("retry_delay = 16368", "retry_delay is 0 to 16367, got 16368"),
+    ],
+)
+def test_limits_of_a_task_set_that_cannot_be(setting, message):
+    text = f'[[targets]]\nname = "iqn.2026-11.org.example:disk"\n[targets.luns.0]\nsize = 512\n{setting}\n'
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text)

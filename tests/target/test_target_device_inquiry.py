@@ -51,7 +51,9 @@ def test_standard_data_says_what_the_configuration_says(make_disk):
     assert (standard.vendor, standard.product, standard.revision) == ("ACME", "ROCKET", "9")
     assert standard.removable
     assert standard.command_queuing
-    assert {VersionDescriptor.SPC_4, VersionDescriptor.SBC_3, VersionDescriptor.ISCSI + 1} <= set(standard.versions_claimed)
+    assert {VersionDescriptor.SPC_4, VersionDescriptor.SBC_3, VersionDescriptor.ISCSI + 1} <= set(
+        standard.versions_claimed
+    )
 
 
 @pytest.mark.parametrize("length", [0, 4, 5, 36, 95, 96, 97])
@@ -127,6 +129,15 @@ def test_the_other_pages(make_disk):
     assert not ExtendedInquiryData.parse(page(disk, VpdCode.EXTENDED_INQUIRY_DATA)).volatile_cache
     extended = ExtendedInquiryData.parse(page(make_disk("file"), VpdCode.EXTENDED_INQUIRY_DATA))
     assert extended.volatile_cache
+
+
+def test_task_attributes_and_the_level_of_the_session_are_told(disk):
+    extended = ExtendedInquiryData.parse(page(disk, VpdCode.EXTENDED_INQUIRY_DATA))
+    assert (extended.head_of_queue, extended.ordered, extended.simple, extended.priority) == (True,) * 4
+    for level in (0, 1, 2):
+        nexus = replace(disk.nexus, tsih=30 + level, protocol_level=level)
+        standard = StandardInquiry.parse(disk.good(op.INQUIRY, allocation_length=255, nexus=nexus))
+        assert VersionDescriptor.ISCSI + level in standard.versions_claimed
 
 
 def test_luns_are_reported_and_masked(make_disk):
