@@ -153,6 +153,8 @@ def test_a_state_lets_through_what_the_standard_says(state):
     for row in ROWS:
         command = row.command
         ports = Ports(port_groups={7: PortGroup(ports=[2], state=NAMES[state])})
+        if not row.known_to(ports.device._units[0]):
+            continue
         sense = parse_sense(ports.run(command, nexus=SECOND).sense)
         refused = sense is not None and (sense.key, sense.code) == (NOT_READY, REFUSED[state])
         passes = command.opcode in LET_THROUGH[state] or command in GROUP_COMMANDS[state]
