@@ -13,6 +13,7 @@ from iscsi_conformance.clock import passed
 from iscsi_conformance.session import Session
 from iscsi_conformance.verdict import Inconclusive, Unsupported, require
 from iscsi_protocol.pdu import (
+    NO_TAG,
     R2T,
     DataIn,
     DataOut,
@@ -85,6 +86,11 @@ def withholding(session: Session) -> Iterator[None]:
         yield
     finally:
         status.withheld = None
+
+
+def acknowledge(session: Session) -> None:
+    """Acknowledge all that came, by a NOP-Out that wants no answer (11.18)."""
+    session.ping(itt=NO_TAG)
 
 
 def lost(session: Session, pdu: ScsiResponse | DataIn) -> None:
