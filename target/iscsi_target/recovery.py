@@ -99,15 +99,24 @@ def forget(session: Session, connection: Connection | None) -> set[bytes]:
     return luns
 
 
+def exchange_of(session: Session, connection: Connection, itt: int) -> Exchange | None:
+    """What was sent on a connection for the task with that tag; not for an earlier one that had the tag too."""
+    exchange = None if connection.retained is None else connection.retained.exchanges.get(itt)
+    if exchange is not None and exchange.completion is not None:
+        task = session.tasks.get(itt)
+        return None if task is not None and task.connection is connection else exchange
+    return exchange
+
+
 def find(session: Session, itt: int) -> tuple[Connection, ScsiTask | None, Exchange | None] | None:
-    """The command with that tag that is in progress for the initiator: where it is allegiant to, and what there is of it."""
+    """The command with that tag that is in progress for the initiator, the latest: the connection that it is allegiant to,
+    and what there is of it.
+    """
     task = session.tasks.get(itt)
     if task is not None:
-        retained = task.connection.retained
-        exchange = None if retained is None else retained.exchanges.get(itt)
-        return None if task.aborted else (task.connection, task, exchange)
-    for connection in [*session.released.values(), *session.connections.values()]:
-        exchange = None if connection.retained is None else connection.retained.exchanges.get(itt)
+        return None if task.aborted else (task.connection, task, exchange_of(session, task.connection, itt))
+    for connection in [*session.connections.values(), *reversed(session.released.values())]:
+        exchange = exchange_of(session, connection, itt)
         if exchange is not None and exchange.completion is not None:
             return connection, None, exchange
     return None

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import NO_TAG, Opcode, RawPdu, RejectReason, SnackRequest, SnackType, unpacker
 from iscsi_protocol.scsi.codes import AdditionalSense
-from iscsi_target import data_in, data_out, notices, reject
+from iscsi_target import data_in, data_out, notices, recovery, reject
 from iscsi_target.connection import Connection
 from iscsi_target.core import Core
 from iscsi_target.retained import Exchange, Retained, Sent
@@ -68,23 +68,23 @@ def _protocol_error(message: str, data_sn: int = 0) -> PeerViolation:
     return rejected(RejectReason.PROTOCOL_ERROR, "R7143-11.16-05", message, data_sn=data_sn)
 
 
-def _find(session: Session, connection: Connection, retained: Retained, itt: int) -> Exchange | None:
+def _find(session: Session, connection: Connection, itt: int) -> Exchange | None:
     """What was sent for a task; None where it was nothing so far. Raises PeerViolation for a task that is not here."""
-    exchange = retained.exchanges.get(itt)
+    exchange = recovery.exchange_of(session, connection, itt)
     if exchange is not None:
         return exchange
     task = session.tasks.get(itt)
     if task is not None and not task.aborted and task.connection is connection:
         return None
-    if task is not None and not task.aborted:
+    if (task is not None and not task.aborted) or recovery.find(session, itt) is not None:
         raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.5.1-05", "a SNACK on another connection than its task")
     raise _protocol_error(f"nothing is unacknowledged of task {itt:#x}")
 
 
-def _send_data(connection: Connection, session: Session, retained: Retained, raw: RawPdu) -> None:
+def _send_data(connection: Connection, session: Session, _retained: Retained, raw: RawPdu) -> None:
     """Data/R2T SNACK: Data-In and R2T PDUs as they were."""
     _, _, itt, _, begin, length = _fields(raw.bhs, 0)
-    exchange = _find(session, connection, retained, itt)
+    exchange = _find(session, connection, itt)
     if exchange is None:
         if begin or length:
             raise _protocol_error(f"nothing was sent for task {itt:#x} so far")
@@ -165,7 +165,7 @@ def _send_data_anew(connection: Connection, session: Session, retained: Retained
     _, _, itt, tag, begin, length = _fields(raw.bhs, 0)
     if begin or length:
         raise rejected(RejectReason.INVALID_PDU_FIELD, "R7143-11.16.6-01", "an R-Data SNACK names no run")
-    exchange = _find(session, connection, retained, itt)
+    exchange = _find(session, connection, itt)
     task = session.tasks.get(itt)
     if exchange is None or exchange.completion is None:
         if task is None or not task.flags & _READ:

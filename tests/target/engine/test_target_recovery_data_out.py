@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from iscsi_protocol.pdu import R2T, Reject, RejectReason, ScsiResponse, encode
 from iscsi_target.config import Timers
 from iscsi_target.data_out import RECOVERY_TRIES
+from iscsi_target.policy import Policy
 
 KEYS = {"ErrorRecoveryLevel": "2"}
 LEVEL1 = (
@@ -279,3 +280,25 @@ def test_any_loss_is_made_good(make_bench, data, blocks, unsolicited):
             elif fate == "spoilt":
                 spoilt(host, pdu)
     finished(bench, host, length)
+
+
+def test_header_digest_error_that_is_passed_over(make_bench):
+    bench = make_bench(keys=KEYS, policy=Policy(ignore_header_digest=True))
+    host = bench.session(*keys(HeaderDigest="CRC32C"))
+    begin(host)
+    r2t = host.take(R2T)
+    host.send(piece(host, r2t, 0, 0, 1024))
+    raw = encode(piece(host, r2t, 1, 1024, 1024)).with_digests(header=True, data=True)
+    raw.header_digest = bytes(4)
+    host.feed(raw.to_bytes())
+    host.send(piece(host, r2t, 2, 2048, 2048, final=True))
+    again = host.take(R2T)
+    assert (again.buffer_offset, again.desired_data_transfer_length) == (1024, 1024)
+    answer(host, again)
+    finished(bench, host, 4096)
+
+
+def test_header_digest_error_closes_the_connection(bench):
+    host = bench.session(*keys(HeaderDigest="CRC32C"))
+    host.feed(bytes(52))
+    assert host.closed == "rst"

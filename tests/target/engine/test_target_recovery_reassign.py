@@ -672,3 +672,44 @@ def take(host, pdu, got, next_sn, letters):
     if isinstance(pdu, ScsiResponse) or pdu.status_present:
         got["status"] = pdu
     return next_sn
+
+
+def test_task_tag_used_again(bench, host):
+    """The latest command with the tag is meant."""
+    command, _ = lost_read(host, 1)
+    second = reinstate(bench, host)
+    second.send(second.read(4, 1, itt=command.itt))
+    taken(second)
+    second.exp_stat_sn -= 1
+    assert ask_reassign(second, command.itt)[0] == TaskResponse.TASK_STILL_ALLEGIANT
+    lose(second)
+    third = reinstate(bench, second)
+    reassign(third, command.itt)
+    assert bytes(third.take(DataIn).data) == PATTERN[2048:2560]
+
+
+def test_draining_task_ends_with_its_connection(bench, host):
+    new = another(bench, host)
+    command = host.write(0, 4)
+    host.send(command)
+    taken(host)
+    new.cmd_sn = host.cmd_sn
+    new.send(new.function(TaskFunction.LOGICAL_UNIT_RESET))
+    lose(host, None)
+    new.collect()
+    new.acknowledge()
+    assert TaskManagementResponse in {type(pdu) for pdu in taken(new)}
+    assert not in_session(bench, host).tasks
+
+
+def test_failed_write_is_told(bench, host):
+    """A write that is to fail, but waits for its data, fails on the new connection at once."""
+    command = host.write(0, 4)
+    host.send(command)
+    r2t = host.take(R2T)
+    host.send(host.data_out(r2t, bytes(512), offset=8192, final=False))
+    assert host.take(Reject).reason == RejectReason.INVALID_PDU_FIELD
+    lose(host)
+    new = reinstate(bench, host)
+    reassign(new, command.itt)
+    assert new.take(ScsiResponse).status == 2

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_protocol.pdu import NO_TAG, R2T, DataIn, Reject, RejectReason, ScsiResponse, SnackRequest, SnackType
-from iscsi_target.completion import Completion
+from iscsi_protocol.pdu import NO_TAG, R2T, DataIn, NopIn, Reject, RejectReason, ScsiResponse, SnackRequest, SnackType
+from iscsi_target.completion import Completion, FileSlice
+from iscsi_target.config import Limits, Size
+from iscsi_target.retained import EVICTION
 
 KEYS = {"ErrorRecoveryLevel": "2", "MaxBurstLength": "2048", "FirstBurstLength": "512"}
 LEVEL1 = (
@@ -357,3 +359,68 @@ def test_any_loss_is_made_good(make_bench, data, blocks, segment):
     assert sorted(got) == list(range(count))
     assert b"".join(bytes(got[sn].data) for sn in range(count)) == stored(bench, blocks * 512)
     assert got[count - 1].status_present
+
+
+def test_task_tag_used_again_by_what_is_not_over(bench, host):
+    command, _ = read(host, 2)
+    host.send(host.command(b"\x35" + bytes(15), itt=command.itt, read=True, expected_data_transfer_length=512))
+    assert ask(host, snack(host, command.itt)) == []
+    [reject] = ask(host, snack(host, command.itt, 0, 1))
+    assert reject.reason == RejectReason.PROTOCOL_ERROR
+    assert ask(host, r_data(host, command.itt, 9)) == []
+    bench.work()
+    host.collect()
+    assert host.take(ScsiResponse).snack_tag == 9
+
+
+def test_other_connection(bench):
+    host = bench.session(*LEVEL1, ("MaxConnections", "2"))
+    other = bench.host(cid=1)
+    other.tsih = host.tsih
+    other.login()
+    command, _ = read(host)
+    slow = host.command(b"\x35" + bytes(15))
+    host.send(slow)
+    for itt in (command.itt, slow.itt):
+        [reject] = ask(other, snack(other, itt))
+        assert reject.reason == RejectReason.PROTOCOL_ERROR
+
+
+def test_reserved_type(host):
+    assert ask(host, snack(host, 1, kind=4)) == []
+    assert host.closed == "rst"
+
+
+def test_bytes_at_the_limit(make_bench):
+    bench = make_bench(keys=KEYS, limits=Limits(retained_bytes=Size(4096)))
+    host = bench.session(*LEVEL1)
+    _, answers = read(host)
+    assert [type(pdu) for pdu in ask(host, host.read(0, 1))] == [NopIn]
+    [more] = ask(host, data_ack(host, answers[3], 4))
+    assert isinstance(more, DataIn)
+    assert bench.engine.core.connections[host.number].retained.held < 4096
+
+
+def test_file_slices_are_read_before_they_are_sent(bench, host, tmp_path):
+    path = tmp_path / "blocks"
+    path.write_bytes(b"A" * 1024)
+    with path.open("r+b") as file:
+        bench.device.next = Completion(0, FileSlice(file.fileno(), 0, 1024), 1024)
+        command, answers = read(host, 2)
+        file.write(b"B" * 1024)
+        file.flush()
+        again = ask(host, snack(host, command.itt))
+    assert b"".join(bytes(pdu.data) for pdu in again) == b"A" * 1024
+    assert answers == again
+
+
+def test_responses_that_nobody_acknowledges_are_let_go_of(make_bench):
+    bench = make_bench(keys=KEYS, limits=Limits(retained_responses=2))
+    host = bench.session(*LEVEL1)
+    first = host.exp_stat_sn
+    for _ in range(20):
+        ask(host, snack(host, 4711, 0, 1))
+    retained = bench.engine.core.connections[host.number].retained
+    assert len(retained.responses) == 2 * EVICTION
+    [reject] = ask(host, snack(host, NO_TAG, first, 1, SnackType.STATUS))
+    assert reject.reason == RejectReason.SNACK_REJECT
