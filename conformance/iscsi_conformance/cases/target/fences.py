@@ -203,7 +203,10 @@ async def behind_earlier(peer: Peer) -> None:
 
 @case(
     "fences.hold-both-ways",
-    clauses={"R7143-4.2.2.3.2-03": "fences.one-way-only"},
+    clauses={
+        "R7143-4.2.2.3.2-03": "fences.one-way-only",
+        "R7143-4.2.2.3.3-01": "fences.functions-are-not-fenced",
+    },
     role=TARGET,
     needs=NEEDS,
 )
@@ -211,7 +214,7 @@ async def hold_both_ways(peer: Peer) -> None:
     """One fenced response waits for what is before it on another connection, and holds up what is behind it there."""
     clause = "R7143-4.2.2.3.2-03"
     first, second = await fenced(peer)
-    await waits_for_the_other(first, second, TaskFunction.ABORT_TASK_SET, clause)
+    await waits_for_the_other(first, second, TaskFunction.ABORT_TASK_SET, "R7143-4.2.2.3.3-01")
     for session in (first, second):
         acknowledge(session)
     with withholding(first):
