@@ -122,7 +122,7 @@ ROWS: list[Row] = [
         writes=True,
         sanitizes=True,
     ),
-    Row(command=op.LOG_SENSE, access=Access.READ, handler=log_sense, medium=False, while_sanitizing=True),
+    Row(command=op.LOG_SENSE, access=Access.ALWAYS, handler=log_sense, medium=False, while_sanitizing=True),
     Row(command=op.LOG_SELECT, access=Access.WRITE, handler=log_select, medium=False),
     Row(command=op.SEND_DIAGNOSTIC, access=Access.WRITE, handler=send_diagnostic),
     Row(command=op.RECEIVE_DIAGNOSTIC_RESULTS, access=Access.READ, handler=receive_diagnostic_results, medium=False),
@@ -132,7 +132,7 @@ ROWS: list[Row] = [
     Row(command=op.SET_TIMESTAMP, access=Access.WRITE, handler=set_timestamp, medium=False),
     Row(
         command=op.REPORT_IDENTIFYING_INFORMATION,
-        access=Access.READ,
+        access=Access.ALWAYS,
         handler=report_information,
         medium=False,
         only=keeps_information,

@@ -21,6 +21,7 @@ from iscsi_protocol.scsi.persistent import (
 )
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import Status
+from iscsi_protocol.scsi.transport_id import TransportId
 from iscsi_target.completion import FileSlice, Work
 from iscsi_target.config import LunConfig, Size, TargetNode
 from iscsi_target.device import open_device
@@ -88,11 +89,11 @@ class Port:
 
     # Persistent reservations
 
-    def out(self, command, key=0, new=0, *, type=0, scope=0, initiators=None, **flags):
+    def out(self, command, key=0, new=0, *, kind=0, scope=0, initiators=None, **flags):
         """PERSISTENT RESERVE OUT with a list of the usual form."""
         basic = BasicFields(key=key, service_action_key=new, specify_initiator_ports=initiators is not None, **flags)
         data = build_basic(basic, initiators or ())
-        return self.run(command, data, parameter_list_length=len(data), type=type, scope=scope)
+        return self.run(command, data, parameter_list_length=len(data), type=kind, scope=scope)
 
     def register(self, key, new, **flags):
         return self.out(op.REGISTER, key, new, **flags)
@@ -100,24 +101,24 @@ class Port:
     def join(self, new, **flags):
         return self.out(op.REGISTER_AND_IGNORE_EXISTING_KEY, 0, new, **flags)
 
-    def reserve(self, key, type, scope=0):
-        return self.out(op.RESERVE, key, type=type, scope=scope)
+    def reserve(self, key, kind, scope=0):
+        return self.out(op.RESERVE, key, kind=kind, scope=scope)
 
-    def release(self, key, type, scope=0):
-        return self.out(op.RELEASE, key, type=type, scope=scope)
+    def release(self, key, kind, scope=0):
+        return self.out(op.RELEASE, key, kind=kind, scope=scope)
 
     def clear(self, key):
         return self.out(op.CLEAR, key)
 
-    def preempt(self, key, victim, type, scope=0, command=op.PREEMPT):
-        return self.out(command, key, victim, type=type, scope=scope)
+    def preempt(self, key, victim, kind, scope=0, command=op.PREEMPT):
+        return self.out(command, key, victim, kind=kind, scope=scope)
 
     def move(self, key, new, to, port=1, **flags):
         fields = MoveFields(key=key, service_action_key=new, relative_target_port=port, **flags)
         data = build_move(fields, to)
         return self.run(op.REGISTER_AND_MOVE, data, parameter_list_length=len(data))
 
-    def keys(self):
+    def registered(self):
         return parse_keys(self.disk.ask(op.READ_KEYS))[1]
 
     def generation(self):
@@ -202,3 +203,8 @@ def shared(make_shared):
 def make_disk_of():
     """The class itself, for what hypothesis makes many of."""
     return SharedDisk
+
+
+@pytest.fixture(scope="session")
+def make_transport_id():
+    return TransportId

@@ -54,24 +54,24 @@ def test_registering_changing_and_unregistering(shared):
     one = shared.port("one")
     assert one.register(7, 1) == "conflict"
     assert one.register(0, 0) == "good"
-    assert one.keys() == []
+    assert one.registered() == []
     assert one.register(0, 1) == "good"
-    assert one.keys() == [1]
+    assert one.registered() == [1]
     assert one.register(0, 2) == "conflict"
     assert one.register(2, 2) == "conflict"
     assert one.register(1, 2) == "good"
-    assert one.keys() == [2]
+    assert one.registered() == [2]
     assert one.register(2, 0) == "good"
-    assert one.keys() == []
+    assert one.registered() == []
 
 
 def test_ignoring_the_existing_key(shared):
     one = shared.port("one")
     assert one.out(op.REGISTER_AND_IGNORE_EXISTING_KEY, 99, 1) == "good"
     assert one.out(op.REGISTER_AND_IGNORE_EXISTING_KEY, 99, 2) == "good"
-    assert one.keys() == [2]
+    assert one.registered() == [2]
     assert one.join(0) == "good"
-    assert one.keys() == []
+    assert one.registered() == []
     assert one.join(0) == "good"
 
 
@@ -92,7 +92,7 @@ def test_initiators_are_registered_for_others_at_once(shared):
     one, two, three = (shared.port(name) for name in ("one", "two", "three"))
     assert two.join(2) == "good"
     assert one.register(0, 1, initiators=[name_of(two), name_of(three)]) == "good"
-    assert one.keys() == [2, 1, 1]
+    assert one.registered() == [2, 1, 1]
     assert three.reserve(1, EA) == "good"
     assert two.read() == "conflict"
     by_name = {each.transport_id: each.key for each in one.full_status()}
@@ -105,7 +105,7 @@ def test_a_name_alone_stands_for_all_its_ports(shared):
     assert one.reserve(1, EA_RO) == "good"
     assert (two.write(), again.write()) == ("good", "good")
     assert again.register(1, 5) == "good"
-    assert sorted(one.keys()) == [1, 5]
+    assert sorted(one.registered()) == [1, 5]
     assert [each.transport_id.isid for each in one.full_status() if each.key == 5] == [None]
     assert two.register(5, 0) == "good"
     assert (two.write(), again.write()) == ("conflict", "conflict")
@@ -118,13 +118,13 @@ def test_other_initiators_are_refused_where_nobody_registers(shared):
     assert one.out(op.REGISTER_AND_IGNORE_EXISTING_KEY, 0, 1, initiators=others) == BAD_LIST
     assert one.register(0, 1, initiators=[TransportId("no name")]) == BAD_LIST
     assert one.register(9, 1, initiators=others) == "conflict"
-    assert one.keys() == []
+    assert one.registered() == []
     assert one.register(0, 1) == "good"
     assert one.register(1, 2, initiators=others) == BAD_LIST
     for command in (op.RESERVE, op.RELEASE, op.CLEAR, op.PREEMPT):
-        assert one.out(command, 1, 1, type=WE, initiators=others) == BAD_LIST
-        assert two.out(command, 1, 1, type=WE, initiators=others) == "conflict"
-    assert one.keys() == [1]
+        assert one.out(command, 1, 1, kind=WE, initiators=others) == BAD_LIST
+        assert two.out(command, 1, 1, kind=WE, initiators=others) == "conflict"
+    assert one.registered() == [1]
 
 
 def test_all_target_ports_are_registered_as_if_each_had_been_asked(shared):
@@ -135,11 +135,11 @@ def test_all_target_ports_are_registered_as_if_each_had_been_asked(shared):
     assert one.write() == "conflict"
     assert other_way.register(1, 2) == "good"
     assert one.register(1, 3, all_target_ports=True) == "conflict"
-    assert one.keys() == [1, 2]
+    assert one.registered() == [1, 2]
     assert other_way.register(2, 0) == "good"
     assert one.register(1, 3, all_target_ports=True) == "conflict"
     assert one.register(1, 0, all_target_ports=True) == "good"
-    assert one.keys() == []
+    assert one.registered() == []
 
 
 def test_room_for_registrations_ends(shared, monkeypatch):
@@ -147,18 +147,18 @@ def test_room_for_registrations_ends(shared, monkeypatch):
     one, two, three = (shared.port(name) for name in ("one", "two", "three"))
     no_room = (ILLEGAL, Code.INSUFFICIENT_REGISTRATION_RESOURCES)
     assert one.register(0, 1, initiators=[name_of(two), name_of(three)]) == no_room
-    assert one.keys() == []
+    assert one.registered() == []
     assert (one.join(1), two.join(2), three.join(3)) == ("good", "good", no_room)
     assert one.reserve(1, WE) == "good"
     assert one.move(1, 3, name_of(three)) == no_room
-    assert (one.keys(), one.reservation()) == ([1, 2], (1, WE))
+    assert (one.registered(), one.reservation()) == ([1, 2], (1, WE))
 
 
 def test_aptpl_needs_somewhere_to_keep_it(shared):
     one = shared.port("one")
     assert one.register(0, 1, aptpl=True) == BAD_LIST
     assert one.join(1, aptpl=True) == BAD_LIST
-    assert one.keys() == []
+    assert one.registered() == []
     capabilities = one.capabilities()
     assert not capabilities.persist_through_power_loss
     assert not capabilities.persist_through_power_loss_activated
@@ -212,7 +212,7 @@ def test_releasing(trio, kind):
     assert one.news() == []
     told = [RELEASED] if kind.registrants else []
     assert (two.news(), three.news()) == (told, told)
-    assert one.keys() == [1, 2, 3]
+    assert one.registered() == [1, 2, 3]
 
 
 @every_type
@@ -223,7 +223,7 @@ def test_clearing(trio, kind):
     assert stranger.clear(0) == "conflict"
     assert two.clear(1) == "conflict"
     assert two.clear(2) == "good"
-    assert (one.keys(), one.reservation()) == ([], None)
+    assert (one.registered(), one.reservation()) == ([], None)
     assert [port.news() for port in (one, two, three, stranger)] == [[PREEMPTED], [], [PREEMPTED], []]
 
 
@@ -265,7 +265,7 @@ def test_preempting_the_holder(trio, kind):
     one, two, three = trio
     assert one.reserve(1, kind) == "good"
     assert two.preempt(2, 1, EA_RO) == "good"
-    assert one.keys() == [2, 3]
+    assert one.registered() == [2, 3]
     # Where all are holders one key says nothing about the reservation.
     assert one.reservation() == ((0, kind) if kind.all_registrants else (2, EA_RO))
     assert one.news() == [UNREGISTERED]
@@ -280,11 +280,11 @@ def test_preempting_all_registrants(trio, kind):
     assert one.reserve(1, kind) == "good"
     if not kind.all_registrants:
         assert two.preempt(2, 0, EA) == BAD_LIST
-        assert one.keys() == [1, 2, 3]
+        assert one.registered() == [1, 2, 3]
         return
     assert two.preempt(2, 0, 0) == BAD_CDB
     assert two.preempt(2, 0, EA) == "good"
-    assert two.keys() == [2]
+    assert two.registered() == [2]
     assert two.reservation() == (2, EA)
     assert (one.news(), three.news()) == ([UNREGISTERED], [UNREGISTERED])
 
@@ -295,7 +295,7 @@ def test_preempting_a_registration_only(trio, kind):
     assert one.reserve(1, kind) == "good"
     # Scope and type do not count here.
     assert two.preempt(2, 3, 15, scope=15) == "good"
-    assert two.keys() == [1, 2]
+    assert two.registered() == [1, 2]
     assert two.reservation() == (0 if kind.all_registrants else 1, kind)
     assert (one.news(), three.news()) == ([], [UNREGISTERED])
 
@@ -307,7 +307,7 @@ def test_preempting_without_a_reservation(trio):
     assert one.preempt(2, 3, WE) == "conflict"
     assert one.disk.port("stranger").preempt(0, 1, WE) == "conflict"
     assert one.preempt(1, 3, WE) == "good"
-    assert (two.keys(), two.reservation()) == ([1, 2], None)
+    assert (two.registered(), two.reservation()) == ([1, 2], None)
     assert (two.news(), three.news()) == ([], [UNREGISTERED])
 
 
@@ -317,7 +317,7 @@ def test_preempting_oneself_takes_a_new_type_and_keeps_the_registration(trio):
     assert one.reserve(1, WE_RO) == "good"
     assert one.preempt(1, 1, 0) == BAD_CDB
     assert one.preempt(1, 1, EA_AR) == "good"
-    assert (one.keys(), one.reservation()) == ([1, 2], (0, EA_AR))
+    assert (one.registered(), one.reservation()) == ([1, 2], (0, EA_AR))
     assert (one.news(), two.news(), three.news()) == ([], [RELEASED], [UNREGISTERED])
 
 
@@ -326,14 +326,14 @@ def test_ones_own_registration_may_go_with_others(trio):
     assert three.reserve(3, WE) == "good"
     assert two.register(2, 1) == "good"
     assert one.preempt(1, 1, WE) == "good"
-    assert one.keys() == [3]
+    assert one.registered() == [3]
     assert (one.news(), two.news()) == ([], [UNREGISTERED])
 
 
 def test_the_last_of_all_registrants_takes_the_reservation_along(shared):
     one = shared.port("one")
     assert (one.join(1), one.reserve(1, EA_AR), one.preempt(1, 1, EA)) == ("good", "good", "good")
-    assert (one.keys(), one.reservation(), shared.unit.guard) == ([], None, None)
+    assert (one.registered(), one.reservation(), shared.unit.guard) == ([], None, None)
 
 
 @pytest.mark.parametrize("victim", [1, 3])
@@ -368,12 +368,12 @@ def test_moving_a_reservation(trio):
     one, two, _ = trio
     assert one.reserve(1, EA) == "good"
     assert one.move(1, 8, name_of(two)) == "good"
-    assert (one.keys(), one.reservation()) == ([1, 8, 3], (8, EA))
+    assert (one.registered(), one.reservation()) == ([1, 8, 3], (8, EA))
     assert (one.write(), two.write()) == ("conflict", "good")
     assert (one.news(), two.news()) == ([], [])
     assert two.generation() == 4
     assert two.move(8, 9, TransportId("iqn.2026-11.org.example:new", bytes(6)), 2, unregister=True) == "good"
-    assert one.keys() == [1, 3, 9]
+    assert one.registered() == [1, 3, 9]
     new = two.disk.port("new", isid=bytes(6), tag=2)
     assert (two.write(), new.write()) == ("conflict", "good")
 
@@ -397,7 +397,7 @@ def test_what_cannot_be_moved(trio):
     assert one.move(1, 8, name_of(one, isid=False)) == BAD_LIST
     assert one.move(1, 8, TransportId("no name")) == BAD_LIST
     assert one.move(1, 8, to, aptpl=True) == BAD_LIST
-    assert (one.keys(), one.reservation()) == ([1, 2, 3], (1, WE))
+    assert (one.registered(), one.reservation()) == ([1, 2, 3], (1, WE))
 
 
 # Lists, units, settings
@@ -411,7 +411,7 @@ def test_lists_of_another_length(shared):
             assert one.run(command, whole[:length], parameter_list_length=length) == BAD_LENGTH
     assert one.run(op.REGISTER, whole + bytes(4), parameter_list_length=28) == BAD_LENGTH
     assert one.run(op.REGISTER, whole[:20], parameter_list_length=24) == BAD_LENGTH
-    assert one.keys() == []
+    assert one.registered() == []
     assert shared.device.data_out_length(bytes(8), op.REGISTER.build(parameter_list_length=24)) == 24
 
 
@@ -453,7 +453,7 @@ def test_persistent_means_over_resets_and_lost_nexuses(trio):
     one.leave()
     two.news()
     assert two.write() == "conflict"
-    assert two.keys() == [1, 2, 3]
+    assert two.registered() == [1, 2, 3]
     one.arrive()
     assert one.write() == "good"
     assert one.reservation() == (1, EA)
@@ -463,4 +463,4 @@ def test_without_aptpl_power_takes_it_all(trio):
     one, two, _ = trio
     assert one.reserve(1, EA) == "good"
     one.disk.device.power_on()
-    assert (two.keys(), two.reservation(), two.generation(), two.write()) == ([], None, 0, "good")
+    assert (two.registered(), two.reservation(), two.generation(), two.write()) == ([], None, 0, "good")
