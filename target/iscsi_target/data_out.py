@@ -58,6 +58,9 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     flags, lun, itt, ttt, data_sn, offset = _fields(raw.bhs, 0)
     task = session.tasks.get(itt)
     if task is None or task.aborted:
+        if task is None and itt in session.early:
+            _keep_early(connection, session, raw, itt, ttt)
+            return
         if task is not None or itt in session.forgotten:
             raise discarded("R7143-10.7-02", "data for a task that has ended")
         raise _invalid(f"no task {itt:#x} takes data")
@@ -84,6 +87,31 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     if flags & _FINAL:
         _burst_over(core, connection, raw, task, burst)
         proceed(core, session, task)
+
+
+def _keep_early(connection: Connection, session: Session, raw: RawPdu, itt: int, ttt: int) -> None:
+    """Unsolicited data whose command waits for its turn, as any does behind a CmdSN of another connection, waits with it."""
+    early = session.early[itt]
+    if early.connection is not connection:
+        raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.5.1-03", "data on another connection than its command")
+    if ttt != NO_TAG:
+        raise _invalid(f"no R2T has the tag {ttt:#x}")
+    if early.complete:
+        raise discarded("R7143-4.2.2.1-13", "data behind the last of its burst")
+    if sum(len(each.data) for each in early.data) + len(raw.data) > session.parameters.first_burst_length:
+        raise _invalid("more unsolicited data than was agreed upon")
+    session.keep_data(itt, raw.kept())
+
+
+def receive_early(core: Core, connection: Connection, session: Session, early: list[RawPdu]) -> None:
+    """The command had its turn: now its data has."""
+    for raw in early:
+        if not session.live or raw.initiator_task_tag not in session.tasks:
+            return
+        try:
+            receive(core, connection, session, raw)
+        except PeerViolation as violation:
+            reject.answer(core, connection, raw, violation)
 
 
 def _take(
@@ -348,7 +376,8 @@ def timed_out(core: Core, connection: Connection) -> None:
 
 def lost(core: Core, connection: Connection, session: Session, raw: RawPdu) -> None:
     """A Data-Out PDU with a wrong data digest that belongs to no task is only rejected (7.8)."""
-    if session.tasks.get(raw.initiator_task_tag) is None:
+    itt = raw.initiator_task_tag
+    if session.tasks.get(itt) is None and itt not in session.early:
         violation = rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-04", "data digest error in Data-Out")
         reject.answer(core, connection, raw, violation)
         return

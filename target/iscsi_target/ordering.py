@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from iscsi_protocol.pdu import NO_TAG, Opcode, RawPdu, RejectReason
-from iscsi_target import command, events, nop, notices, reject, taskmgmt
+from iscsi_target import command, data_out, events, nop, notices, reject, taskmgmt
 from iscsi_target.connection import Connection
 from iscsi_target.core import Core
 from iscsi_target.session import Session
@@ -121,12 +121,13 @@ def advance(core: Core, session: Session, table: dict[int, Execute]) -> None:
         if entry is None:
             session.reopen()
             continue
-        connection, raw = entry
+        connection, raw, early = entry
         try:
             if raw.opcode == Opcode.SCSI_COMMAND and connection.queued > core.limits.send_buffer:
                 command.execute_slowly(core, connection, session, raw)
             else:
                 table[raw.opcode](core, connection, session, raw)
+            data_out.receive_early(core, connection, session, early)
         except PeerViolation as violation:
             if isinstance(violation.answer, RejectPdu):
                 session.exp_cmd_sn = cmd_sn

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from iscsi_protocol import serial
 from iscsi_protocol.identity import next_tsih
 from iscsi_protocol.negotiation.parameters import OperationalParameters
-from iscsi_protocol.pdu import RawPdu
+from iscsi_protocol.pdu import Opcode, RawPdu
 from iscsi_target.connection import Connection, State
 from iscsi_target.nexus import Nexus
 from iscsi_target.task import ScsiTask
@@ -42,6 +42,24 @@ class SessionKey:
     portal: str | None
 
 
+_FINAL = 0x80
+
+
+class Early:
+    """Unsolicited data that came before its command had its turn. connection: of the command."""
+
+    __slots__ = ("connection", "data")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.data: list[RawPdu] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last of it has come."""
+        return bool(self.data) and bool(self.data[-1].bhs[1] & _FINAL)
+
+
 Waiting: TypeAlias = dict[int, tuple[Connection, RawPdu] | None]
 
 
@@ -59,12 +77,12 @@ class Session:
 
     exp_cmd_sn, max_cmd_sn: the window; max_cmd_sn grows by one for every command that is over, so that what is in
     progress never exceeds the width. waiting: requests ahead of a missing one, by CmdSN; None: counted as received by an
-    abort (11.6.1); waiting_bytes: what they hold. gap: the missing CmdSN that a timer watches.
-    forgotten: tags of ended tasks whose data may still come; terminations: messages that told of such ends. fence: what
-    holds responses back, if anything does. draining: whether a function waits for the data of tasks. joining: connections
-    whose login into this session is under way, by their number. released: connections that were logged out for recovery
-    and have commands that may be reassigned, likewise. retained_until: to when the session is kept though its last
-    connection was logged out for recovery. live: False once it is gone.
+    abort (11.6.1); early: unsolicited data of those, by task tag; waiting_bytes: what they hold. gap: the missing CmdSN
+    that a timer watches. forgotten: tags of ended tasks whose data may still come; terminations: messages that told of
+    such ends. fence: what holds responses back, if anything does. draining: whether a function waits for the data of
+    tasks. joining: connections whose login into this session is under way, by their number. released: connections that
+    were logged out for recovery and have commands that may be reassigned, likewise. retained_until: to when the session
+    is kept though its last connection was logged out for recovery. live: False once it is gone.
     """
 
     tsih: int
@@ -80,6 +98,7 @@ class Session:
     connections: dict[int, Connection] = field(default_factory=dict)
     waiting: Waiting = field(default_factory=dict)
     waiting_bytes: int = 0
+    early: dict[int, Early] = field(default_factory=dict)
     gap: int | None = None
     tasks: dict[int, ScsiTask] = field(default_factory=dict)
     functions: list[TaskFunctionRequest] = field(default_factory=list)
@@ -108,17 +127,29 @@ class Session:
         """Keep a request that is ahead of a missing one; it must be in the window, and its buffers its own."""
         self.waiting[cmd_sn] = (connection, raw)
         self.waiting_bytes += _size(raw)
+        if raw.opcode == Opcode.SCSI_COMMAND and not raw.bhs[1] & _FINAL:
+            self.early[raw.initiator_task_tag] = Early(connection)
+
+    def keep_data(self, itt: int, raw: RawPdu) -> None:
+        """Keep unsolicited data of a command that waits, in `early`; its buffers must be its own."""
+        self.early[itt].data.append(raw)
+        self.waiting_bytes += _size(raw)
 
     def plug(self, cmd_sn: int) -> None:
         """Count a request as received and over, whether it is missing or waiting (11.6.1); it must be in the window."""
         self._lighten(self.waiting.get(cmd_sn))
         self.waiting[cmd_sn] = None
 
-    def next_waiting(self) -> tuple[Connection, RawPdu] | None:
-        """Take the request whose turn it is out of those that wait; None for one that was plugged."""
+    def next_waiting(self) -> tuple[Connection, RawPdu, list[RawPdu]] | None:
+        """Take the request whose turn it is out of those that wait, with the data that came behind it; None for one that was
+        plugged.
+        """
         entry = self.waiting.pop(self.exp_cmd_sn)
+        if entry is None:
+            return None
+        early = self.early.get(entry[1].initiator_task_tag)
         self._lighten(entry)
-        return entry
+        return (*entry, [] if early is None else early.data)
 
     def drop_waiting(self, connection: Connection | None) -> bool:
         """Forget the waiting requests of a connection, or all; whether there were any. Their CmdSNs are missing then, and
@@ -136,6 +167,9 @@ class Session:
     def _lighten(self, entry: tuple[Connection, RawPdu] | None) -> None:
         if entry is not None:
             self.waiting_bytes -= _size(entry[1])
+            early = self.early.pop(entry[1].initiator_task_tag, None)
+            if early is not None:
+                self.waiting_bytes -= sum(map(_size, early.data))
 
     def forget(self, task: ScsiTask) -> None:
         """Remember the tag of a task that ended with data on its way (10.7)."""

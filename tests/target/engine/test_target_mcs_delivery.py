@@ -17,6 +17,7 @@ from iscsi_protocol.pdu import (
     ScsiResponse,
     TaskManagementResponse,
     TextResponse,
+    encode,
 )
 from iscsi_target.config import Limits, Size, Timers
 from iscsi_target.events import SessionClosed, TimedOut
@@ -166,6 +167,99 @@ def test_text_exchanges_are_of_their_connection(members):
     for place in (0, 1):
         (answer,) = members.do(place, "text", ("SendTargets", ""))
         assert isinstance(answer, TextResponse)
+
+
+# Unsolicited data of a command that waits
+
+
+@pytest.fixture
+def unasked(bench):
+    return Members(bench, 2, ("InitialR2T", "No"))
+
+
+def early_write(members, place=1):
+    """A write of three blocks with a missing command before it, whose data follows unasked in two PDUs."""
+    missing = members.make(0, "command")
+    write = members.make(place, "write", blocks=3, data=b"1" * 512, final=False)
+    host = members.hosts[place]
+    data = [
+        host.data_out(write, b"2" * 512, offset=512, final=False),
+        host.data_out(write, b"3" * 512, offset=1024, data_sn=1),
+    ]
+    return missing, write, data
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_unsolicited_data_waits_with_its_command(unasked, kept):
+    missing, write, data = early_write(unasked)
+    unasked.hosts[1].send(write, *data[:kept])
+    assert unasked.said(1) == []
+    unasked.hosts[0].send(missing)
+    unasked.hosts[1].send(*data[kept:])
+    (answer,) = unasked.said(1)
+    assert (type(answer), answer.status) == (ScsiResponse, 0)
+    assert bytes(unasked.bench.device.memory[bytes(8)][:1536]) == b"1" * 512 + b"2" * 512 + b"3" * 512
+    assert (unasked.session.early, unasked.session.waiting_bytes) == ({}, 0)
+
+
+def test_unsolicited_data_on_another_connection_than_its_command(unasked):
+    _, write, data = early_write(unasked)
+    unasked.hosts[1].send(write)
+    unasked.hosts[0].send(data[0])
+    (reject,) = unasked.said(0)
+    assert (type(reject), reject.reason) == (Reject, 0x04)
+
+
+def test_data_that_nobody_asked_for_before_its_command_ran(unasked):
+    _, write, data = early_write(unasked)
+    unasked.hosts[1].send(write, *data, data[1])
+    assert unasked.said(1) == []
+    other = unasked.make(1, "write", blocks=600, data=b"", final=False)
+    unasked.hosts[1].send(other)
+    unasked.hosts[1].send(unasked.hosts[1].data_out(other, bytes(512), offset=0, ttt=9))
+    (reject,) = unasked.said(1)
+    assert reject.reason == 0x09
+    for number in range(2):
+        unasked.hosts[1].send(
+            unasked.hosts[1].data_out(other, bytes(40_000), data_sn=number, offset=number * 40_000, final=False)
+        )
+    (reject,) = unasked.said(1)
+    assert reject.reason == 0x09
+    assert unasked.session.waiting_bytes < 45_000
+
+
+def test_wrong_digest_of_data_whose_command_waits(bench):
+    unasked = Members(bench, 1, ("InitialR2T", "No"))
+    unasked.hosts.append(bench.host(cid=1))
+    second = unasked.hosts[1]
+    second.tsih, second.cmd_sn = unasked.hosts[0].tsih, unasked.hosts[0].cmd_sn
+    second.login(("DataDigest", "CRC32C"))
+    missing, write, data = early_write(unasked)
+    second.send(write)
+    spoilt = bytearray(encode(data[0]).with_digests(header=False, data=True).to_bytes())
+    spoilt[60] ^= 1
+    second.feed(bytes(spoilt))
+    second.send(data[1])
+    assert unasked.said(1) == []
+    unasked.hosts[0].send(missing)
+    reject, answer = unasked.said(1)
+    assert (type(reject), reject.reason) == (Reject, 0x02)
+    assert answer.status == 2
+
+
+@pytest.mark.parametrize("how", ["abort", "reset", "logout"])
+def test_data_goes_with_its_command(unasked, how):
+    missing, write, data = early_write(unasked)
+    unasked.hosts[1].send(write, *data)
+    if how == "abort":
+        unasked.do(0, "function", 1, immediate=True, referenced_task_tag=write.itt, ref_cmd_sn=write.cmd_sn)
+    elif how == "reset":
+        unasked.do(0, "function", 6, immediate=True)
+    else:
+        unasked.do(0, "logout", 1, immediate=True, cid=1)
+    assert (unasked.session.early, unasked.session.waiting_bytes) == ({}, 0)
+    unasked.hosts[0].send(missing)
+    assert 0x2A not in [entry[0] for entry in unasked.bench.device.log]
 
 
 # What a lost connection takes along

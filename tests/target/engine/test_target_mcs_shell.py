@@ -51,6 +51,13 @@ def engine_with(**config):
     return make_engine(TargetConfig(targets=[node], **config), random_bytes=os.urandom)
 
 
+async def pass_time(seconds):
+    """Let the virtual clock go on."""
+    passed = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(seconds, passed.set_result, None)
+    await passed
+
+
 class Far:
     """The initiator's end of a memory link."""
 
@@ -66,7 +73,7 @@ class Far:
     async def exchange(self, *pdus):
         self.pdus = []
         self.link.send(b"".join(encode(pdu).to_bytes() for pdu in pdus))
-        await asyncio.sleep(0.001)
+        await pass_time(0.001)
         return self.pdus
 
 
@@ -97,7 +104,7 @@ def test_a_stuck_connection_holds_up_no_other():
         (answer,) = await two.exchange(write_pdu(11))
         assert isinstance(answer, ScsiResponse)
         one.link.open_window(True)
-        await asyncio.sleep(0.01)
+        await pass_time(0.01)
         assert [pdu.itt for pdu in one.pdus if pdu.status_present] == list(range(1, 11))
         (session,) = engine.sessions
         assert session.max_cmd_sn - session.exp_cmd_sn + 1 == 128
@@ -110,7 +117,7 @@ def test_a_stuck_connection_is_not_read_without_end():
         one.link.open_window(False)
         for number in range(1, 200):
             one.link.send(encode(NopOut(itt=number, immediate=True, cmd_sn=1, data=bytes(4096))).to_bytes())
-        await asyncio.sleep(0.001)
+        await pass_time(0.001)
         link = engine.connections[1]
         assert not engine.takes_bytes(1)
         assert link.queued < 3 * 65536
@@ -118,7 +125,7 @@ def test_a_stuck_connection_is_not_read_without_end():
         assert len(await two.exchange(write_pdu(1))) == 1
         one.pdus = []
         one.link.open_window(True)
-        await asyncio.sleep(0.01)
+        await pass_time(0.01)
         assert [pdu.itt for pdu in one.pdus] == list(range(1, 200))
 
     in_memory(play, limits=Limits(send_buffer=Size(65536)))
