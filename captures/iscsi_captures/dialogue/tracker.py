@@ -430,6 +430,8 @@ def _reject(sight: Sight) -> None:
             taken = opcode != Opcode.SCSI_COMMAND and reason != RejectReason.DATA_DIGEST_ERROR
             open_again(session, task.cmd_sn, received=taken)
         session.forget(tag)
+    elif opcode in NUMBERED and not header[0] & 0x40:
+        open_again(session, int.from_bytes(header[24:28], "big"), received=True)
     elif task is not None and opcode == Opcode.SCSI_DATA_OUT:
         task.disturbed = True
     elif opcode == Opcode.SNACK_REQUEST and reason == RejectReason.SNACK_REJECT:
