@@ -5,10 +5,10 @@ The model keeps a list of (port, key) pairs and one (type, holder), and answers 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -259,8 +259,9 @@ class Machine(RuleBasedStateMachine):
         self.model.news[name] = []
 
 
-@pytest.mark.parametrize("steps", [12, 40])
-def test_the_device_is_as_the_model(make_disk_of, make_transport_id, steps):
+def test_the_device_is_as_the_model(make_disk_of, make_transport_id, monkeypatch):
+    # Thousands of saves: here they need not be stable.
+    monkeypatch.setattr(os, "fsync", lambda number: None)
     kinds = {"make": staticmethod(make_disk_of), "transport_id": staticmethod(make_transport_id)}
     machine = type("Cluster", (Machine,), kinds)
-    run_state_machine_as_test(machine, settings=settings(max_examples=80, stateful_step_count=steps, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=30, deadline=None))
