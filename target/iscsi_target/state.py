@@ -21,6 +21,9 @@ VERSION = 1
 _SAVING = threading.Lock()
 """Two savers never write at once. One for all stores, so that a store is plain data."""
 
+_CHANGING = threading.Lock()
+"""A value that is put is never lost to another that is put at the same time."""
+
 T = TypeVar("T")
 _Key = tuple[str, int, str]
 
@@ -80,12 +83,14 @@ class StateStore:
 
     def put(self, target: str, lun: int, what: str, value: object | None) -> None:
         """Set a value, to be saved later; None removes it. The value may be changed afterwards without effect here."""
-        values = dict(self._values)
-        if value is None:
-            values.pop((target, lun, what), None)
-        else:
-            values[target, lun, what] = msgspec.json.encode(value)
-        self._values = values
+        encoded = None if value is None else msgspec.json.encode(value)
+        with _CHANGING:
+            values = dict(self._values)
+            if encoded is None:
+                values.pop((target, lun, what), None)
+            else:
+                values[target, lun, what] = encoded
+            self._values = values
 
     def save(self) -> None:
         """Bring what was put so far to stable storage, if it is not there. May run in another thread. Raises OSError."""

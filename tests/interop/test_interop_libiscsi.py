@@ -6,6 +6,7 @@ one configuration. The document says which tests a configuration leaves out, whi
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import re
 import subprocess
@@ -163,7 +164,8 @@ def running(
 
 @pytest.fixture(scope="session")
 def results(running: dict[tuple[str, str], Future[dict[str, Result]]]) -> Results:
-    """All results, by configuration and test."""
+    """All results, by configuration and test. They may take longer than a single test should; each suite has its limit."""
+    faulthandler.cancel_dump_traceback_later()
     found: dict[str, dict[str, Result]] = {each: {} for each in CONFIGURATIONS}
     for (configuration, _), run_of in running.items():
         found[configuration] |= run_of.result()

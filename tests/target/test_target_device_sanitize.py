@@ -18,6 +18,7 @@ from iscsi_protocol.scsi.vpd import BlockDeviceCharacteristics
 from iscsi_target.completion import Work
 from iscsi_target.device.readiness import Sanitizing
 from iscsi_target.device.sanitize import in_background
+from iscsi_target.state import StateStore
 
 ILLEGAL = SenseKey.ILLEGAL_REQUEST
 INVALID_FIELD = (ILLEGAL, AdditionalSense.INVALID_FIELD_IN_CDB)
@@ -193,3 +194,39 @@ def test_write_protection_holds_against_a_sanitize(disk):
     disk.good(op.MODE_SELECT_6, data, parameter_list_length=len(data), pf=1)
     for command in ACTIONS:
         assert disk.refusal(command)[0] == SenseKey.DATA_PROTECT
+
+
+def test_an_operation_that_was_cut_off_has_failed(make_disk, tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    disk = make_disk(store=StateStore(path))
+    disk.good(op.SANITIZE_BLOCK_ERASE)
+    make_disk(store=StateStore(path)).good(op.READ_10, blocks=1)
+    for ause in (0, 1):
+        with monkeypatch.context() as context:
+            broken(disk, context)
+            assert disk.refusal(op.SANITIZE_BLOCK_ERASE, ause=ause) == FAILED
+        again = make_disk(store=StateStore(path))
+        assert again.refusal(op.READ_10, blocks=1) == FAILED
+        if ause:
+            again.good(op.SANITIZE_EXIT_FAILURE_MODE)
+        else:
+            assert again.refusal(op.SANITIZE_EXIT_FAILURE_MODE) == INVALID_FIELD
+            again.good(op.SANITIZE_BLOCK_ERASE)
+            disk.good(op.SANITIZE_BLOCK_ERASE)
+        again.good(op.READ_10, blocks=1)
+        make_disk(store=StateStore(path)).good(op.READ_10, blocks=1)
+
+
+def test_an_operation_begins_only_where_it_can_be_noted(make_disk, tmp_path, monkeypatch):
+    store = StateStore(tmp_path / "state.json")
+    disk = make_disk(store=store)
+    disk.good(op.WRITE_10, b"x" * 512, blocks=1)
+
+    def full():
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as context:
+        context.setattr(store, "save", full)
+        assert disk.refusal(op.SANITIZE_BLOCK_ERASE, ause=1) == FAILED
+    disk.good(op.SANITIZE_EXIT_FAILURE_MODE)
+    assert disk.good(op.READ_10, blocks=1) == b"x" * 512

@@ -98,10 +98,12 @@ def _finished(unit: LogicalUnit) -> Completion:
 
 
 def get_lba_status(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """GET LBA STATUS: as many ranges from the address on as the allocation length holds, at least one."""
+    """GET LBA STATUS: all kinds of blocks (report type 0 of SBC-4), as many ranges from the address on as the allocation length holds, at least one."""
     unit = path.unit
     fields = GET_LBA_STATUS.parse(cdb)
     lba = fields["lba"]
+    if fields["report_type"]:
+        raise invalid_field(14, 7)
     unit.check_range(lba, 0)
     wanted = min(max((fields["allocation_length"] - 8) // LbaStatus.LENGTH, 1), _MAX_STATUS_DESCRIPTORS)
     found: list[LbaStatus] = []

@@ -13,6 +13,10 @@ from iscsi_protocol.scsi.sense import Sense, progress
 
 if TYPE_CHECKING:
     from iscsi_target.device.row import Row
+    from iscsi_target.state import StateStore
+
+SUBJECT = "sanitize"
+"""Under which the store keeps that an operation is not finished: whether only another SANITIZE helps."""
 
 STOPPED = Sense(key=SenseKey.NOT_READY, code=AdditionalSense.LOGICAL_UNIT_NOT_READY_INITIALIZING_COMMAND_REQUIRED)
 NO_MEDIUM = Sense(key=SenseKey.NOT_READY, code=AdditionalSense.MEDIUM_NOT_PRESENT)
@@ -52,17 +56,25 @@ class Sanitizing:
         )
 
 
+def interrupted(store: StateStore, target: str, lun: int) -> Sanitizing | None:
+    """The operation that the state file knows to be not finished: one that failed, or that the end of the process cut off.
+    Raises ConfigError.
+    """
+    restricted = store.read(target, lun, SUBJECT, bool)
+    return None if restricted is None else Sanitizing(restricted=restricted)
+
+
 class Readiness:
     """Whether the medium can be used. `loaded`: there is one; `started`: it was not stopped; `power`: while it was not."""
 
     __slots__ = ("failure", "loaded", "power", "sanitizing", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, failure: Sanitizing | None = None) -> None:
         self.loaded = True
         self.started = True
         self.power = PowerCondition.ACTIVE
         self.sanitizing: Sanitizing | None = None
-        self.failure: Sanitizing | None = None
+        self.failure = failure
 
     def sense(self) -> Sense | None:
         """What stands against commands that need the medium; None when nothing does."""

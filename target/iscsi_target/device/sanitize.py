@@ -4,7 +4,7 @@ cryptographic erase.
 The operation goes on whatever becomes of the command and its nexus; while it does, most commands find SANITIZE IN
 PROGRESS. A thread of its own moves it along and touches nothing but the back end and its `Sanitizing`; the logical unit
 looks at that when it is asked the next time. A command that waits for the end does so in short steps, so that it can be
-aborted in between.
+aborted in between. With a state file, an operation that the end of the process cut off has failed in the next one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from iscsi_protocol.scsi.provisioning import ParameterListError
 from iscsi_protocol.scsi.sanitize import OVERWRITE_HEADER_LENGTH, Overwrite, parse_overwrite
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.device.answer import GOOD, CheckCondition, check, invalid_field, refused
-from iscsi_target.device.readiness import SANITIZE_FAILED, Sanitizing
+from iscsi_target.device.readiness import SANITIZE_FAILED, SUBJECT, Sanitizing
 from iscsi_target.device.unit import ItlNexus, LogicalUnit
 from iscsi_target.luns.backend import Backend
 
@@ -75,7 +75,7 @@ def block_erase(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion | 
     return _started(unit, fields, lambda sanitizing: _erase(backend, sanitizing))
 
 
-def exit_failure_mode(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
+def exit_failure_mode(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion | Work:
     """SANITIZE (EXIT FAILURE MODE): without a failure it does nothing; it ends one that allowed it (AUSE)."""
     unit = path.unit
     _no_stray_bits(SANITIZE_EXIT_FAILURE_MODE, cdb)
@@ -85,11 +85,14 @@ def exit_failure_mode(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Complet
     if fields["parameter_list_length"]:
         raise invalid_field(7)
     failure = unit.readiness.failure
-    if failure is not None and failure.restricted:
+    if failure is None:
+        return GOOD
+    if failure.restricted:
         raise invalid_field(1, 4)
     unit.readiness.failure = None
     unit.ready = unit.readiness.active
-    return GOOD
+    unit.store.put(unit.target_name, unit.lun, SUBJECT, None)
+    return unit.saved()
 
 
 def _started(unit: LogicalUnit, fields: dict[str, int], run: Callable[[Sanitizing], None]) -> Completion | Work:
@@ -98,12 +101,16 @@ def _started(unit: LogicalUnit, fields: dict[str, int], run: Callable[[Sanitizin
     descriptor = unit.descriptor_sense
     unit.readiness.sanitizing = sanitizing
     unit.ready = False
+    unit.store.put(unit.target_name, unit.lun, SUBJECT, sanitizing.restricted)
 
     def operation() -> None:
         try:
+            unit.store.save()
             started = time.monotonic()
             run(sanitizing)
             _take_time(sanitizing, started)
+            unit.store.put(unit.target_name, unit.lun, SUBJECT, None)
+            unit.store.save()
         except OSError:
             sanitizing.failed = True
         sanitizing.over = True

@@ -17,7 +17,7 @@ from iscsi_target.device.clock import DeviceClock
 from iscsi_target.device.copies import Copies
 from iscsi_target.device.mode_pages import Pages, default_pages, saved_pages
 from iscsi_target.device.port_groups import PortGroups
-from iscsi_target.device.readiness import PowerCondition, Readiness
+from iscsi_target.device.readiness import PowerCondition, Readiness, interrupted
 from iscsi_target.device.reservations.keeping import kept
 from iscsi_target.device.reservations.state import Reservations
 from iscsi_target.device.statistics import Statistics
@@ -73,8 +73,8 @@ class LogicalUnit:
         self.guard: Reservations | None = None
         self.guard_commands()
         self.abort_tasks: Callable[[Nexus], None] = _nothing_to_abort
-        self.readiness = Readiness()
-        self.ready = True
+        self.readiness = Readiness(interrupted(self.store, target_name, lun))
+        self.ready = self.readiness.active
         self.statistics = Statistics()
         self.clock = DeviceClock()
         self.data_buffer = b""
