@@ -36,6 +36,7 @@ from iscsi_protocol.scsi.supported import (
 )
 from iscsi_target.config import LunConfig, Size, TargetNode
 from iscsi_target.device import open_device
+from iscsi_target.device.maintenance import usage
 from iscsi_target.device.table import ROWS
 from iscsi_target.luns import LunError
 
@@ -428,7 +429,7 @@ def known(disk):
 def test_single_commands_are_reported_with_their_usage(disk):
     for command in known(disk):
         found = one(disk, command.opcode, command.service_action or 0)
-        assert (found.support, found.usage, found.timeouts) == (Support.STANDARD, command.usage(), None)
+        assert (found.support, found.usage, found.timeouts) == (Support.STANDARD, usage(command), None)
         assert one(disk, command.opcode, command.service_action or 0, rctd=1).timeouts is not None
         plain = command.service_action is None
         fits = ReportingOptions.ONE_OPERATION_CODE if plain else ReportingOptions.ONE_SERVICE_ACTION
@@ -449,6 +450,14 @@ def level_2(disk):
     if not disk.device._paths.get(nexus):
         disk.device.nexus_made(nexus)
     return nexus
+
+
+def test_usage_data_has_ones_for_what_is_looked_at():
+    assert usage(op.READ_10).hex() == "28f8ffffffff00ffff04"
+    assert usage(op.WRITE_16).hex() == "8af8" + "ff" * 12 + "0004"
+    assert usage(op.SYNCHRONIZE_CACHE_10).hex() == "3502ffffffff00ffff04"
+    assert usage(op.READ_CAPACITY_16).hex() == "9e10" + "ff" * 12 + "0104"
+    assert usage(op.REPORT_SUPPORTED_OPERATION_CODES).hex() == "a30c87" + "ff" * 7 + "0004"
 
 
 def test_task_management_functions(disk):

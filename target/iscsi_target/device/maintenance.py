@@ -35,6 +35,23 @@ _OF_LEVEL_2 = replace(
 """With the functions of RFC 7144."""
 
 
+_NACA = 0x04
+"""What is looked at in the control byte (SAM-5 5.2)."""
+
+_IGNORED = ("fua_nv", "group_number", "rarc", "reladr", "sync_nv")
+"""Fields that change nothing here: obsolete ones, and advice about caches and groups that there are not."""
+
+
+def usage(command: Command) -> bytes:
+    """CDB usage data: ones for the bits that the device server looks at."""
+    data = bytearray(command.usage())
+    for name in _IGNORED:
+        if name in command.fields:
+            command.fields[name].put(data, 0, name)
+    data[command.fields["control"].offset] = _NACA
+    return bytes(data)
+
+
 def operation_codes_of(rows: Sequence[Row]) -> Handler:
     """The handler that reports these rows, as far as a unit knows them."""
 
@@ -70,7 +87,7 @@ def _one(commands: Sequence[Command], fields: dict[str, int], timeouts: CommandT
         raise invalid_field(2, 2)
     if not found:
         return OneCommand(support=Support.NOT_SUPPORTED)
-    return OneCommand(support=Support.STANDARD, usage=found[0].usage(), timeouts=timeouts)
+    return OneCommand(support=Support.STANDARD, usage=usage(found[0]), timeouts=timeouts)
 
 
 def task_management_functions(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
