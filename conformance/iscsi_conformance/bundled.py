@@ -20,6 +20,7 @@ from iscsi_target.config import (
     Size,
     TargetConfig,
     TargetNode,
+    Timers,
 )
 from iscsi_target.policy import Policy
 
@@ -42,6 +43,9 @@ PORTAL_GROUPS = (1, 2, 1)
 """The portals' group tags, in order."""
 GROUP_PORTAL = 2
 """The place of the second portal of the first one's group."""
+
+LOGIN_TIME = 3.0
+"""Seconds that a login may take where the target is the one under test, so that a case can wait for its end."""
 
 AT_ONCE = {"DefaultTime2Wait": "0"}
 """Recovery may begin at once, so that cases need not wait for it."""
@@ -66,6 +70,7 @@ def bundled_profile() -> Profile:
         denied_target=DENIED,
         redirected_target=MOVED,
         removed_target=GONE,
+        login_time=LOGIN_TIME,
         features=frozenset({Feature.PROVOKED_EVENTS}),
     )
 
@@ -75,7 +80,9 @@ def replace_login(login: ChapLogin, target_user: str, target_secret: str) -> Cha
     return ChapLogin(user=login.user, secret=login.secret, target_user=target_user, target_secret=target_secret)
 
 
-def bundled_config(policy: Mapping[str, object] | None = None, *, port: int = 0) -> TargetConfig:
+def bundled_config(
+    policy: Mapping[str, object] | None = None, *, port: int = 0, timers: Timers | None = None
+) -> TargetConfig:
     """The server of the bundled pair on IPv4 loopback. policy: switches that differ from the conforming default."""
     disk = LunConfig(size=DISK_SIZE)
     users = {_USER: _SECRET}
@@ -95,6 +102,7 @@ def bundled_config(policy: Mapping[str, object] | None = None, *, port: int = 0)
             TargetNode(name=SPARE, luns={0: disk}),
         ],
         portals=[PortalConfig(address=f"127.0.0.1:{port}", group_tag=tag) for tag in PORTAL_GROUPS],
+        timers=timers or Timers(),
         policy=replace(Policy(), **switches),
     )
 

@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from typing import Literal
 
-from iscsi_conformance.bundled import GROUP_PORTAL, bundled_config
+from iscsi_conformance.bundled import GROUP_PORTAL, LOGIN_TIME, bundled_config
 from iscsi_conformance.peer import Environment, RandomBytes
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.probe import probe
@@ -19,11 +19,14 @@ from iscsi_conformance.scene import OpenStage, Stage
 from iscsi_initiator.transport import TcpConnector
 from iscsi_protocol.fault import Fault, NamedFault, Side
 from iscsi_protocol.history import Endpoint
-from iscsi_target.config import TargetConfig, host_and_port
+from iscsi_target.config import TargetConfig, Timers, host_and_port
 from iscsi_target.engine import TargetEngine
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.portal import TargetServer
 from iscsi_target.shell import close_devices, make_engine
+
+HASTY = Timers(login=LOGIN_TIME)
+"""Of the target under test; one that an initiator is tested against has its defaults."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +140,7 @@ def _on(
 async def _bundled(spec: EnvironmentSpec) -> AsyncIterator[Environment]:
     """One bundled target for the target-role cases; each initiator-role case gets one of its own."""
     open_stage = partial(tcp_stage, seed=spec.seed)
-    async with open_stage(bundled_config()) as stage:
+    async with open_stage(bundled_config(timers=HASTY)) as stage:
         environment = _on(stage, spec, open_stage, "tcp")
         await probe(environment)
         yield environment
@@ -152,7 +155,7 @@ async def _memory(spec: EnvironmentSpec, fault: NamedFault | None) -> AsyncItera
         await probe(clean)
     of_target = fault if fault is not None and fault.side is Side.TARGET else None
     of_initiator = fault if fault is not None and fault.side is Side.INITIATOR else None
-    config = bundled_config(of_target.policy if of_target else None)
+    config = bundled_config(of_target.policy if of_target else None, timers=HASTY)
     async with open_stage(config, of_target.faults if of_target else ()) as stage:
         environment = _on(stage, spec, open_stage, "memory", of_initiator)
         environment.offers = clean.offers

@@ -26,6 +26,7 @@ class Feature(StrEnum):
     REMOVED_TARGET = "removed-target"
     SECOND_PORTAL = "second-portal"
     GROUP_PORTAL = "group-portal"
+    LOGIN_TIME = "login-time"
     MULTIPLE_CONNECTIONS = "multiple-connections"
     ERROR_RECOVERY_LEVEL_1 = "error-recovery-level-1"
     ERROR_RECOVERY_LEVEL_2 = "error-recovery-level-2"

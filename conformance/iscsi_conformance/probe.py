@@ -49,6 +49,9 @@ async def probe(environment: Environment) -> None:
     for feature, node, login in nodes:
         known = getattr(profile, node) is not None and (login is None or getattr(profile, login) is not None)
         offers[feature] = Offer(known, f"the profile {'names' if known else 'does not name'} {node}")
+    offers[Feature.LOGIN_TIME] = Offer(
+        profile.login_time is not None, f"the profile {'names' if profile.login_time else 'does not name'} login_time"
+    )
     offers[Feature.GROUP_PORTAL] = Offer(
         environment.group_portal is not None,
         f"the profile {'names' if environment.group_portal else 'does not name'} group_portal",

@@ -67,6 +67,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Another portal of the first one's group."""
     response_time: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     """Seconds that the product may take to answer anything."""
+    login_time: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """Seconds after which the product ends a connection whose login does not begin, or does not go on."""
     features: frozenset[Feature] = frozenset()
     absent: frozenset[Feature] = frozenset()
 

@@ -335,7 +335,7 @@ class TargetEngine:
         core = self.core
         match timer:
             case Timer.LOGIN:
-                if link.state in (State.XPT_UP, State.IN_LOGIN):
+                if link.state in (State.XPT_UP, State.IN_LOGIN) and not core.policy.wait_for_login_forever:
                     self._time_out(link, timer)
             case Timer.HALF_CLOSED:
                 if link.closing is not None:

@@ -59,6 +59,8 @@ class Policy:
     """Does not close the connection behind a Logout Response (R7143-11.14-06, R7143-11.15-01)."""
     stay_after_login_reject: bool = False
     """Does not close the connection behind a Login Response with a non-zero class (R7143-11.13.5-13)."""
+    wait_for_login_forever: bool = False
+    """Keeps a connection whose login does not begin or does not end (R7143-8.1-02, R7143-8.1-03)."""
     wait_for_logout_forever: bool = False
     """Does nothing when the logout that it asked for does not come (R7143-11.9.1-06)."""
     stay_after_drop_notice: bool = False

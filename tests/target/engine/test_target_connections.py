@@ -271,6 +271,15 @@ def test_a_faulty_target_waits_for_logout(make_bench):
     assert not host.inbox
 
 
+@pytest.mark.parametrize(("forever", "closed"), [(False, "rst"), (True, None)])
+def test_a_faulty_target_waits_for_a_login(make_bench, forever, closed):
+    bench = make_bench(policy=Policy(wait_for_login_forever=forever))
+    host = bench.host()
+    bench.pass_time(31)
+    host.collect()
+    assert host.closed == closed
+
+
 def test_a_faulty_target_stays_after_its_notice(make_bench):
     bench = make_bench(policy=Policy(stay_after_drop_notice=True))
     host = bench.session()
