@@ -126,6 +126,7 @@ def _perform(core: Core, session: Session, request: TaskFunctionRequest) -> None
     for task in tasks:
         if not core.policy.execute_aborted_tasks and not core.abort_task(session, task):
             request.waits.append(task)
+    session.draining = any(task.state is TaskState.DRAINING for task in session.tasks.values())
     if session.parameters.fast_abort:
         termination.announce(session, tasks, without=request.connection)
     if request.function not in (TaskFunction.ABORT_TASK_SET, TaskFunction.I_T_NEXUS_RESET):

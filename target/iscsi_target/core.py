@@ -137,6 +137,9 @@ class Core:
     def abort_task(self, session: Session, task: ScsiTask) -> bool:
         """End a task without a response. False while its device is still at work on it: it ends when that is done."""
         task.aborted = True
+        if session.functions:
+            # One of them may have waited for the data of this task.
+            self.disturbed = True
         if task.state is TaskState.EXECUTING:
             return False
         if task.data_outstanding:

@@ -19,6 +19,8 @@ def settle(core: Core) -> None:
         if session.draining:
             for task in affected.no_longer_affected(session):
                 data_out.proceed(core, session, task)
+        if session.terminations:
+            session.terminations = [each for each in session.terminations if each.connection.up]
         if session.functions:
             affected.progress(core, session)
         if session.fence is not None:

@@ -54,6 +54,6 @@ def acknowledged(session: Session, connection: Connection, lun: bytes) -> None:
         if each.connection is connection and heard and same_lun(each.lun, lun):
             for tag in each.tags:
                 session.forgotten.pop(tag, None)
-        elif each.connection.up:
+        else:
             left.append(each)
     session.terminations = left
