@@ -78,6 +78,13 @@ def test_request_sense_tells_of_an_attention_and_clears_it(disk):
     disk.good(op.TEST_UNIT_READY)
 
 
+def test_report_luns_clears_the_news_that_they_have_changed(disk):
+    for code in (MODE, Code.REPORTED_LUNS_DATA_HAS_CHANGED):
+        disk.device.establish_attention(disk.nexus, LUN0, code)
+    disk.good(op.REPORT_LUNS, allocation_length=16)
+    assert disk.device.pending_attentions(disk.nexus, LUN0) == (MODE,)
+
+
 def test_a_power_on_is_more_than_the_loss_behind_it(disk):
     disk.device.power_on()
     disk.device.nexus_lost(disk.nexus)

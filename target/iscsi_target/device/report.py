@@ -49,7 +49,10 @@ def luns_of(luns: Iterable[bytes], cdb: Buffer) -> Completion:
 
 
 def report_luns(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """REPORT LUNS."""
+    """REPORT LUNS, behind which it is no news any more that they have changed (SPC-4 6.33)."""
+    changed = AdditionalSense.REPORTED_LUNS_DATA_HAS_CHANGED
+    if changed in path.attentions:
+        path.attentions.remove(changed)
     return luns_of(path.luns, cdb)
 
 
