@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from iscsi_protocol.scsi.capacity import SelectReport, build_luns
+from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.lun import WELL_KNOWN_REPORT_LUNS, encode_extended_lun, encode_flat_lun, encode_lun
 from iscsi_protocol.scsi.opcodes import REPORT_LUNS, REQUEST_SENSE
 from iscsi_protocol.scsi.sense import Sense, SenseFormat
