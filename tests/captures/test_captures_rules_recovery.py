@@ -244,6 +244,7 @@ TABLE = {
         (lambda s: asked(reading(level_1(s)), beg_run=7).reject(4),),
         (
             lambda s: asked(reading(level_1(s)), beg_run=7).reject(4, data_sn=2),
+            lambda s: asked(level_1(s).read().data_in(), exp_stat_sn=STATUS, beg_run=7).reject(4, data_sn=1),
             lambda s: asked(reading(level_1(s)), beg_run=7).reject(3),
         ),
     ),
@@ -268,6 +269,30 @@ TABLE = {
     "snack.r-data-status": (
         (lambda s: again_answered(s, stat_sn=STATUS + 1),),
         (lambda s: again_answered(s, stat_sn=STATUS),),
+    ),
+    "snack.r-data-response-tag": (
+        (
+            lambda s: again_answered(s, stat_sn=STATUS, snack_tag=0),
+            lambda s: anew(reading(level_1(s))).data_in(16384, **PART).response(exp_data_sn=1),
+        ),
+        (
+            lambda s: again_answered(s, stat_sn=STATUS),
+            lambda s: anew(reading(level_1(s))).data_in(16384, **PART).response(snack_tag=9, exp_data_sn=1),
+        ),
+    ),
+    "resent.status-renumbered": (
+        (
+            lambda s: level_1(s).command().response().snack(1, exp_stat_sn=STATUS).response(),
+            lambda s: asked(level_1(s).read().data_in(), exp_stat_sn=STATUS).again(stat_sn=STATUS + 1),
+        ),
+        (lambda s: level_1(s).command().response().snack(1, exp_stat_sn=STATUS).response(stat_sn=STATUS),),
+    ),
+    "resent.other-connection": (
+        (
+            lambda s: asked(pair(s, "1").read().data_in(), exp_stat_sn=STATUS).on(2).again(),
+            lambda s: pair(s, "1").command().response().snack(1, exp_stat_sn=STATUS).on(2).response(stat_sn=2001),
+        ),
+        (lambda s: asked(pair(s, "1").read().data_in(), exp_stat_sn=STATUS).again(),),
     ),
     "resent.status-differs": (
         (
@@ -299,6 +324,7 @@ TABLE = {
             lambda s: asked(reading(level_1(s), 1)).again(data=b"\1" + bytes(4095)),
             lambda s: asked(reading(level_1(s), 1)).again(buffer_offset=4096),
             lambda s: asked(reading(level_1(s), 1)).again(acknowledge=True, ttt=3),
+            lambda s: asked(level_1(s).read().data_in(), exp_stat_sn=STATUS).again(data=b"\1" + bytes(4095)),
         ),
         (
             lambda s: rest(asked(reading(level_1(s), 1)).again()),
@@ -429,7 +455,7 @@ def reported(s):
 def again_answered(s, **fields):
     """A read that was answered already is asked for anew, and answered again."""
     anew(reading(level_1(s), 1).data_in(12288), exp_stat_sn=STATUS)
-    return s.data_in(16384, **PART).response(snack_tag=9, **fields)
+    return s.data_in(16384, **PART).response(**{"snack_tag": 9, "exp_data_sn": 1} | fields)
 
 
 def found(s):

@@ -173,11 +173,17 @@ def snack(sight: Sight) -> None:
     if kind == SnackType.R_DATA:
         task.recovery.tags.append(sight.word(20))
         task.recovery.again = True
-        ask(task.recovery.asked, task.recovery.acked, None)
     elif kind == SnackType.DATA_OR_R2T:
         ask(task.recovery.asked, begin, begin + length if length else None)
     else:
         task.disturbed = True
+
+
+def expect_status(task: Task) -> None:
+    """The status of a task may come again over another connection, with a StatSN of that one."""
+    if task.opcode == Opcode.SCSI_COMMAND and task.recovery is not None:
+        ask(task.recovery.asked, 0, None)
+        task.recovery.status = None
 
 
 def refuse(task: Task | None) -> None:
@@ -195,7 +201,6 @@ def reassign(task: Task, connection: Connection, exp_data_sn: int) -> None:
     task.connection = connection
     task.bursts.clear()
     task.unsolicited = None
-    task.r2t_offset = None
     task.aborting = False
     recovery = task.recovery
     if recovery is None:

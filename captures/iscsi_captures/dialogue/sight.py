@@ -109,9 +109,17 @@ class Sight:
         return task
 
     @property
+    def command(self) -> Task | None:
+        """As `scsi`, or the command whose status was sent over this connection and is not acknowledged yet."""
+        task = self.task or self.former
+        if task is None or task.opcode != Opcode.SCSI_COMMAND or task.connection is not self.connection:
+            return None
+        return task
+
+    @property
     def repeated(self) -> bool:
-        """Whether a Data-In of an open command is one that a SNACK asked for again."""
-        task = self.scsi
+        """Whether a Data-In is one that a SNACK asked for again."""
+        task = self.command
         if task is None or task.recovery is None:
             return False
         number, recovery = self._words[9], task.recovery
@@ -121,8 +129,8 @@ class Sight:
 
     @property
     def anew(self) -> bool:
-        """Whether a Data-In begins the data of an open command anew, after an R-Data SNACK or a reassignment."""
-        task = self.scsi
+        """Whether a Data-In begins the data of its command anew, after an R-Data SNACK or a reassignment."""
+        task = self.command
         if task is None or task.recovery is None:
             return False
         number, recovery = self._words[9], task.recovery

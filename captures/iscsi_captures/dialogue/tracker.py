@@ -218,8 +218,9 @@ def _task_management(sight: Sight) -> None:
     for task in covered(request):
         task.aborting = True
         if function == TaskFunction.ABORT_TASK and not is_up(task.connection):
-            # It gives the task a new allegiance, too (11.5.1).
+            # It gives the task a new allegiance, too, and brings its status again (11.5.1).
             task.connection = sight.connection
+            retention.expect_status(task)
 
 
 def is_up(connection: Connection) -> bool:
@@ -346,8 +347,8 @@ def _text_response(sight: Sight) -> None:
 
 
 def _data_in(sight: Sight) -> None:
-    task = sight.scsi
-    if task is None or sight.repeated:
+    task = sight.command
+    if task is None or sight.repeated or (sight.former is not None and not _sent_anew(sight)):
         return
     if task.recovery is not None:
         retention.retain_data(task, task.recovery, sight)
@@ -357,8 +358,16 @@ def _data_in(sight: Sight) -> None:
         task.acknowledge_bytes = 0
     elif task.acknowledge_bytes < sight.connection.limits.max_burst_length:
         task.acknowledge_bytes += sight.length
-    if flags & STATUS:
+    if flags & STATUS and sight.task is not None:
         sight.session.finish(task, sight.word(24))
+
+
+def _sent_anew(sight: Sight) -> bool:
+    """Whether the Data-In of a finished command belongs to a run that an R-Data SNACK brought."""
+    task = sight.former
+    if task is None or task.recovery is None or not task.recovery.tags:
+        return False
+    return sight.anew or (not task.recovery.again and sight.word(36) == task.in_sn)
 
 
 def _logout_response(sight: Sight) -> None:

@@ -144,7 +144,9 @@ def _unconfirmed(sight: Sight, request: Task) -> str | None:
         if other is sight.connection:
             continue
         for number, status in other.statuses.items():
-            if status.lun is not None and (function not in _WITHIN_A_UNIT or status.lun == request.bhs[8:16]):
+            if status.lun is None or status.task is None or serial.ge(status.task.cmd_sn, request.cmd_sn):
+                continue
+            if function not in _WITHIN_A_UNIT or status.lun == request.bhs[8:16]:
                 return f"status {number} on connection {other.number} is not acknowledged"
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, STATUS
+from iscsi_captures.dialogue.numbers import is_resent
 from iscsi_captures.dialogue.state import NO_LIMIT
 from iscsi_captures.rules.model import Rules, Stain, above_segment
 from iscsi_protocol.pdu import NO_TAG, Opcode
@@ -41,9 +42,13 @@ def shared_data_sn(sight: Sight) -> str | None:
 @RULES("datain.unknown-tag", "R7143-4.2.5.3-03", _IN, from_start=True, stain=_TASK)
 def unknown_tag(sight: Sight) -> str | None:
     """Data-In belongs to a SCSI Command that is not over."""
-    session = sight.session
-    if sight.task is not None or sight.former is not None or sight.itt in session.aborted:
+    session, former = sight.session, sight.former
+    if sight.task is not None or sight.itt in session.aborted:
         return None
+    if former is not None and former.opcode == Opcode.SCSI_COMMAND:
+        recovery = former.recovery
+        if recovery is None or recovery.asked or recovery.tags or is_resent(sight):
+            return None
     if session.uncertain or sight.itt in session.forgotten or sight.itt in session.spoilt:
         return None
     over = "is over" if sight.itt in sight.session.ended else "was never sent"

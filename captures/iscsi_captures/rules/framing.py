@@ -140,7 +140,7 @@ def header_digest(sight: Sight) -> str | None:
     return f"header digest {bytes(sight.raw.header_digest).hex()} does not belong to the header"
 
 
-@RULES("digest.data", "R7143-11.2.3-01", *ALL_OPCODES, leans=False, damaged=True)
+@RULES("digest.data", "R7143-11.2.3-01", *ALL_OPCODES, leans=False, damaged=True, stain=Stain.NOTHING)
 def data_digest(sight: Sight) -> str | None:
     """The data digest is the CRC32C of the data segment with its padding."""
     if not sight.raw.data_digest_error:

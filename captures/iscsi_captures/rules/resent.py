@@ -60,13 +60,33 @@ def r2t_differs(sight: Sight) -> str | None:
 @RULES("resent.data-differs", "R7143-11.16-04", Opcode.SCSI_DATA_IN, leans=False, stain=Stain.TASK)
 def data_differs(sight: Sight) -> str | None:
     """Data-In that is sent again equals the first, but for ExpCmdSN and MaxCmdSN."""
-    task, number = sight.scsi, sight.word(36)
+    task, number = sight.command, sight.word(36)
     if task is None or task.recovery is None or not sight.repeated:
         return None
     former = task.recovery.sent.get(number)
     if former is None or former.print is None or former.print == print_of(sight):
         return None
     return f"DataSN {number} comes again, and is not what it was"
+
+
+@RULES("resent.status-renumbered", "R7143-11.4.9-02", Opcode.SCSI_RESPONSE, Opcode.SCSI_DATA_IN, stain=Stain.NOTHING)
+def status_renumbered(sight: Sight) -> str | None:
+    """A status that is sent again keeps its StatSN."""
+    task, number = sight.former, sight.word(24)
+    if task is None or task is not sight.command or task.recovery is None or task.recovery.tags:
+        return None
+    if task.recovery.status in (None, number) or not takes_stat_sn(sight):
+        return None
+    return f"StatSN {number} for a status that had StatSN {task.recovery.status}"
+
+
+@RULES("resent.other-connection", "R7143-4.2.5.1-05", Opcode.SCSI_RESPONSE, Opcode.SCSI_DATA_IN, stain=Stain.NOTHING)
+def other_connection(sight: Sight) -> str | None:
+    """What is sent again goes out on the connection where it was sent first."""
+    task = sight.former
+    if task is None or task.opcode != Opcode.SCSI_COMMAND or task.connection is sight.connection:
+        return None
+    return f"the command belongs to connection {task.connection.number}"
 
 
 @RULES("digest.reject-reason", "R7143-7.8-02", Opcode.REJECT, leans=False, stain=Stain.NOTHING)

@@ -183,7 +183,7 @@ def exp_data_sn_without_data(sight: Sight) -> str | None:
 @RULES("response.snack-tag", "R7143-11.4.4-01", _RESPONSE, stain=_TASK)
 def snack_tag(sight: Sight) -> str | None:
     """The SNACK Tag is 0 where no R-Data SNACK came."""
-    task, tag = sight.scsi, sight.word(20)
+    task, tag = sight.command, sight.word(20)
     if task is None or not tag or task.disturbed or (task.recovery is not None and tag in task.recovery.tags):
         return None
     return f"SNACK Tag {tag:#010x} is that of no R-Data SNACK for the command"

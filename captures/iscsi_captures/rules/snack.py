@@ -237,7 +237,8 @@ def reject_data_sn(sight: Sight) -> str | None:
     header = _rejected(sight)
     if header is None or sight.bhs[2] != RejectReason.PROTOCOL_ERROR or header[1] & 0x0F != SnackType.DATA_OR_R2T:
         return None
-    task = sight.session.tasks.get(int.from_bytes(header[16:20], "big"))
+    tag = int.from_bytes(header[16:20], "big")
+    task = sight.session.tasks.get(tag) or sight.session.finished.get(tag)
     if task is None or task.opcode != Opcode.SCSI_COMMAND or task.disturbed or task.recovery is None:
         return None
     if task.recovery.again or task.recovery.resumed or task.recovery.resumed_out:
@@ -262,10 +263,10 @@ def good_after_reject(sight: Sight) -> str | None:
 @RULES("snack.r-data-start", "R7143-11.16.3-03", _IN, stain=Stain.TASK)
 def r_data_start(sight: Sight) -> str | None:
     """Data sent anew begins with the DataSN that the last DataACK acknowledged, or with 0."""
-    task, number = sight.scsi, sight.word(36)
+    task, number = sight.command, sight.word(36)
     if task is None or task.recovery is None or not task.recovery.again or task.disturbed or task.recovery.resumed:
         return None
-    if number in (task.in_sn, task.recovery.acked):
+    if number in (task.in_sn, task.recovery.acked) or sight.repeated:
         return None
     return f"DataSN {number} after an R-Data SNACK, {task.recovery.acked} was to begin with"
 
@@ -279,3 +280,13 @@ def r_data_status(sight: Sight) -> str | None:
     if task.connection is not sight.connection or task.recovery.status in (None, number):
         return None
     return f"StatSN {number} for a status that had StatSN {task.recovery.status}"
+
+
+@RULES("snack.r-data-response-tag", "R7143-11.16.5-02", _RESPONSE, stain=Stain.TASK)
+def r_data_response_tag(sight: Sight) -> str | None:
+    """The response behind data that was sent anew repeats the SNACK Tag of the R-Data SNACK."""
+    task, tag = sight.command, sight.word(20)
+    if task is None or task.recovery is None or not task.recovery.tags or task.recovery.again or task.disturbed:
+        return None
+    tags = ", ".join(f"{each:#010x}" for each in task.recovery.tags)
+    return None if tag in task.recovery.tags else f"SNACK Tag {tag:#010x} after R-Data SNACKs with {tags}"
