@@ -72,3 +72,26 @@ class Work:
     def __init__(self, run: Callable[[], Completion | Work], abandon: Callable[[], None] | None = None) -> None:
         self.run = run
         self.abandon = abandon
+
+
+def cut(pieces: tuple[Piece, ...], start: int, stop: int) -> list[Piece]:
+    """Bytes start to stop of the pieces, not copied."""
+    found: list[Piece] = []
+    position = 0
+    for piece in pieces:
+        size = piece.length if type(piece) is FileSlice else len(piece)
+        low, high = max(start - position, 0), min(stop - position, size)
+        if low < high:
+            found.append(_cut_one(piece, low, high, size))
+        position += size
+        if position >= stop:
+            break
+    return found
+
+
+def _cut_one(piece: Piece, low: int, high: int, size: int) -> Piece:
+    if isinstance(piece, FileSlice):
+        return piece.slice(low, high)
+    if low == 0 and high == size:
+        return piece
+    return memoryview(piece)[low:high]

@@ -17,7 +17,7 @@ from iscsi_protocol.pdu import NO_TAG, DataIn, Opcode, ScsiResponse, packer
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_protocol.scsi.status import Status
-from iscsi_target.completion import Completion, FileSlice, Piece, QualifiedCompletion
+from iscsi_target.completion import Completion, FileSlice, Piece, QualifiedCompletion, cut
 from iscsi_target.connection import Connection
 from iscsi_target.retained import Exchange, Retained
 from iscsi_target.session import Session
@@ -323,7 +323,6 @@ def _send_sequences(
     step = _step(connection, burst)
     offset, total = exchange.offset, exchange.total
     burst_end = min(offset + burst, total)
-    pieces = tuple(exchange.pieces)
     while offset < total:
         end = min(offset + step, burst_end)
         length = end - offset
@@ -343,31 +342,8 @@ def _send_sequences(
         else:
             flags = _FINAL if end == total else 0
             bhs = _data_in(Opcode.SCSI_DATA_IN, flags, 0, *size, exchange.itt, NO_TAG, 0, *window, 0)
-        connection.send_pieces(bhs, cut(pieces, offset - exchange.base, end - exchange.base), length)
+        connection.send_pieces(bhs, exchange.data(offset, length), length)
         offset = end
-
-
-def cut(pieces: tuple[Piece, ...], start: int, stop: int) -> list[Piece]:
-    """Bytes start to stop of the pieces, not copied."""
-    found: list[Piece] = []
-    position = 0
-    for piece in pieces:
-        size = piece.length if type(piece) is FileSlice else len(piece)
-        low, high = max(start - position, 0), min(stop - position, size)
-        if low < high:
-            found.append(_cut_one(piece, low, high, size))
-        position += size
-        if position >= stop:
-            break
-    return found
-
-
-def _cut_one(piece: Piece, low: int, high: int, size: int) -> Piece:
-    if isinstance(piece, FileSlice):
-        return piece.slice(low, high)
-    if low == 0 and high == size:
-        return piece
-    return memoryview(piece)[low:high]
 
 
 def _pieces(completion: Completion) -> tuple[Piece, ...]:

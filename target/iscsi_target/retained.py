@@ -8,7 +8,7 @@ burst by burst.
 from __future__ import annotations
 
 from iscsi_protocol.pdu import NO_TAG, Opcode
-from iscsi_target.completion import Completion, FileSlice, Piece
+from iscsi_target.completion import Completion, FileSlice, Piece, cut
 
 _MASK = 0xFFFFFFFF
 _STATUS = 0x01
@@ -21,7 +21,7 @@ RESPONSE_OVERHEAD = 256
 
 
 class Sent:
-    """A PDU as it went out: header and the pieces of its data, `length` bytes."""
+    """A PDU as it went out: header and the pieces of its data, `length` bytes; those of a Data-In are in its exchange."""
 
     __slots__ = ("bhs", "exchange", "length", "pieces")
 
@@ -101,6 +101,10 @@ class Exchange:
                 return int.from_bytes(sent.bhs[40:44], "big")
         return self.total if self.next_sn > self.first_sn else 0
 
+    def data(self, offset: int, length: int) -> list[Piece]:
+        """So many bytes of the data, not copied; they must not be acknowledged."""
+        return cut(tuple(self.pieces), offset - self.base, offset - self.base + length)
+
     def rewind(self) -> None:
         """Forget that the data from the reference number on was sent (11.16.3, 7.2.2)."""
         self.sent.clear()
@@ -144,7 +148,9 @@ class Retained:
             if exchange is None or (opcode == Opcode.R2T and exchange.completion is not None):
                 exchange = self.exchanges[itt] = Exchange(itt)
                 exchange.next_sn = exchange.acknowledged = sn
-            exchange.sent[sn] = Sent(bhs, pieces, length)
+            # The exchange has the data.
+            pieces = []
+            exchange.sent[sn] = Sent(bhs, pieces, length, exchange)
             exchange.next_sn = max(exchange.next_sn, sn + 1)
             if opcode == Opcode.R2T or not bhs[1] & _STATUS:
                 return
@@ -191,7 +197,8 @@ class Retained:
         exchange.expected = expected
         exchange.read_expected = read_expected
         exchange.wanted = wanted
-        exchange.completion = Completion(completion.status, b"", completion.length, completion.sense)
+        without_data = Completion(completion.status, b"", completion.length, completion.sense)
+        exchange.completion = without_data if completion.length else completion
         exchange.total = min(completion.length, (0, 0, expected, read_expected)[flags >> 5 & 3])
         exchange.pieces = in_bursts(completion, exchange.total, self.burst)
         self.held += exchange.held
@@ -241,11 +248,15 @@ class Retained:
 
     def acknowledge_data(self, exchange: Exchange, sn: int) -> None:
         """All Data-In and R2T PDUs before `sn`, which is from `acknowledged` to `next_sn`, have come (11.16.2)."""
+        if sn == exchange.acknowledged:
+            return
         exchange.offset = exchange.offset_of(sn)
+        # The last PDU may carry the status, and can be asked for as such.
+        needed = min(exchange.offset, exchange.offset_of(exchange.next_sn - 1))
         for number in range(exchange.acknowledged, sn):
             exchange.sent.pop(number, None)
         exchange.acknowledged = sn
-        while exchange.pieces and exchange.base + len(exchange.pieces[0]) <= exchange.offset:
+        while exchange.pieces and exchange.base + len(exchange.pieces[0]) <= needed:
             gone = exchange.pieces.pop(0)
             exchange.base += len(gone)
             self.held -= len(gone)

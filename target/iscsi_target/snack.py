@@ -135,7 +135,10 @@ def _again(connection: Connection, session: Session, sent: Sent) -> None:
         header[24:28] = connection.stat_sn.to_bytes(4, "big")
     header[28:36] = (session.exp_cmd_sn << 32 | session.max_cmd_sn).to_bytes(8, "big")
     if sent.length:
-        connection.send_pieces(bytes(header), sent.pieces, sent.length)
+        pieces = sent.pieces
+        if sent.exchange is not None and header[0] == Opcode.SCSI_DATA_IN:
+            pieces = sent.exchange.data(int.from_bytes(header[40:44], "big"), sent.length)
+        connection.send_pieces(bytes(header), pieces, sent.length)
     else:
         connection.send(bytes(header))
 

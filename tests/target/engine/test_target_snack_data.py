@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import replace
 
@@ -424,3 +425,18 @@ def test_responses_that_nobody_acknowledges_are_let_go_of(make_bench):
     assert len(retained.responses) == 2 * EVICTION
     [reject] = ask(host, snack(host, NO_TAG, first, 1, SnackType.STATUS))
     assert reject.reason == RejectReason.SNACK_REJECT
+
+
+def test_status_of_data_that_was_acknowledged(host):
+    _, answers = read(host)
+    assert ask(host, data_ack(host, answers[3], 8)) == []
+    [again] = ask(host, snack(host, NO_TAG, answers[-1].stat_sn, 1, SnackType.STATUS))
+    same(again, answers[-1])
+
+
+def test_engine_can_be_copied(bench, host):
+    command, answers = read(host)
+    twin = copy.deepcopy(bench.engine)
+    host.engine = twin
+    for pdu, before in zip(ask(host, snack(host, command.itt)), answers, strict=True):
+        same(pdu, before)
