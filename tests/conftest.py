@@ -29,6 +29,9 @@ hypothesis.settings.register_profile(
     database=None,
     print_blob=True,
 )
+hypothesis.settings.register_profile(
+    "long", hypothesis.settings.get_profile("ci"), max_examples=2000, derandomize=False, print_blob=True
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

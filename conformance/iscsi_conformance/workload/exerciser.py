@@ -44,6 +44,7 @@ class Exerciser(Recovery):
             await self._do(Read(0, lba, min(step, len(self.disk) - lba)))
         await self._do(Gather())
         link = self._any_link()
+        self._closing = True
         await self._ask(link, LogoutRequest(reason=LogoutReason.CLOSE_SESSION, immediate=True))
         await self.stop()
 
@@ -219,6 +220,7 @@ class Exerciser(Recovery):
         affected = [task for task in self.tasks.values() if not task.over]
         for task in affected:
             task.aborting = True
+            task.stopped = self._agreed("TaskReporting", "RFC3720") == "FastAbort"
         response = await self._ask(link, request)
         if isinstance(response, TaskManagementResponse):
             if response.response != TaskResponse.FUNCTION_COMPLETE:

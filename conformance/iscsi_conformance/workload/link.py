@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 from iscsi_conformance.workload.noise import Noise
 from iscsi_conformance.workload.plan import Damage
@@ -39,9 +38,21 @@ class Link:
         if self.raw.closed is None:
             self.raw.send(pdu, header_digest=wrong_header, data_digest=wrong_data)
 
-    def listen(self, take: Callable[[Link, Received], None], ended: Callable[[Link], None]) -> None:
-        """Hand on what comes from now on, and the end."""
+    def listen(
+        self,
+        take: Callable[[Link, Received], None],
+        ended: Callable[[Link], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Hand on what comes from now on, the end, and what `take` raises."""
+
+        def over(listener: asyncio.Task[None]) -> None:
+            error = None if listener.cancelled() else listener.exception()
+            if error is not None:
+                failed(error)
+
         self._listener = asyncio.create_task(self._listen(take, ended))
+        self._listener.add_done_callback(over)
 
     async def _listen(self, take: Callable[[Link, Received], None], ended: Callable[[Link], None]) -> None:
         while self.alive:
@@ -57,8 +68,7 @@ class Link:
         self.alive = False
         if self._listener is not None and self._listener is not asyncio.current_task():
             self._listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listener
+            await asyncio.wait([self._listener])
 
     def fail(self) -> None:
         """The connection breaks."""

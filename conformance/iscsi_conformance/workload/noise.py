@@ -15,6 +15,7 @@ class Noise:
         self._setting = setting
         self._armed: list[Harm] = []
         self.silent = False
+        self.done: list[Damage] = []
 
     def arm(self, harm: Harm) -> None:
         """From now on. Damage that the session's digests or level do not admit is left out."""
@@ -53,5 +54,6 @@ class Noise:
                 left.append(Harm(harm.damage, harm.count - 1))
             else:
                 struck = harm.damage
+                self.done.append(struck)
         self._armed = left
         return struck

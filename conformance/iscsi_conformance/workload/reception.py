@@ -10,8 +10,9 @@ from iscsi_conformance.workload.link import Link
 from iscsi_conformance.workload.model import ModelDisk
 from iscsi_conformance.workload.noise import Noise
 from iscsi_conformance.workload.plan import Damage, Setting
-from iscsi_conformance.workload.task import Task
+from iscsi_conformance.workload.task import Ending, Task
 from iscsi_initiator.raw import Received
+from iscsi_initiator.raw_login import RawLogin
 from iscsi_initiator.raw_numbers import SessionNumbers
 from iscsi_initiator.transport import Connector
 from iscsi_protocol.history import Endpoint
@@ -60,6 +61,9 @@ class Reception:
         self.tasks: dict[int, Task] = {}
         self.links: dict[int, Link] = {}
         self.recoveries = 0
+        self.sessions = 0
+        self._closing = False
+        self._leading: RawLogin | None = None
         self.noise = Noise(setting)
         self._connector = connector
         self._endpoints = endpoints
@@ -70,6 +74,11 @@ class Reception:
         self._recovering: asyncio.Task[None] | None = None
         self._dead: list[tuple[Link, bool]] = []
         self._trouble: list[BaseException] = []
+
+    @property
+    def harmed(self) -> list[Damage]:
+        """The damage that was done, in its order."""
+        return self.noise.done
 
     def _raise_trouble(self) -> None:
         if self._trouble:
@@ -108,7 +117,7 @@ class Reception:
             )
 
     def _agreed(self, key: str, default: str) -> str:
-        return next(iter(self.links.values())).login.agreed(key) or dict(self.setting.keys).get(key) or default
+        return (self._leading.agreed(key) if self._leading is not None else None) or default
 
     def _number(self, key: str, default: int) -> int:
         return int(self._agreed(key, str(default)), 0)
@@ -147,12 +156,6 @@ class Reception:
         return None
 
     # ---- what comes ----
-
-    def _take_safely(self, link: Link, received: Received) -> None:
-        try:
-            self._take(link, received)
-        except AssertionError as error:
-            self._trouble.append(error)
 
     def _take(self, link: Link, received: Received) -> None:
         pdu = received.pdu
@@ -211,8 +214,23 @@ class Reception:
             self._acknowledge_data(link, task, pdu)
         if pdu.status_present:
             task.status, task.due = pdu.status, pdu.data_sn + 1
+            self._hold(link, task, pdu.stat_sn)
         self._ask_for_missing(link, task, pdu.data_sn)
-        task.finish_if_whole()
+        self._finish_if_whole(link, task)
+
+    def _hold(self, link: Link, task: Task, stat_sn: int) -> None:
+        """A status is acknowledged once the data before it is there (4.2.2.2, 11.16)."""
+        if not task.whole:
+            link.raw.status.lost(stat_sn)
+            task.held = stat_sn
+
+    def _finish_if_whole(self, link: Link, task: Task) -> None:
+        if task.status is None or not task.whole:
+            return
+        if task.held is not None:
+            link.raw.status.came(task.held)
+            task.held = None
+        task.finish(Ending.GOOD if task.status == 0 and not task.spoilt else Ending.REFUSED)
 
     def _acknowledge_data(self, link: Link, task: Task, pdu: DataIn) -> None:
         """DataACK: everything below its BegRun came (11.7.2, 11.16.1)."""
@@ -244,8 +262,9 @@ class Reception:
         task.sense = pdu.data[2 : 2 + int.from_bytes(pdu.data[:2], "big")]
         if not task.generation:
             task.due = pdu.exp_data_sn
+            self._hold(link, task, pdu.stat_sn)
             self._ask_for_missing(link, task, pdu.exp_data_sn)
-        task.finish_if_whole()
+        self._finish_if_whole(link, task)
 
     def _take_r2t(self, link: Link, pdu: R2T) -> None:
         task = self._task_of(link, pdu.itt)
@@ -259,15 +278,22 @@ class Reception:
                     self._ask_again(link, task, sn)
         task.asked.discard(pdu.r2t_sn)
         task.r2t_sn = max(task.r2t_sn, pdu.r2t_sn + 1)
+        if task.stopped:
+            return
         self._send_data(link, task, pdu.ttt, pdu.lun, pdu.buffer_offset, task.requested(pdu))
 
     def _take_reject(self, link: Link, pdu: Reject) -> None:
         """Only what we damaged may be rejected."""
         opcode, itt = pdu.data[0] & 0x3F, int.from_bytes(pdu.data[16:20], "big")
         task = self._task_of(link, itt)
+        if opcode == DataOut.OPCODE and task is not None and task.rejected:
+            return
+        if opcode == SnackRequest.OPCODE and (task is None or task.aborting):
+            return  # an abort overtook it
         if pdu.reason != RejectReason.DATA_DIGEST_ERROR:
             raise Unexpected(f"a Reject with reason {pdu.reason:#04x} of opcode {opcode:#04x}")
         if opcode == ScsiCommand.OPCODE and task is not None:
+            task.rejected = True
             self._send_command(link, task)
 
     def _spoil(self, link: Link, pdu: Pdu, itt: int, damage: Damage) -> None:
@@ -279,11 +305,13 @@ class Reception:
             if pdu.status_present:
                 task.status, task.due = pdu.status, pdu.data_sn + 1
             if self.setting.level:
+                if pdu.status_present:
+                    self._hold(link, task, pdu.stat_sn)
                 self._ask_again(link, task, pdu.data_sn)
             else:
                 task.spoilt = True
                 task.take(pdu)
-                task.finish_if_whole()
+                self._finish_if_whole(link, task)
             return
         if isinstance(pdu, ScsiResponse) or (isinstance(pdu, DataIn) and pdu.status_present):
             link.raw.status.lost(pdu.stat_sn)

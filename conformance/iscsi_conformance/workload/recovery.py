@@ -30,6 +30,7 @@ class Recovery(Reception):
     async def start(self) -> None:
         """Log in with all connections."""
         self.noise.silent = True
+        self.sessions += 1
         self._numbers = SessionNumbers()
         self._tsih = 0
         for cid in range(self.setting.connections):
@@ -39,7 +40,7 @@ class Recovery(Reception):
         self.noise.silent = False
 
     def _agreed_connections(self) -> int:
-        return int(self.links[0].login.agreed("MaxConnections") or 1)
+        return self._number("MaxConnections", 1)
 
     def _keys(self) -> list[tuple[str, str]]:
         digest = "CRC32C" if self.setting.digests else "None"
@@ -67,16 +68,18 @@ class Recovery(Reception):
         login = await raw.login([*names, *self._keys()], isid=ISID, tsih=self._tsih, cid=cid, timeout=30.0)
         if not login.full_feature:
             raise Unexpected(f"the login of connection {cid} ended with status {login.status or 0:04x}")
+        if not self._tsih:
+            self._leading = login
         self._tsih = login.tsih
         link = self.links[cid] = Link(cid, raw, login, self.noise)
-        link.listen(self._take_safely, self._ended)
+        link.listen(self._take, self._ended, self._trouble.append)
         return link
 
     # ---- recovery ----
 
     def _ended(self, link: Link) -> None:
         """The target ended a connection: in order where a PDU of ours had a wrong header digest."""
-        if link.alive:
+        if link.alive and not self._closing:
             link.fail()
             self._begin_recovery(link, logout=False)
 
@@ -147,6 +150,7 @@ class Recovery(Reception):
                 task.data_sns = set(range(exp_data_sn))
                 task.status = task.due = None
             task.asked.clear()
+            task.held = None
             task.link = heir
             request = TaskManagementRequest(
                 function=TaskFunction.TASK_REASSIGN,

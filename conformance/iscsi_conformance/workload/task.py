@@ -25,7 +25,9 @@ class Ending(Enum):
 class Task:
     """A command and its data. generation: of a write, 0 for a read. link: the connection it belongs to now; None while it
     waits for another one. data_sns: DataSNs that came; due: how many Data-In PDUs there are in all, once that is known;
-    r2t_sn: the next R2TSN; asked: what a SNACK was sent for and is still missing; aborting: an abort is on its way.
+    r2t_sn: the next R2TSN; asked: what a SNACK was sent for and is still missing; aborting: an abort is on its way;
+    stopped: a fast abort ended it, and no data is sent any more (4.2.3.4); held: StatSN of a status before all data came;
+    rejected: the command was rejected once, and what data followed it has no task.
     """
 
     def __init__(self, command: ScsiCommand, lba: int, blocks: int, generation: int, data: bytes) -> None:
@@ -43,7 +45,9 @@ class Task:
         self.r2t_sn = 0
         self.asked: set[int] = set()
         self.aborting = False
-        self.accepted = False
+        self.stopped = False
+        self.rejected = False
+        self.held: int | None = None
         self.spoilt = False
         self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
@@ -90,8 +94,7 @@ class Task:
         if not self.ending.done():
             self.ending.set_result(ending)
 
-    def finish_if_whole(self) -> None:
-        """Finish when the status and all data are there."""
-        if self.status is None or (self.due is not None and any(sn not in self.data_sns for sn in range(self.due))):
-            return
-        self.finish(Ending.GOOD if self.status == 0 and not self.spoilt else Ending.REFUSED)
+    @property
+    def whole(self) -> bool:
+        """Whether all data came, as far as it is known how much there is."""
+        return self.due is None or all(sn in self.data_sns for sn in range(self.due))

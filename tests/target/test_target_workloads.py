@@ -1,0 +1,226 @@
+"""Random work over one to four connections at every level: no wrong byte, no write lost or done twice, no finding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iscsi_captures.rulebook import RuleBook
+from iscsi_conformance.pipe import MemoryConnector
+from iscsi_conformance.virtual import run_virtual
+from iscsi_conformance.workload.exerciser import Exerciser
+from iscsi_conformance.workload.model import BLOCK, ModelDisk, WrongData
+from iscsi_conformance.workload.plan import Abort, Damage, Function, Gather, Harm, Lose, Read, Setting, Step, Write
+from iscsi_initiator.transport import Connector, TcpConnector
+from iscsi_protocol.fault import NamedFault
+from iscsi_protocol.history import Endpoint
+from iscsi_protocol.pdu import TaskFunction
+from iscsi_target.completion import Buffer
+from iscsi_target.config import LunConfig, PortalConfig, Size, TargetConfig, TargetNode
+from iscsi_target.engine import TargetEngine
+from iscsi_target.loopback import MemoryPortal
+from iscsi_target.luns.memory import MemoryLun
+from iscsi_target.portal import TargetServer
+from iscsi_target.shell import close_devices, make_engine
+
+BLOCKS = 96
+NAME = "iqn.2026-11.org.iscsi-conformance:workload"
+NAMES = [
+    ("InitiatorName", "iqn.2026-11.org.iscsi-conformance:exerciser"),
+    ("TargetName", NAME),
+    ("SessionType", "Normal"),
+]
+CONFIG = TargetConfig(
+    targets=[
+        TargetNode(
+            name=NAME,
+            luns={0: LunConfig(size=Size(BLOCKS * BLOCK))},
+            keys={"MaxRecvDataSegmentLength": "1024", "DefaultTime2Wait": "0"},
+        )
+    ],
+    portals=[PortalConfig(address="127.0.0.1:0"), PortalConfig(address="127.0.0.1:0")],
+)
+OVER_TCP = 20
+"""So many examples in memory for each one over TCP."""
+
+connections = st.integers(0, 3)
+ranges = st.tuples(st.integers(0, BLOCKS - 1), st.integers(1, 24))
+FUNCTIONS = (TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET)
+reads = st.builds(lambda connection, where: Read(connection, *where), connections, ranges)
+writes = st.builds(lambda connection, where: Write(connection, *where), connections, ranges)
+harms = st.builds(Harm, st.sampled_from(Damage), st.integers(1, 6))
+steps: st.SearchStrategy[Step] = st.one_of(
+    reads,
+    writes,
+    writes,
+    harms,
+    harms,
+    st.just(Gather()),
+    st.builds(Abort, st.integers(0, 7)),
+    st.builds(Function, connections, st.sampled_from(FUNCTIONS)),
+    st.builds(Lose, connections, st.booleans()),
+)
+KEYS = {
+    "MaxRecvDataSegmentLength": ("512", "2048", "8192"),
+    "MaxBurstLength": ("2048", "4096", "65536"),
+    "FirstBurstLength": ("512", "2048"),
+    "InitialR2T": ("Yes", "No"),
+    "ImmediateData": ("Yes", "No"),
+    "MaxOutstandingR2T": ("1", "4"),
+    "DataPDUInOrder": ("Yes", "No"),
+    "DataSequenceInOrder": ("Yes", "No"),
+    "TaskReporting": ("RFC3720,ResponseFence", "ResponseFence,RFC3720", "FastAbort,ResponseFence,RFC3720"),
+}
+keys = st.fixed_dictionaries({key: st.sampled_from(values) for key, values in KEYS.items()})
+session_settings = st.builds(
+    lambda level, count, digests, pairs: Setting(
+        level=level, connections=count, digests=digests, keys=tuple(pairs.items())
+    ),
+    st.integers(0, 2),
+    st.integers(1, 4),
+    st.booleans(),
+    keys,
+)
+
+
+class CountingLun(MemoryLun):
+    """Memory that knows every write: generations differ, so that one block gets the same content never twice."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.seen: set[tuple[int, bytes]] = set()
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """See `Backend`."""
+        for place in range(0, len(data), BLOCK):
+            once = (offset + place, bytes(data[place : place + 8]))
+            assert once not in self.seen, f"the block at byte {offset + place} was written twice"
+            self.seen.add(once)
+        super().write(offset, data)
+
+
+@asynccontextmanager
+async def engine() -> AsyncIterator[TargetEngine]:
+    made, [device] = make_engine(CONFIG, random_bytes=Random(7).randbytes)
+    device.unit(0).backend = CountingLun(BLOCKS * BLOCK)
+    try:
+        yield made
+    finally:
+        close_devices([device])
+
+
+async def exercise(
+    connector: Connector, endpoints: Sequence[Endpoint], setting: Setting, plan: Sequence[Step]
+) -> Exerciser:
+    exerciser = Exerciser(connector, endpoints, NAMES, setting, ModelDisk(BLOCKS))
+    await exerciser.run(plan)
+    return exerciser
+
+
+async def in_memory(
+    setting: Setting, plan: Sequence[Step], book: RuleBook, fault: NamedFault | None = None
+) -> Exerciser:
+    async with engine() as made:
+        faults = () if fault is None else fault.faults
+        portal = MemoryPortal(made, CONFIG.portals, tap=book.record, faults=faults)
+        try:
+            return await exercise(MemoryConnector(portal), portal.endpoints, setting, plan)
+        finally:
+            portal.close()
+
+
+async def over_tcp(setting: Setting, plan: Sequence[Step], book: RuleBook) -> None:
+    async with engine() as made:
+        server = TargetServer(made, tap=book.record)
+        endpoints = await server.start(CONFIG.portals)
+        connector = TcpConnector()
+        try:
+            await exercise(connector, endpoints, setting, plan)
+        finally:
+            await connector.finish()
+            await server.stop()
+
+
+def findings(book: RuleBook) -> list[str]:
+    """What the rule book found, without the digests that are wrong on purpose."""
+    return [
+        f"{each.rule} ({each.clause}, {each.role}): {each.message}"
+        for each in book.findings
+        if each.level != "ADVICE" and not (each.role == "initiator" and each.rule.startswith("digest."))
+    ]
+
+
+@given(setting=session_settings, plan=st.lists(steps, max_size=25))
+def test_random_work_in_memory(setting: Setting, plan: list[Step]) -> None:
+    book = RuleBook()
+    run_virtual(in_memory(setting, plan, book))
+    assert not findings(book)
+
+
+@settings(max_examples=max(settings.default.max_examples // OVER_TCP, 1))
+@given(setting=session_settings, plan=st.lists(steps, max_size=25))
+def test_random_work_over_tcp(setting: Setting, plan: list[Step]) -> None:
+    book = RuleBook()
+    asyncio.run(over_tcp(setting, plan, book))
+    assert not findings(book)
+
+
+EACH_DAMAGE = [
+    pytest.param(level, damage, id=f"level-{level}-{damage.name.lower()}")
+    for level in (0, 1, 2)
+    for damage in Damage
+    if level or damage is not Damage.PDU_CAME
+]
+
+
+@pytest.mark.parametrize(("level", "damage"), EACH_DAMAGE)
+def test_each_damage_at_each_level_is_done_and_survived(level: int, damage: Damage) -> None:
+    setting = Setting(level=level, connections=2, digests=True, keys=(("ImmediateData", "No"),))
+    plan: list[Step] = [Harm(damage, 1), Write(0, 3, 8), Gather(), Read(0, 3, 8), Gather()]
+    book = RuleBook()
+    exerciser = run_virtual(in_memory(setting, plan, book))
+    assert exerciser.harmed == [damage]
+    # A connection goes with a bad header, and below level 2 the session with it.
+    assert exerciser.recoveries == (damage in (Damage.HEADER_SENT, Damage.HEADER_CAME))
+    assert not findings(book)
+
+
+def test_a_lost_connection_has_its_tasks_continued_by_another_one() -> None:
+    setting = Setting(level=2, connections=2, digests=False, keys=(("InitialR2T", "Yes"), ("ImmediateData", "No")))
+    plan: list[Step] = [
+        Write(0, 0, 8),
+        Lose(0, logout=True),
+        Gather(),
+        Write(0, 20, 4),
+        Lose(1, logout=False),
+        Gather(),
+    ]
+    book = RuleBook()
+    exerciser = run_virtual(in_memory(setting, plan, book))
+    assert exerciser.recoveries == 2
+    assert exerciser.sessions == 1
+    assert not findings(book)
+
+
+def test_the_model_tells_a_wrong_block_a_stale_block_and_one_in_the_wrong_place() -> None:
+    disk = ModelDisk(4)
+    generation, data = disk.begin_write(1, 2)
+    disk.acknowledge(1, 2, generation)
+    disk.check(1, data)
+    for wrong in (bytes(BLOCK), data[BLOCK:], b"\1" * BLOCK):
+        with pytest.raises(WrongData):
+            disk.check(1, wrong)
+
+
+def test_a_write_that_nobody_acknowledged_may_have_happened_but_only_once() -> None:
+    disk = ModelDisk(1)
+    _, data = disk.begin_write(0, 1)
+    disk.check(0, bytes(BLOCK))
+    with pytest.raises(WrongData):
+        disk.check(0, data)
