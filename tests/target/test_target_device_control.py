@@ -57,7 +57,11 @@ PAGES: list[type[ModePage]] = [
     PowerConditionPage,
     InformationalExceptionsControlPage,
 ]
-CHANGEABLE: dict[type[ModePage], bytes] = {CachingPage: bytes((0, 0, 4)), ControlPage: bytes((0, 0, 4, 0, 8, 0x40))}
+CHANGEABLE: dict[type[ModePage], bytes] = {
+    CachingPage: bytes((0, 0, 4)),
+    ControlPage: bytes((0, 0, 4, 0, 8, 0x40)),
+    InformationalExceptionsControlPage: bytes((0, 0, 0x0C)),
+}
 
 both_sizes = pytest.mark.parametrize("size", [6, 10])
 

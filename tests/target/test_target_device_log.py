@@ -16,6 +16,8 @@ from iscsi_protocol.scsi.log import (
     parse_log,
     parse_parameters,
 )
+from iscsi_protocol.scsi.mode import InformationalExceptionsControlPage, ModeParameters
+from iscsi_protocol.scsi.sense import parse_sense
 
 INVALID_FIELD = (SenseKey.ILLEGAL_REQUEST, AdditionalSense.INVALID_FIELD_IN_CDB)
 BAD_PARAMETER = (SenseKey.ILLEGAL_REQUEST, AdditionalSense.INVALID_FIELD_IN_PARAMETER_LIST)
@@ -138,6 +140,29 @@ def test_starts_and_loads_are_counted(make_disk):
         disk.good(op.START_STOP_UNIT, **fields)
     assert values(disk, LogPageCode.START_STOP_CYCLES) == {4: bytes((0, 0, 0, 1)), 6: bytes((0, 0, 0, 1))}
     assert list(values(make_disk(), LogPageCode.START_STOP_CYCLES)) == [4]
+
+
+def test_an_informational_exception_is_told_where_one_is_asked_for(disk):
+    def select(**fields):
+        page = InformationalExceptionsControlPage(method_of_reporting=6, **fields)
+        data = ModeParameters(pages=(page.build(),)).build(6, select=True)
+        return disk.run(op.MODE_SELECT_6, data, parameter_list_length=len(data), pf=1)
+
+    def told():
+        sense = parse_sense(disk.good(op.REQUEST_SENSE, allocation_length=18))
+        assert sense is not None
+        return sense.key, sense.code
+
+    quiet, exceeded = (SenseKey.NO_SENSE, 0), (SenseKey.NO_SENSE, 0x5DFF)
+    assert (told(), values(disk, LogPageCode.INFORMATIONAL_EXCEPTIONS)[0].hex()) == (quiet, "0000ff")
+    assert select(test=True).status == 0
+    assert (told(), values(disk, LogPageCode.INFORMATIONAL_EXCEPTIONS)[0].hex()) == (exceeded, "5dffff")
+    disk.good(op.TEST_UNIT_READY)
+    refused = parse_sense(select(test=True, disable_exception_control=True).sense)
+    assert refused is not None
+    assert (refused.key, refused.code) == BAD_PARAMETER
+    assert select(disable_exception_control=True).status == 0
+    assert told() == quiet
 
 
 def results(disk):

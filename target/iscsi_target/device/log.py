@@ -25,6 +25,7 @@ from iscsi_protocol.scsi.log import (
 from iscsi_protocol.scsi.opcodes import LOG_SELECT, LOG_SENSE
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.device.answer import GOOD, data_in, invalid_field
+from iscsi_target.device.mode_pages import exception_code
 from iscsi_target.device.statistics import SELF_TESTS_KEPT, Statistics
 from iscsi_target.device.unit import ItlNexus, LogicalUnit
 
@@ -87,8 +88,8 @@ def _self_tests(_unit: LogicalUnit, counted: Statistics) -> dict[int, bytes]:
     }
 
 
-def _exceptions(_unit: LogicalUnit, _counted: Statistics) -> dict[int, bytes]:
-    return {0: bytes((0, 0, _NO_SENSOR))}
+def _exceptions(unit: LogicalUnit, _counted: Statistics) -> dict[int, bytes]:
+    return {0: exception_code(unit.pages).to_bytes(2, "big") + bytes((_NO_SENSOR,))}
 
 
 _PAGES: Mapping[int, _Page] = {

@@ -10,6 +10,7 @@ from iscsi_protocol.scsi.mode import (
     DPO_FUA,
     WRITE_PROTECT,
     CdbSize,
+    InformationalExceptionsControlPage,
     LongBlockDescriptor,
     ModePage,
     ModeParameters,
@@ -168,4 +169,7 @@ def _changed_page(unit: LogicalUnit, page: bytes, at: int) -> ModePage:
     byte = unchangeable_byte(unit.pages[kind].build(), CHANGEABLE[kind].build(), page)
     if byte is not None:
         raise invalid_parameter(at + byte)
-    return kind.parse(bytes((page[0] & 0x7F,)) + page[1:])
+    changed = kind.parse(bytes((page[0] & 0x7F,)) + page[1:])
+    if isinstance(changed, InformationalExceptionsControlPage) and changed.test and changed.disable_exception_control:
+        raise invalid_parameter(at + 2, 2)
+    return changed

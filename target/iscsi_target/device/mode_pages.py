@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
+from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.mode import (
     CachingPage,
     ControlPage,
@@ -38,7 +39,7 @@ CHANGEABLE: Mapping[type[ModePage], ModePage] = {
     ControlPage: ControlPage(descriptor_sense=True, software_write_protect=True, task_aborted_status=True),
     ControlExtensionPage: ControlExtensionPage(),
     PowerConditionPage: PowerConditionPage(),
-    InformationalExceptionsControlPage: InformationalExceptionsControlPage(),
+    InformationalExceptionsControlPage: InformationalExceptionsControlPage(disable_exception_control=True, test=True),
     LogicalBlockProvisioningModePage: LogicalBlockProvisioningModePage(),
 }
 """The mode pages there are, in order of page and subpage code, with ones where MODE SELECT may change them."""
@@ -50,12 +51,17 @@ UNRESTRICTED_REORDERING = 1
 """QUEUE ALGORITHM MODIFIER 0001b (SPC-4 7.5.8)."""
 
 
+ON_REQUEST = 6
+"""METHOD OF REPORTING: only REQUEST SENSE tells of informational exceptions (SPC-4 7.5.11)."""
+
+
 def default_pages(*, thin: bool, write_cache: bool) -> Pages:
     """The pages of a unit as it is made."""
     pages = {kind: kind() for kind in CHANGEABLE if thin or kind is not LogicalBlockProvisioningModePage}
     pages[CachingPage] = CachingPage(write_cache_enable=write_cache)
     # SIMPLE commands are reordered as it comes: a write runs when its data is there.
     pages[ControlPage] = ControlPage(queue_algorithm_modifier=UNRESTRICTED_REORDERING)
+    pages[InformationalExceptionsControlPage] = InformationalExceptionsControlPage(method_of_reporting=ON_REQUEST)
     pages[ControlExtensionPage] = ControlExtensionPage(scsi_precedence=True)
     return pages
 
@@ -79,6 +85,14 @@ def saved_pages(store: StateStore, target: str, lun: int, defaults: Pages) -> Pa
         )
         pages[kind] = kind.parse(merged)
     return pages
+
+
+def exception_code(pages: Pages) -> AdditionalSense:
+    """The informational exception to be told. There are none but the one that a user asks for, to try out reporting."""
+    page = pages[InformationalExceptionsControlPage]
+    if isinstance(page, InformationalExceptionsControlPage) and page.test:
+        return AdditionalSense.FAILURE_PREDICTION_THRESHOLD_EXCEEDED_FALSE
+    return AdditionalSense.NO_ADDITIONAL_SENSE_INFORMATION
 
 
 def put_pages(store: StateStore, target: str, lun: int, pages: Pages) -> None:

@@ -95,10 +95,6 @@ class Readiness:
         """Whether nothing has to be looked at before a command."""
         return self.power is PowerCondition.ACTIVE and self.sense() is None
 
-    def pollable(self) -> Sense:
-        """What REQUEST SENSE tells."""
-        return self.sense() or Sense(key=SenseKey.NO_SENSE, code=self.power.value)
-
     def refusal(self, row: Row) -> Sense | None:
         """What a command finds that stands against it; None when it may be carried out, and wakes the unit if it has to."""
         sense = self.sense()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from iscsi_protocol.scsi.capacity import SelectReport, build_luns
-from iscsi_protocol.scsi.codes import AdditionalSense
+from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.lun import WELL_KNOWN_REPORT_LUNS, encode_extended_lun, encode_flat_lun, encode_lun
 from iscsi_protocol.scsi.opcodes import REPORT_LUNS, REQUEST_SENSE
 from iscsi_protocol.scsi.sense import Sense, SenseFormat
@@ -14,6 +14,7 @@ from iscsi_target.access import visible_luns
 from iscsi_target.completion import Buffer, Completion
 from iscsi_target.config import TargetNode
 from iscsi_target.device.answer import GOOD, data_in, invalid_field
+from iscsi_target.device.mode_pages import exception_code
 from iscsi_target.device.unit import ItlNexus
 
 
@@ -65,7 +66,14 @@ def sense_data(sense: Sense, cdb: Buffer) -> Completion:
 
 
 def request_sense(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """REQUEST SENSE: a pending unit attention, which is thereby cleared, else why the unit is not ready, else nothing."""
+    """REQUEST SENSE: a pending unit attention, which is thereby cleared, else why the unit is not ready, else what there is
+    to tell of a unit that is (SPC-4 6.39).
+    """
     if path.attentions:
         return sense_data(path.take_attention(), cdb)
-    return sense_data(path.unit.readiness.pollable(), cdb)
+    unit = path.unit
+    sense = unit.readiness.sense()
+    if sense is None:
+        code = exception_code(unit.pages) or unit.readiness.power.value
+        sense = Sense(key=SenseKey.NO_SENSE, code=code)
+    return sense_data(sense, cdb)
