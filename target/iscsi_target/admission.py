@@ -10,7 +10,8 @@ from iscsi_protocol.negotiation.engine import Negotiator
 from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.pdu import LoginStatus
 from iscsi_target import events, recovery
-from iscsi_target.connection import Connection, State
+from iscsi_target.config import Redirect
+from iscsi_target.connection import NOTHING_RIDES, Connection, State
 from iscsi_target.core import Core
 from iscsi_target.nexus import Nexus
 from iscsi_target.node import NO_DEVICE, Node
@@ -95,8 +96,8 @@ def _find_node(core: Core, connection: Connection, name: str, initiator_name: st
     if node.config.removed:
         raise refused_login(LoginStatus.TARGET_REMOVED, "R7143-11.13.5-07", "the target is gone")
     redirect = node.config.redirect
-    if redirect is not None:
-        text = (("TargetAddress", redirect.address),)
+    if redirect is not None and (address := redirect.address or _other_portal(core, connection, redirect)):
+        text = (("TargetAddress", address),)
         raise refused_login(redirect.status, "R7143-11.13.5-01", "the target has moved", text)
     if node.config.unavailable:
         raise refused_login(LoginStatus.SERVICE_UNAVAILABLE, "R7143-11.13.5-12", "the target is not operational")
@@ -107,6 +108,16 @@ def _find_node(core: Core, connection: Connection, name: str, initiator_name: st
     if not node.admits(initiator_name):
         raise refused_login(LoginStatus.AUTHORIZATION_FAILURE, "R7143-11.13.5-18", "the initiator is not allowed")
     return node
+
+
+def _other_portal(core: Core, connection: Connection, redirect: Redirect) -> str | None:
+    """Where a login is sent from the portal that it came to; None where it may stay."""
+    here = str(connection.local)
+    if redirect.portal == "same":
+        return here
+    portals = core.portals
+    place = portals.index(here) if here in portals else len(portals)
+    return portals[place + 1] if place + 1 < len(portals) else None
 
 
 def _elsewhere() -> PeerViolation:
@@ -247,6 +258,8 @@ def enter_full_feature_phase(
     connection.max_send = parameters.max_recv_data_segment_length_initiator
     connection.header_digest = parameters.header_digest
     connection.data_digest = connection.in_memory = parameters.data_digest
+    if admitted.node is not None and not admitted.node.config.phase_collapse:
+        connection.riding = NOTHING_RIDES
     recovery.begin(core, connection, session)
     framer = connection.framer
     framer.header_digest = parameters.header_digest

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from iscsi_protocol.chap import MAX_BINARY_LENGTH
 from iscsi_protocol.names import check_name
 from iscsi_protocol.negotiation.keys import KEYS, PRIVATE_PREFIX
 from iscsi_target.policy import Policy
@@ -153,12 +154,16 @@ class ChapConfig(_Row, frozen=True, kw_only=True):
     mutual: ChapMutual | None = None
     algorithms: list[Literal[5, 6, 7, 8]] = msgspec.field(default_factory=lambda: [8, 7, 6, 5])
     """CHAP_A values in order of preference: 5 MD5, 6 SHA-1, 7 SHA-256, 8 SHA3-256."""
+    challenge_length: int = 16
+    """Bytes of CHAP_C."""
 
     def __post_init__(self) -> None:
         if not self.users:
             raise ValueError("CHAP needs at least one user")
         if not self.algorithms or len(set(self.algorithms)) != len(self.algorithms):
             raise ValueError("algorithms is a list without repetition, not empty")
+        if not 1 <= self.challenge_length <= MAX_BINARY_LENGTH:
+            raise ValueError(f"challenge_length is 1 to {MAX_BINARY_LENGTH}, got {self.challenge_length}")
         for name, secret in self.users.items():
             _check_secret(name, secret)
             if self.mutual is not None and secret == self.mutual.secret:
@@ -171,9 +176,16 @@ class ChapConfig(_Row, frozen=True, kw_only=True):
 class Redirect(_Row, frozen=True, kw_only=True):
     """Every login to the node is sent elsewhere (RFC 7143 11.13.5, status 0101h or 0102h)."""
 
-    address: str
+    address: str | None = None
     """host or host:port, no portal group tag."""
+    portal: Literal["next", "same"] | None = None
+    """Instead of an address: from each portal to the next one, the last one serving the node; or to the very portal that
+    the login came to, for ever."""
     permanent: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.address is None) == (self.portal is None):
+            raise ValueError("a redirection has an address or a portal, one of the two")
 
     @property
     def status(self) -> int:
@@ -242,12 +254,21 @@ class TargetNode(_Row, frozen=True, kw_only=True):
     """Logins are told that the target is gone for good (status 0204h)."""
     unavailable: bool = False
     """Logins are told that the target is not operational now (status 0301h)."""
+    keys_left_out: list[str] = msgspec.field(default_factory=list)
+    """Keys of which the target wishes and declares nothing by itself: the standard's defaults hold (RFC 7143 13)."""
+    keys_proposed: list[str] = msgspec.field(default_factory=list)
+    """Keys that the target brings up by itself when an initiator does not."""
+    phase_collapse: bool = True
+    """Whether the status of a read rides in its last Data-In (RFC 7143 11.7.3). Off: every command has a SCSI Response."""
+    judge_exp_stat_sn: bool = False
+    """Whether an ExpStatSN beyond what was sent is a protocol error; it acknowledges nothing either way."""
     initial_unit_attention: bool = False
     """Whether a new I_T nexus finds POWER ON, RESET OR BUS DEVICE RESET OCCURRED pending at every LU."""
 
     def __post_init__(self) -> None:
         check_name(self.name, upper_hex=True)
         _check_keys(self.keys)
+        _check_keys(dict.fromkeys((*self.keys_left_out, *self.keys_proposed), ""))
         for lun in self.luns:
             if not 0 <= lun <= MAX_LUN:
                 raise ValueError(f"a LUN is 0 to {MAX_LUN}, got {lun}")

@@ -24,6 +24,11 @@ LOGIN_DATA_LIMIT = 8192
 
 Output: TypeAlias = list[Piece]
 
+RIDING = frozenset({0x00, 0x04, 0x10, 0x14})
+"""GOOD, CONDITION MET and the two INTERMEDIATE ones, which may ride in Data-In (11.7.3)."""
+
+NOTHING_RIDES: frozenset[int] = frozenset()
+
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
@@ -47,7 +52,8 @@ class Connection:
     there is more to do once the outbox, which is full, is sent; stopped: whether nothing is read any more until then, or,
     beside other connections of the session, all but the data of reads goes on. mark: how much was queued when the outbox
     was found full. held: reads that wait for room in it. retained: what may be asked for again, None at recovery level 0;
-    in_memory: whether pieces of files are read before they are queued, for a digest or to be retained.
+    in_memory: whether pieces of files are read before they are queued, for a digest or to be retained. riding: statuses that
+    are told in Data-In.
     """
 
     __slots__ = (
@@ -77,6 +83,7 @@ class Connection:
         "queued",
         "remote",
         "retained",
+        "riding",
         "session",
         "stat_sn",
         "state",
@@ -122,6 +129,7 @@ class Connection:
         self.held: list[ScsiTask] = []
         self.retained: Retained | None = None
         self.in_memory = False
+        self.riding = RIDING
 
     @property
     def in_session(self) -> Session:

@@ -63,6 +63,7 @@ class Core:
         self.disturbed = False
         self.stopped: list[tuple[Session, ScsiTask]] = []
         self.portal_addresses: dict[int, list[str]] = {}
+        self.portals: list[str] = []
         self._last_connection = 0
         self._last_token = 0
         self._last_tag = 0

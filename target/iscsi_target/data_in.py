@@ -34,9 +34,6 @@ _BIDI_OVERFLOW = 0x10
 _BIDI_UNDERFLOW = 0x08
 _MASK = 0xFFFFFFFF
 
-_GOOD = frozenset({0x00, 0x04, 0x10, 0x14})
-"""GOOD, CONDITION MET and the two INTERMEDIATE ones, which may ride in Data-In (11.7.3)."""
-
 _UNREADABLE = Sense(key=SenseKey.MEDIUM_ERROR, code=AdditionalSense.UNRECOVERED_READ_ERROR).build()
 
 _data_in = packer(
@@ -132,7 +129,7 @@ def respond(
     length = completion.length
     direction = flags & _BIDIRECTIONAL
     if direction == _READ:
-        if length and length <= expected and length <= connection.max_send and completion.status in _GOOD:
+        if length and length <= expected and length <= connection.max_send and completion.status in connection.riding:
             data = completion.data
             if type(data) is not tuple and length <= session.parameters.max_burst_length:
                 _one_pdu(connection, session, itt, expected, completion.status, cast("Piece", data), length)
@@ -180,7 +177,7 @@ def _one_pdu(
 
 def _read(connection: Connection, session: Session, itt: int, expected: int, completion: Completion) -> None:
     flag, count = residual(completion.length, expected)
-    good = completion.status in _GOOD
+    good = completion.status in connection.riding
     sent = _send_data(
         connection, session, itt, completion, min(completion.length, expected), (flag, count) if good else None
     )
@@ -295,7 +292,7 @@ def deliver(connection: Connection, session: Session, retained: Retained, exchan
     )
     rides = (
         exchange.flags & _BIDIRECTIONAL == _READ
-        and completion.status in _GOOD
+        and completion.status in connection.riding
         and not exchange.snack_tag
         and exchange.offset < exchange.total
     )

@@ -19,7 +19,7 @@ from iscsi_target.extents import cover
 from iscsi_target.session import Session
 from iscsi_target.task import Burst, ScsiTask, TaskState
 from iscsi_target.timers import Timer
-from iscsi_target.violation import Discard, FailTask, PeerViolation, discarded, rejected
+from iscsi_target.violation import Discard, DropSession, FailTask, PeerViolation, discarded, rejected
 
 _FINAL = 0x80
 _READ = 0x40
@@ -82,6 +82,8 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     try:
         _take(core, connection, session, raw, task, burst, lun, data_sn, offset)
     except PeerViolation as violation:
+        if core.policy.drop_bad_data_out:
+            raise PeerViolation(violation.clause, violation.message, DropSession()) from violation
         # The Reject goes out before the response that the same PDU may bring about (11.17.1).
         reject.answer(core, connection, raw, violation)
     if flags & _FINAL:
@@ -139,7 +141,7 @@ def _take(
         raise rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-04", "data digest error in Data-Out")
     if data_sn != burst.data_sn and not core.policy.ignore_data_sn:
         message = f"DataSN {data_sn} where {burst.data_sn} was due"
-        fail(core, connection, raw, task, PeerViolation("R7143-7.9-02", message, _CRC))
+        _fail_or_drop(core, connection, raw, task, PeerViolation("R7143-7.9-02", message, _CRC))
     burst.data_sn = data_sn + 1
     if not core.policy.ignore_data_out_tags:
         _check_place(session, task, burst, lun, offset, length)
@@ -205,7 +207,13 @@ def _burst_over(core: Core, connection: Connection, raw: RawPdu, task: ScsiTask,
     if burst.received != burst.length and task.state is TaskState.GATHERING and not core.policy.ignore_data_amount:
         clause = "R7143-4.2.5.2-04" if burst.ttt == NO_TAG else "R7143-11.8-03"
         message = f"{burst.received} bytes where {burst.length} were due"
-        fail(core, connection, raw, task, PeerViolation(clause, message, _AMOUNT))
+        _fail_or_drop(core, connection, raw, task, PeerViolation(clause, message, _AMOUNT))
+
+
+def _fail_or_drop(core: Core, connection: Connection, raw: RawPdu, task: ScsiTask, violation: PeerViolation) -> None:
+    if core.policy.drop_bad_data_out:
+        raise PeerViolation(violation.clause, violation.message, DropSession())
+    fail(core, connection, raw, task, violation)
 
 
 def _invalid(message: str) -> PeerViolation:

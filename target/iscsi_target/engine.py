@@ -13,6 +13,7 @@ from types import MappingProxyType
 from iscsi_protocol.framing import FramingError, HeaderDigestError
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import NO_LUN, AsyncEvent, Buffer, Opcode, RawPdu, RejectReason
+from iscsi_protocol.serial import lt
 from iscsi_target import (
     command,
     completion,
@@ -92,8 +93,10 @@ class TargetEngine:
         the one in use (Appendix C).
         """
         self.core.portal_addresses = {}
+        self.core.portals = []
         for tag, address in portals:
             self.core.portal_addresses.setdefault(tag, []).append(address)
+            self.core.portals.append(address)
 
     def connection_made(self, local: Endpoint, remote: Endpoint, now: float, *, portal_group_tag: int = 1) -> int:
         """T3: a connection was accepted at the portal `local`. Its number, counted from 1."""
@@ -226,6 +229,8 @@ class TargetEngine:
     def _acknowledge(self, link: Connection, session: Session, exp_stat_sn: int) -> None:
         """The initiator's ExpStatSN moved (4.2.2.2)."""
         if not self.core.acknowledge(link, exp_stat_sn):
+            if session.node is not None and session.node.config.judge_exp_stat_sn and lt(link.stat_sn, exp_stat_sn):
+                raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.2.2-05", f"ExpStatSN {exp_stat_sn} was never due")
             return
         if session.functions:
             taskmgmt.progress(self.core, session)

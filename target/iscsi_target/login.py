@@ -6,7 +6,10 @@ the security stage, by CHAP. The first complete text also says who wants to go w
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from iscsi_protocol.chap import AuthenticationFailed, ChapError, ChapTarget, Credentials
 from iscsi_protocol.negotiation.engine import Negotiator
@@ -203,6 +206,7 @@ def _begin(core: Core, connection: Connection, login: Login, pairs: list[Pair]) 
         SessionType.DISCOVERY if admitted.discovery else SessionType.NORMAL,
         leading=session is None,
         current=session.parameters if session is not None else None,
+        propose=node.keys_proposed if node is not None else (),
     )
     chap = node.chap if node is not None else core.config.discovery_chap
     required = chap is not None and chap.required
@@ -220,11 +224,16 @@ def _authenticator(core: Core, chap: ChapConfig | None) -> ChapTarget:
     users = {name: secret.encode() for name, secret in chap.users.items()}
     return ChapTarget(
         random_bytes=core.random_bytes,
-        find_secret=users.get,
+        find_secret=partial(_find_stripped, users) if core.policy.strip_chap_name_prefix else users.get,
         credentials=Credentials(name=mutual.name, secret=mutual.secret.encode()) if mutual is not None else None,
         none_allowed=not chap.required or core.policy.skip_authentication,
         algorithms=tuple(chap.algorithms),
+        challenge_length=chap.challenge_length,
     )
+
+
+def _find_stripped(users: Mapping[str, bytes], name: str) -> bytes | None:
+    return users.get(re.sub("^0[xXbB]", "", name))
 
 
 def _negotiate(core: Core, login: Login, dialogue: Dialogue, pairs: list[Pair]) -> list[Pair]:

@@ -179,6 +179,8 @@ def settings_for(config: TargetConfig, node: TargetNode | None, portal_group_tag
     if node is not None and node.alias:
         settings["TargetAlias"] = node.alias
     settings["TargetPortalGroupTag"] = str(portal_group_tag)
+    for key in node.keys_left_out if node is not None else ():
+        settings.pop(key, None)
     return settings
 
 
@@ -196,6 +198,7 @@ def check_offered(config: TargetConfig) -> None:
     for node in (None, *config.targets):
         where = f"keys of {node.name}" if node else "keys"
         try:
-            check_settings(Role.TARGET, settings_for(config, node, 1), SessionType.NORMAL, ())
+            proposed = node.keys_proposed if node is not None else ()
+            check_settings(Role.TARGET, settings_for(config, node, 1), SessionType.NORMAL, proposed)
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from error

@@ -67,5 +67,9 @@ class Policy:
     """Keeps connections whose drop it announced (R7143-8.1.2-13)."""
     silent_clearing: bool = False
     """No unit attention tells that tasks were cleared by a logout (R7143-11.14.5-02)."""
+    drop_bad_data_out: bool = False
+    """Ends the session where a Data-Out has a wrong DataSN, place or amount (R7143-7.9-02, R7143-11.4.7.2-02)."""
+    strip_chap_name_prefix: bool = False
+    """Takes 0x or 0b at the beginning of CHAP_N for an encoding, and leaves it away (R7143-12.1.3-01)."""
     never_ask_for_data: bool = False
     """Sends no R2T and waits for ever (R7143-11.8-01)."""
