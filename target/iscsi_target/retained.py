@@ -115,10 +115,11 @@ class Retained:
     """The retained part of one connection.
 
     responses: what used a StatSN, in its order. exchanges: SCSI commands with something to be sent again, by task tag; at
-    most one a tag. tags: exchange by the Target Transfer Tag of a Data-In with the A bit (11.7.2). held: bytes.
+    most one a tag. tags: exchange by the Target Transfer Tag of a Data-In with the A bit (11.7.2); settled: such tags of the
+    commands that were acknowledged last, perhaps by the very DataACK. held: bytes.
     """
 
-    __slots__ = ("_last_tag", "burst", "exchanges", "held", "max_held", "max_responses", "responses", "tags")
+    __slots__ = ("_last_tag", "burst", "exchanges", "held", "max_held", "max_responses", "responses", "settled", "tags")
 
     def __init__(self, *, burst: int, max_held: int, max_responses: int) -> None:
         self.burst = burst
@@ -127,6 +128,7 @@ class Retained:
         self.responses: dict[int, Sent] = {}
         self.exchanges: dict[int, Exchange] = {}
         self.tags: dict[int, Exchange] = {}
+        self.settled: set[int] = set()
         self.held = 0
         self._last_tag = 0
 
@@ -232,6 +234,7 @@ class Retained:
 
     def acknowledge(self, exp_stat_sn: int) -> None:
         """All responses before ExpStatSN have come, and with them everything of their commands (4.2.2.4)."""
+        self.settled.clear()
         while self.responses:
             stat_sn = next(iter(self.responses))
             if (exp_stat_sn - stat_sn - 1) & _MASK >= 0x80000000:
@@ -270,6 +273,7 @@ class Retained:
             del self.exchanges[exchange.itt]
         for ttt in exchange.ttts:
             self.tags.pop(ttt, None)
+            self.settled.add(ttt)
 
     def adopt(self, exchange: Exchange) -> None:
         """Take over a command from another connection, with nothing of its status and tags (7.2.2)."""

@@ -147,16 +147,19 @@ def _acknowledge_data(retained: Retained, lun: bytes, itt: int, ttt: int, begin:
     """DataACK: everything before BegRun can be let go of (11.16.2). It asks for nothing."""
     exchange = retained.tags.get(ttt)
     message = ""
+    if exchange is None and ttt in retained.settled:
+        return
     if exchange is None:
         message = f"no Data-In has the tag {ttt:#x}"
     elif itt != NO_TAG or length:
         message = "a DataACK has no task tag and no RunLength"
     elif lun != exchange.lun:
         message = "the LUN is not that of the Data-In"
-    elif not exchange.acknowledged <= begin <= exchange.next_sn:
-        message = f"DataSN {begin} where {exchange.acknowledged} to {exchange.next_sn} can be acknowledged"
+    elif not 0 < begin <= exchange.next_sn:
+        message = f"DataSN {begin} where {exchange.next_sn} at most can be acknowledged"
     else:
-        retained.acknowledge_data(exchange, begin)
+        # One that was overtaken by another, or that answers a PDU which was sent again, says nothing new.
+        retained.acknowledge_data(exchange, max(begin, exchange.acknowledged))
         return
     raise rejected(RejectReason.INVALID_DATA_ACK, "R7143-11.17.1-13", message)
 

@@ -182,7 +182,7 @@ def test_data_ack_lets_go(bench, host):
     assert not retained.tags
 
 
-@pytest.mark.parametrize("begin", [9, 0xFFFFFFFF])
+@pytest.mark.parametrize("begin", [0, 9, 0xFFFFFFFF])
 def test_data_ack_of_what_was_never_sent(host, begin):
     _, answers = read(host)
     [reject] = ask(host, data_ack(host, answers[3], begin))
@@ -201,11 +201,10 @@ def test_fields_of_a_data_ack(host, fields):
 
 
 def test_data_ack_goes_forth_only(host):
-    _, answers = read(host, 12)
-    assert ask(host, data_ack(host, answers[7], 8)) == []
-    assert ask(host, data_ack(host, answers[7], 8)) == []
-    [reject] = ask(host, data_ack(host, answers[3], 4))
-    assert reject.reason == RejectReason.INVALID_DATA_ACK
+    command, answers = read(host, 12)
+    for pdu, begin in ((answers[7], 8), (answers[7], 8), (answers[3], 4), (answers[3], 1)):
+        assert ask(host, data_ack(host, pdu, begin)) == []
+        assert [again.data_sn for again in ask(host, snack(host, command.itt))] == [8, 9, 10, 11]
 
 
 def renegotiate(host, length):
@@ -440,3 +439,14 @@ def test_engine_can_be_copied(bench, host):
     host.engine = twin
     for pdu, before in zip(ask(host, snack(host, command.itt)), answers, strict=True):
         same(pdu, before)
+
+
+def test_data_ack_that_acknowledges_the_status_too(host):
+    _, answers = read(host)
+    host.exp_stat_sn += 1
+    assert ask(host, data_ack(host, answers[3], 8)) == []
+    read(host)
+    host.exp_stat_sn += 1
+    host.acknowledge()
+    [reject] = ask(host, data_ack(host, answers[3], 8))
+    assert reject.reason == RejectReason.INVALID_DATA_ACK
