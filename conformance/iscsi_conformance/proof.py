@@ -51,11 +51,13 @@ async def _run(case: Case, fault: NamedFault | None) -> CaseResult:
 
 
 def check_clean(case: Case) -> None:
-    """The case passes on the clean bundled peer. Raises NotProven."""
+    """The case passes on the clean bundled peer, and the rule book finds nothing against that. Raises NotProven."""
     result = run_in_memory(case)
     if result.verdict is not Verdict.PASS:
         notes = "\n".join(result.evidence.notes)
         raise NotProven(f"{case.id}: {result.verdict} on the clean bundled peer: {result.reason}\n{notes}")
+    for finding in result.evidence.findings:
+        raise NotProven(f"{case.id}: {finding.rule} is found on the clean bundled peer: {finding.message}")
 
 
 def check_clause(case: Case, clause: str) -> None:

@@ -203,7 +203,9 @@ def exp_stat_sn_ahead(sight: Sight) -> str | None:
     following, number, subject = sight.connection.stat_sn, sight.word(28), acknowledged(sight)
     if following is None or serial.le(number, following):
         return None
-    if subject is not sight.connection and (subject is None or subject.stat_sn is None or number == subject.stat_sn):
+    if subject is not sight.connection and (
+        subject is None or subject.stat_sn is None or serial.le(number, subject.stat_sn)
+    ):
         return None
     return f"ExpStatSN {number} while {following} is the next StatSN"
 
