@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -15,7 +16,7 @@ from iscsi_protocol.scsi.provisioning import ProvisioningStatus, parse_lba_statu
 from iscsi_protocol.scsi.sanitize import Overwrite, OverwriteHeader
 from iscsi_protocol.scsi.sense import Sense, parse_sense
 from iscsi_protocol.scsi.vpd import BlockDeviceCharacteristics
-from iscsi_target.completion import Work
+from iscsi_target.completion import Completion, Work
 from iscsi_target.device.readiness import Sanitizing
 from iscsi_target.device.sanitize import in_background
 from iscsi_target.state import StateStore
@@ -80,6 +81,7 @@ def test_reserved_bits_and_wrong_lengths_are_refused(disk):
             cdb[byte] |= bits
             sense = parse_sense(disk.raw(bytes(cdb), Overwrite(pattern=b"abcd").build()).sense)
             assert sense is not None
+            assert sense.field_pointer is not None
             assert (sense.key, sense.code, sense.field_pointer.byte) == (*INVALID_FIELD, byte)
     for command in ACTIONS[1:]:
         assert disk.refusal(command, bytes(8), parameter_list_length=8) == INVALID_FIELD
@@ -95,7 +97,7 @@ def test_reserved_bits_and_wrong_lengths_are_refused(disk):
 
 
 def test_other_commands_wait_for_the_end(disk, monkeypatch):
-    began = []
+    began: list[Callable[[], object]] = []
     monkeypatch.setattr("iscsi_target.device.sanitize.in_background", began.append)
     work = begun(disk, op.SANITIZE_BLOCK_ERASE)
     rest = work.run()
@@ -109,7 +111,9 @@ def test_other_commands_wait_for_the_end(disk, monkeypatch):
     disk.good(op.REQUEST_SENSE, allocation_length=18)
     assert disk.refusal(op.TEST_UNIT_READY) == IN_PROGRESS
     began[0]()
-    assert rest.run().status == 0
+    ended = rest.run()
+    assert isinstance(ended, Completion)
+    assert ended.status == 0
     disk.good(op.TEST_UNIT_READY)
     assert told(disk).key == SenseKey.NO_SENSE
 
@@ -142,7 +146,7 @@ def test_a_sanitize_lasts_as_long_as_configured(make_disk, monkeypatch):
 
 
 def test_with_immed_the_status_comes_first(disk, monkeypatch):
-    began = []
+    began: list[Callable[[], object]] = []
     monkeypatch.setattr("iscsi_target.device.sanitize.in_background", began.append)
     disk.good(op.WRITE_10, b"x" * 512, blocks=1)
     disk.good(op.SANITIZE_BLOCK_ERASE, immed=1)
