@@ -231,6 +231,9 @@ class Peer:
             status = "no answer" if login.status is None else f"status {login.status:04x}"
             reason = f"the login did not reach full feature phase ({status})"
             raise Failed(clause, reason) if clause else Inconclusive(reason)
+        if into is not None and login.tsih != into.tsih:
+            reason = f"the login led to the session of TSIH {login.tsih:#x} and not into that of {into.tsih:#x}"
+            raise Failed(clause, reason) if clause else Inconclusive(reason)
         leading = (into.leading or into) if into else None
         session = Session(wire.raw, login, wire, self.profile.lun if lun is None else lun, cid=cid, leading=leading)
         self.wires[self.wires.index(wire)] = session

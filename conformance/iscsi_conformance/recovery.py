@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 from iscsi_conformance.clock import passed
 from iscsi_conformance.session import Session
 from iscsi_conformance.verdict import Inconclusive, Unsupported, require
+from iscsi_initiator.raw_login import RawLogin
 from iscsi_protocol.pdu import (
     NO_TAG,
     R2T,
     DataIn,
     DataOut,
+    LoginStatus,
     LogoutReason,
     LogoutResponse,
     Pdu,
@@ -160,6 +162,15 @@ def require_level(session: Session, level: int) -> None:
 def drop(session: Session) -> None:
     """The connection breaks, without a logout."""
     session.raw.abort()
+
+
+def require_gone(login: RawLogin, session: Session, clause: str, when: str) -> None:
+    """A login into a session that is no more was refused with 020a. Raises Inconclusive where any TSIH makes one."""
+    if login.full_feature and login.tsih != session.tsih:
+        raise Inconclusive("any TSIH makes a new session here, so the old one's cannot tell")
+    gone = login.status == LoginStatus.SESSION_DOES_NOT_EXIST
+    seen = "no answer" if login.status is None else f"status {login.status:04x}"
+    require(gone, clause, f"status 020a was due {when}", seen=seen)
 
 
 async def time2wait(session: Session, seconds: int | None = None) -> None:

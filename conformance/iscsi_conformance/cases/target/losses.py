@@ -5,12 +5,11 @@ from __future__ import annotations
 from iscsi_conformance.case import SHOULD, TARGET, case
 from iscsi_conformance.cases.target.connections import CLEARED_BY_PROTOCOL, SEVERAL, SEVERAL_WRITABLE
 from iscsi_conformance.cases.target.identity import NO_UNSOLICITED
-from iscsi_conformance.cases.target.login import outcome
 from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.pending import aftermath, give_data, pending_write
-from iscsi_conformance.recovery import LEVEL_2, drop, retained, time2wait
+from iscsi_conformance.recovery import LEVEL_2, drop, require_gone, retained, time2wait
 from iscsi_conformance.session import ALIVE, Session
 from iscsi_conformance.several import ISID, TWO, close_connection, two_connections
 from iscsi_conformance.task_functions import require_response
@@ -244,7 +243,7 @@ async def session_recovery_comes_first(peer: Peer) -> None:
     if new.tsih == first.tsih:
         raise Inconclusive("the new session has the TSIH of the old one")
     _, login = await peer.try_login(into=first, cid=1)
-    require(not login.full_feature, clause, "nobody joins the session that was given up", seen=outcome(login))
+    require_gone(login, first, clause, "for the session that was given up")
     await new.alive(clause)
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from iscsi_conformance.case import TARGET, case
 from iscsi_conformance.cases.target.identity import NO_UNSOLICITED, WRITABLE
-from iscsi_conformance.cases.target.login import outcome
 from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.pending import give_data, pending_write
-from iscsi_conformance.recovery import acknowledge
+from iscsi_conformance.recovery import acknowledge, require_gone
 from iscsi_conformance.session import ALIVE, Session
 from iscsi_conformance.several import two_connections
 from iscsi_conformance.task_functions import concluded, held_back, no_answer_behind, require_response
 from iscsi_conformance.verdict import Inconclusive, Unsupported, require
 from iscsi_protocol.pdu import (
-    LoginStatus,
     ScsiCommand,
     TaskFunction,
     TaskManagementRequest,
@@ -248,8 +246,7 @@ async def nexus_reset_ends_the_session(peer: Peer) -> None:
     session = await after_nexus_reset(peer)
     await session.expect_closed("R7144-6.3-10")
     _, login = await peer.try_login(into=session)
-    gone = login.status == LoginStatus.SESSION_DOES_NOT_EXIST
-    require(gone, clause, "status 020a was due", seen=outcome(login))
+    require_gone(login, session, clause, "at once")
 
 
 @case(

@@ -11,13 +11,13 @@ from iscsi_conformance.cases.target.login import OPEN, outcome
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.pending import pending_write
-from iscsi_conformance.recovery import drop, retained, time2wait
+from iscsi_conformance.recovery import drop, require_gone, retained, time2wait
 from iscsi_conformance.session import ALIVE, Session
 from iscsi_conformance.task_functions import require_response
 from iscsi_conformance.verdict import Inconclusive, require
 from iscsi_conformance.wire import Wire
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import LoginResponse, LoginStatus, NopIn, ScsiCommand, TaskFunction, TaskResponse
+from iscsi_protocol.pdu import LoginResponse, NopIn, ScsiCommand, TaskFunction, TaskResponse
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.codes import SenseKey
 
@@ -64,8 +64,7 @@ async def ends_with_time2retain(peer: Peer) -> None:
     session = await peer.login(SHORT, isid=ISID)
     await outlived(session)
     _, login = await peer.try_login(into=session)
-    gone = login.status == LoginStatus.SESSION_DOES_NOT_EXIST
-    require(gone, "R7143-8.3-03", "status 020a was due behind Time2Retain", seen=outcome(login))
+    require_gone(login, session, "R7143-8.3-03", "behind Time2Retain")
 
 
 @case(
@@ -142,8 +141,7 @@ async def reinstatement_frees(peer: Peer) -> None:
     if new.tsih == session.tsih:
         raise Inconclusive("the new session has the TSIH of the old one")
     _, login = await peer.try_login(into=session)
-    gone = login.status == LoginStatus.SESSION_DOES_NOT_EXIST
-    require(gone, clause, "status 020a was due for the old TSIH", seen=outcome(login))
+    require_gone(login, session, clause, "for the old TSIH")
     await new.alive(clause)
 
 
@@ -165,8 +163,8 @@ async def reinstatement_during_continuation(peer: Peer) -> None:
     late.send(late.login_request(tsih=session.tsih))
     received = await late.receive_or_none()
     response = None if received is None else received.pdu
-    succeeded = isinstance(response, LoginResponse) and response.status == LoginStatus.SUCCESS
-    require(not succeeded, clause, "nobody gets into a session that was reinstated")
+    joined = isinstance(response, LoginResponse) and not response.status and response.tsih == session.tsih
+    require(not joined, clause, "nobody gets into a session that was reinstated")
     await new.alive(clause)
 
 
