@@ -228,4 +228,6 @@ class Exerciser(Recovery):
             for task in affected:
                 task.finish(Ending.ABORTED)
         for task in affected:
-            task.aborting = False
+            task.aborting = task.stopped = False
+            while task.unanswered and not task.over and task.link is not None:
+                self._answer_r2t(task.link, task, task.unanswered.pop(0))

@@ -26,8 +26,8 @@ class Task:
     """A command and its data. generation: of a write, 0 for a read. link: the connection it belongs to now; None while it
     waits for another one. data_sns: DataSNs that came; due: how many Data-In PDUs there are in all, once that is known;
     r2t_sn: the next R2TSN; asked: what a SNACK was sent for and is still missing; aborting: an abort is on its way;
-    stopped: a fast abort ended it, and no data is sent any more (4.2.3.4); held: StatSN of a status before all data came;
-    rejected: the command was rejected once, and what data followed it has no task.
+    stopped: a fast abort is to end it, and R2Ts stay unanswered meanwhile (4.2.3.4); held: StatSN of a status that came
+    before all data did; rejected: the command was rejected once, and what data followed it has no task.
     """
 
     def __init__(self, command: ScsiCommand, lba: int, blocks: int, generation: int, data: bytes) -> None:
@@ -46,6 +46,7 @@ class Task:
         self.asked: set[int] = set()
         self.aborting = False
         self.stopped = False
+        self.unanswered: list[R2T] = []
         self.rejected = False
         self.held: int | None = None
         self.spoilt = False
