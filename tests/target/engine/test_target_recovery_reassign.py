@@ -4,22 +4,30 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.target.engine.reassignment import (
+    KEYS,
+    LEVEL2,
+    LUN0,
+    PATTERN,
+    SLOW,
+    another,
+    ask_reassign,
+    changed,
+    in_session,
+    log_out,
+    lose,
+    lost_read,
+    reassign,
+    reinstate,
+    taken,
+)
 
 from iscsi_protocol.pdu import (
-    NO_TAG,
     R2T,
-    AsyncEvent,
-    AsyncMessage,
     DataIn,
-    LogoutReason,
-    LogoutResponse,
-    LogoutResponseCode,
-    NopIn,
     Reject,
     RejectReason,
     ScsiResponse,
@@ -32,29 +40,6 @@ from iscsi_protocol.pdu import (
     encode_ahs,
 )
 from iscsi_target.completion import Completion
-from iscsi_target.recovery import RELEASED_CONNECTIONS
-
-KEYS = {"ErrorRecoveryLevel": "2", "MaxConnections": "4"}
-LEVEL2 = (
-    ("ErrorRecoveryLevel", "2"),
-    ("MaxConnections", "4"),
-    ("DefaultTime2Wait", "2"),
-    ("DefaultTime2Retain", "10"),
-    ("MaxRecvDataSegmentLength", "512"),
-    ("DataSequenceInOrder", "No"),
-    ("DataPDUInOrder", "No"),
-    ("MaxOutstandingR2T", "4"),
-    ("ImmediateData", "No"),
-    ("MaxBurstLength", "2048"),
-    ("FirstBurstLength", "512"),
-)
-LUN0 = bytes(8)
-SLOW = b"\x35" + bytes(15)
-PATTERN = random.Random(7143).randbytes(65536)
-
-
-def changed(**keys):
-    return tuple((dict(LEVEL2) | keys).items())
 
 
 @pytest.fixture
@@ -67,65 +52,6 @@ def bench(make_bench):
 @pytest.fixture
 def host(bench):
     return bench.session(*LEVEL2)
-
-
-def another(bench, host, cid=1, *, length=512):
-    """One more connection of the session."""
-    new = bench.host(cid=cid)
-    new.tsih = host.tsih
-    new.itt = 1000 * new.number
-    return new.login(("MaxRecvDataSegmentLength", str(length)))
-
-
-def lose(host, survivor=None):
-    """The connection goes; another one hears of it and goes on with the session's CmdSN."""
-    host.hang_up()
-    if survivor is not None:
-        survivor.collect()
-        assert survivor.take(AsyncMessage).async_event == AsyncEvent.CONNECTION_DROP
-        survivor.cmd_sn = host.cmd_sn
-
-
-def reinstate(bench, host, **fields):
-    """Implicit logout: a login with the same CID."""
-    return another(bench, host, host.cid, **fields)
-
-
-def log_out(new, cid):
-    response = new.ask(new.logout(LogoutReason.RECOVERY, cid=cid, exp_stat_sn=0), LogoutResponse)
-    assert response.response == LogoutResponseCode.SUCCESS
-
-
-def ask_reassign(new, itt, exp_data_sn=0):
-    """The response, and what follows it."""
-    new.send(new.function(TaskFunction.TASK_REASSIGN, referenced_task_tag=itt, exp_data_sn=exp_data_sn))
-    response = new.take(TaskManagementResponse)
-    return TaskResponse(response.response), response.stat_sn
-
-
-def reassign(new, itt, exp_data_sn=0):
-    response, stat_sn = ask_reassign(new, itt, exp_data_sn)
-    assert response == TaskResponse.FUNCTION_COMPLETE
-    return stat_sn
-
-
-def taken(new):
-    answers = list(new.inbox)
-    new.inbox.clear()
-    return answers
-
-
-def lost_read(host, blocks=8, got=0, survivor=None):
-    """A read of which the initiator got `got` PDUs before the connection went."""
-    command = host.read(0, blocks)
-    host.send(command)
-    answers = taken(host)
-    lose(host, survivor)
-    return command, answers[:got]
-
-
-def in_session(bench, host):
-    return next(each for each in bench.engine.sessions if each.tsih == host.tsih)
 
 
 # What a function is answered
@@ -455,175 +381,6 @@ def test_header_digest_error_is_recovered(bench):
     new.login(("MaxRecvDataSegmentLength", "512"))
     reassign(new, command.itt)
     assert b"".join(bytes(pdu.data) for pdu in taken(new)) == PATTERN[:2048]
-
-
-# Requests that wait for a missing CmdSN
-
-
-def gap(host):
-    """A missing command, and one behind it."""
-    missing = host.command()
-    late = host.read(0, 1)
-    host.send(late)
-    assert not host.inbox
-    return missing, late
-
-
-def test_discontiguous_command_survives_a_failure(bench, host):
-    new = another(bench, host)
-    missing, late = gap(host)
-    lose(host, new)
-    new.ask(missing, ScsiResponse)
-    new.ask(new.logout(LogoutReason.RECOVERY, cid=0, exp_stat_sn=0), LogoutResponse)
-    reassign(new, late.itt)
-    assert bytes(new.take(DataIn).data) == PATTERN[:512]
-
-
-def test_discontiguous_command_does_not_survive_a_logout(bench, host):
-    new = another(bench, host)
-    missing, late = gap(host)
-    lose(host, new)
-    new.ask(new.logout(LogoutReason.RECOVERY, cid=0, exp_stat_sn=0, immediate=True), LogoutResponse)
-    assert ask_reassign(new, late.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
-    new.ask(missing, ScsiResponse)
-    # It may be retried on another connection now.
-    assert bytes(new.ask(late, DataIn).data) == PATTERN[:512]
-
-
-# Aborts
-
-
-def abort(new, command):
-    request = new.function(TaskFunction.ABORT_TASK, referenced_task_tag=command.itt, ref_cmd_sn=command.cmd_sn)
-    new.send(request)
-    return taken(new)
-
-
-def test_abort_of_a_task_that_waits(bench, host):
-    command = host.write(0, 12)
-    host.send(command)
-    taken(host)
-    lose(host)
-    new = reinstate(bench, host)
-    [response] = abort(new, command)
-    assert response.response == TaskResponse.FUNCTION_COMPLETE
-    assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
-    assert not in_session(bench, host).tasks
-
-
-def test_abort_of_a_command_that_is_over(bench, host):
-    command, _ = lost_read(host, 1)
-    new = reinstate(bench, host)
-    status, response = abort(new, command)
-    assert status.itt == command.itt
-    assert status.status_present
-    assert response.response == TaskResponse.TASK_DOES_NOT_EXIST
-    assert response.stat_sn == status.stat_sn + 1
-
-
-def test_reset_ends_what_waits(bench, host):
-    command = host.write(0, 12)
-    host.send(command)
-    taken(host)
-    lose(host)
-    new = reinstate(bench, host)
-    new.send(new.function(TaskFunction.LOGICAL_UNIT_RESET))
-    assert new.take(TaskManagementResponse).response == TaskResponse.FUNCTION_COMPLETE
-    assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
-
-
-# Time
-
-
-def test_time_to_retain(bench, host):
-    new = another(bench, host)
-    command, _ = lost_read(host, survivor=new)
-    log_out(new, 0)
-    bench.pass_time(11.9)
-    assert in_session(bench, host).released
-    bench.pass_time(0.2)
-    assert not in_session(bench, host).released
-    assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
-
-
-def test_terminated_tasks_are_told_of(bench, host):
-    new = another(bench, host)
-    host.send(host.write(0, 12))
-    lose(host, new)
-    log_out(new, 0)
-    assert in_session(bench, host).tasks
-    bench.pass_time(12)
-    new.collect()
-    assert new.take(NopIn).itt == NO_TAG
-    assert not in_session(bench, host).tasks
-    response = new.ask(new.command(), ScsiResponse)
-    assert (response.status, bytes(response.data[14:16])) == (2, b"\x47\x7f")
-
-
-def test_session_without_a_connection(bench, host):
-    command, _ = lost_read(host)
-    bench.pass_time(11.9)
-    new = reinstate(bench, host)
-    bench.pass_time(11.9)
-    reassign(new, command.itt)
-    assert taken(new)
-
-
-def test_session_ends_with_its_time(bench, host):
-    lost_read(host)
-    bench.pass_time(12)
-    assert not bench.engine.sessions
-
-
-def test_nothing_is_retained(bench):
-    host = bench.session(*changed(DefaultTime2Retain="0"))
-    new = another(bench, host)
-    command, _ = lost_read(host, survivor=new)
-    assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
-
-
-def test_logout_of_the_last_connection(bench, host):
-    command = host.read(0, 2)
-    host.send(command)
-    taken(host)
-    host.exp_stat_sn -= 1
-    response = host.ask(host.logout(LogoutReason.RECOVERY), LogoutResponse)
-    assert response.response == LogoutResponseCode.SUCCESS
-    host.hang_up()
-    new = another(bench, host, 3)
-    reassign(new, command.itt)
-    assert b"".join(bytes(pdu.data) for pdu in taken(new)) == PATTERN[:1024]
-
-
-def test_logout_acknowledges_for_its_subject(bench, host):
-    new = another(bench, host)
-    command, answers = lost_read(host, 1, got=1, survivor=new)
-    acknowledged = answers[0].stat_sn + 1
-    new.ask(new.logout(LogoutReason.RECOVERY, cid=0, exp_stat_sn=acknowledged), LogoutResponse)
-    assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
-
-
-def test_oldest_released_connection_is_forgotten(bench, host):
-    first, _ = lost_read(host, 1)
-    new = reinstate(bench, host)
-    for _ in range(RELEASED_CONNECTIONS):
-        lost_read(new, 1)
-        new = reinstate(bench, new)
-    assert len(in_session(bench, host).released) == RELEASED_CONNECTIONS
-    assert ask_reassign(new, first.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
-
-
-def test_nothing_is_left_behind(bench, host):
-    command, _ = lost_read(host)
-    new = reinstate(bench, host)
-    reassign(new, command.itt)
-    taken(new)
-    new.acknowledge()
-    session = in_session(bench, host)
-    assert not session.released
-    assert not session.tasks
-    retained = bench.engine.core.connections[new.number].retained
-    assert (retained.held, retained.exchanges, retained.responses) == (0, {}, {})
 
 
 @given(data=st.data())
