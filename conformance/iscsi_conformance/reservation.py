@@ -1,0 +1,70 @@
+"""What cases about reservations share: the commands, and that nothing stays behind on a product (SPC-4 6.16, SPC-2 5.5)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from iscsi_conformance.session import ALIVE, Session, TaskResult
+from iscsi_conformance.verdict import Inconclusive
+from iscsi_protocol.pdu import ScsiCommand
+from iscsi_protocol.scsi.persistent import BasicFields, ReservationType, build_basic
+from iscsi_protocol.scsi.status import Status
+
+REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_AND_ABORT, REGISTER_AND_IGNORE = range(7)
+"""Service actions of PERSISTENT RESERVE OUT."""
+
+CONFLICT = Status.RESERVATION_CONFLICT
+
+
+def reserve_out(
+    session: Session,
+    action: int,
+    *,
+    key: int = 0,
+    other: int = 0,
+    kind: ReservationType = ReservationType.WRITE_EXCLUSIVE,
+    **fields: Any,
+) -> tuple[ScsiCommand, bytes]:
+    """Send PERSISTENT RESERVE OUT, its parameter list as immediate data where that was agreed on; both are given back.
+
+    key: the reservation key; other: the service action reservation key.
+    """
+    data = build_basic(BasicFields(key=key, service_action_key=other))
+    cdb = bytes((0x5F, action, kind, 0, 0)) + len(data).to_bytes(4, "big") + b"\0"
+    immediate = data if session.agreed("ImmediateData") == "Yes" else b""
+    whole = bool(immediate) or session.agreed("InitialR2T") == "Yes"
+    sent = session.command(cdb, write=len(data), data=immediate, **({"final": whole} | fields))
+    if not whole:
+        session.data_out(sent, data)
+    return sent, data
+
+
+async def reserved(session: Session, action: int, clause: str = ALIVE, **values: Any) -> TaskResult:
+    """PERSISTENT RESERVE OUT, to its end; once more where a unit attention came in its place."""
+    for _ in range(3):
+        sent, data = reserve_out(session, action, **values)
+        outcome = await session.result(sent, clause, write_data=data)
+        if outcome.status != Status.CHECK_CONDITION:
+            break
+    return outcome
+
+
+async def registered(session: Session, key: int) -> None:
+    """The session's nexus has this key. Raises Inconclusive otherwise."""
+    outcome = await reserved(session, REGISTER_AND_IGNORE, other=key)
+    if outcome.status:
+        raise Inconclusive(f"REGISTER AND IGNORE EXISTING KEY ends with status {outcome.status:#04x}")
+
+
+@asynccontextmanager
+async def registration(session: Session, key: int) -> AsyncIterator[None]:
+    """Meanwhile the session's nexus has this key; behind it all registrations and reservations are cleared by it."""
+    await registered(session, key)
+    try:
+        yield
+    finally:
+        if session.raw.closed is None:
+            await registered(session, key)
+            await reserved(session, CLEAR, key=key)
