@@ -483,6 +483,24 @@ def test_damaged_data_is_asked_for_by_a_recovery_r2t(script):
     assert found(script) == [("digest.data", "initiator")]
 
 
+def test_an_aborted_command_that_comes_damaged_still_counts_as_received(script):
+    """ABORT TASK fills the place of a damaged command (7.11), whatever comes later under its number."""
+    damaged(script).reject(2)
+    script.tmf(1, referenced_task_tag=1, ref_cmd_sn=FIRST, cmd_sn=FIRST + 1)
+    request = script.task
+    script.write(512, 512, itt=1, cmd_sn=FIRST, edit=spoilt)
+    script.task, script.cmd_sn = request, FIRST + 1
+    script.tmf_response()
+    assert set(found(script)) == {("digest.data", "initiator")}
+
+
+def test_a_damaged_command_is_not_acknowledged(script):
+    """The target has nothing of a request with a wrong data digest, so that ExpCmdSN stays below it."""
+    damaged(script).reject(2)
+    script.nop_in(itt=NO_TAG, exp_cmd_sn=FIRST + 1)
+    assert found(script) == [("digest.data", "initiator"), ("cmdsn.hole-acknowledged", "target")]
+
+
 def test_a_damaged_status_comes_again(script):
     """A response with a wrong data digest is not acknowledged but asked for."""
     level_1(script).command().response(edit=spoilt).snack(1, exp_stat_sn=STATUS).again()

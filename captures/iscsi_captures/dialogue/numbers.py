@@ -92,7 +92,8 @@ def advance_cmd_sn(sight: Sight) -> None:
         # The target passes over it as if it had never come (4.2.2.1).
         return
     expected = session.cmd_sn
-    if expected is None or serial.ge(number, expected):
+    held = expected is not None and serial.lt(number, expected)
+    if not held:
         if expected is not None and number != expected:
             _leave_out(session, expected, number)
         session.cmd_sn = serial.add(number)
@@ -100,11 +101,13 @@ def advance_cmd_sn(sight: Sight) -> None:
     missing = passed_by(sight)
     if missing is not None:
         del session.left_out[missing]
-    if session.open_numbers:
-        session.open_numbers.pop(number, None)
-        session.left_out.pop(number, None)
     if sight.raw.data_digest_error:
-        session.open_numbers[number] = False
+        # It adds nothing to what the target has.
+        if not held:
+            session.open_numbers[number] = False
+    elif session.open_numbers:
+        session.open_numbers.pop(number, None)
+    session.left_out.pop(number, None)
     connection = sight.connection
     connection.numbered = True
     if connection.cmd_sn is None or serial.gt(number, connection.cmd_sn):

@@ -440,7 +440,9 @@ def _reject(sight: Sight) -> None:
             open_again(session, task.cmd_sn, received=taken)
         session.forget(tag)
     elif opcode in NUMBERED and not header[0] & 0x40:
-        open_again(session, int.from_bytes(header[24:28], "big"), received=True)
+        number = int.from_bytes(header[24:28], "big")
+        # Whether it was acknowledged or not, a Reject asks for it.
+        session.open_numbers.setdefault(number, True)
     elif task is not None and opcode == Opcode.SCSI_DATA_OUT:
         task.disturbed = True
     elif opcode == Opcode.SNACK_REQUEST and reason == RejectReason.SNACK_REJECT:
