@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,14 @@ from iscsi_target.config import (
     PortalConfig,
     TargetConfig,
     TargetNode,
+    config_from,
     load_config,
     parse_lun,
 )
 from iscsi_target.faults import fault as named_fault
 from iscsi_target.luns.backend import LunError
+from iscsi_target.personalities import PERSONALITIES, Personality, UnknownPersonality, personality
+from iscsi_target.personalities.apply import faults_of, under, wished, with_further_nodes
 from iscsi_target.portal import TargetServer
 from iscsi_target.shell import close_devices, make_engine
 from iscsi_target.shell.memory import keep_freed_memory
@@ -83,6 +87,7 @@ def main() -> None:
 @click.option(
     "--state", type=click.Path(path_type=Path), help="File of what outlives the process (APTPL, saved pages)."
 )
+@click.option("--personality", "personality_name", metavar="NAME", help=f"What to imitate: {', '.join(PERSONALITIES)}.")
 @click.option("--fault", "fault_ids", multiple=True, metavar="ID", help="A named fault that every connection shows.")
 @click.option("--pcap", type=click.Path(path_type=Path), help="Write everything that crosses to a pcapng file.")
 def serve(
@@ -94,6 +99,7 @@ def serve(
     max_connections: int | None,
     error_recovery_level: int | None,
     state: Path | None,
+    personality_name: str | None,
     fault_ids: Sequence[str],
     pcap: Path | None,
 ) -> None:
@@ -102,15 +108,19 @@ def serve(
     Exit codes: 0 stopped by a signal, 2 usage, 3 a portal, file or LUN that cannot be opened.
     """
     try:
-        made = _with_options(_base(config, name), portals, luns, chap_file)
+        imitated = None if personality_name is None else personality(personality_name)
+        made = _with_options(_base(config, name, imitated), portals, luns, chap_file, imitated)
         made = _with_keys(made, max_connections, error_recovery_level)
         if state is not None:
             made = msgspec.structs.replace(made, state=str(state))
         faults, switches = _faults(fault_ids)
         if switches:
             made = msgspec.structs.replace(made, policy=replace(made.policy, **switches))
+        if imitated is not None:
+            made = with_further_nodes(imitated, made)
+            faults = faults_of(imitated) + faults
         engine, devices = make_engine(made, random_bytes=os.urandom)
-    except (ConfigError, UnknownFault) as error:
+    except (ConfigError, UnknownFault, UnknownPersonality) as error:
         raise Refused(str(error)) from None
     except LunError as error:
         raise Unavailable(str(error)) from None
@@ -140,12 +150,15 @@ async def _serve(server: TargetServer, portals: Sequence[PortalConfig]) -> None:
     await server.stop()
 
 
-def _base(path: Path | None, name: str | None) -> TargetConfig:
-    """The file's configuration, or one with a single node. Raises ConfigError."""
+def _base(path: Path | None, name: str | None, imitated: Personality | None) -> TargetConfig:
+    """The file's configuration, or one with a single node, and what a personality adds to it. Raises ConfigError."""
+    change = None if imitated is None else partial(under, imitated)
     if path is None:
-        alone: TargetConfig = _struct(TargetConfig, targets=[_struct(TargetNode, name=name or DEFAULT_NAME)])
-        return alone
-    config = load_config(path)
+        alone: TargetNode = _struct(TargetNode, name=name or DEFAULT_NAME)
+        if change is not None:
+            return config_from(change({"targets": [{"name": alone.name}]}))
+        return TargetConfig(targets=[alone])
+    config = load_config(path, change)
     if name is not None:
         if len(config.targets) > 1:
             raise ConfigError("--name: the configuration file has several targets")
@@ -163,7 +176,11 @@ def _struct(kind: Any, **values: object) -> Any:
 
 
 def _with_options(
-    config: TargetConfig, portals: Sequence[str], luns: Sequence[str], chap_file: Path | None
+    config: TargetConfig,
+    portals: Sequence[str],
+    luns: Sequence[str],
+    chap_file: Path | None,
+    imitated: Personality | None,
 ) -> TargetConfig:
     if portals:
         config = msgspec.structs.replace(config, portals=[_portal(text) for text in portals])
@@ -173,9 +190,11 @@ def _with_options(
         raise ConfigError("--lun and --chap-file: the configuration file has to have one target")
     node = config.targets[0]
     values: dict[str, Any] = {field: getattr(node, field) for field in node.__struct_fields__}
-    values["luns"] = {**node.luns, **dict(_lun(text) for text in luns)}
+    lun = {} if imitated is None else wished(imitated, "lun")
+    values["luns"] = {**node.luns, **dict(_lun(text, lun) for text in luns)}
     if chap_file is not None:
-        values["chap"] = read_chap_file(chap_file)
+        chap = {} if imitated is None else wished(imitated, "chap")
+        values["chap"] = msgspec.structs.replace(read_chap_file(chap_file), **chap)
     return msgspec.structs.replace(config, targets=[_struct(TargetNode, **values)])
 
 
@@ -189,10 +208,10 @@ def _portal(text: str) -> PortalConfig:
     return portal
 
 
-def _lun(text: str) -> tuple[int, LunConfig]:
-    """A LUN with its suffixes. Raises ConfigError."""
+def _lun(text: str, settings: Mapping[str, object]) -> tuple[int, LunConfig]:
+    """A LUN with its suffixes; settings: those that a personality has for it. Raises ConfigError."""
     head, *suffixes = text.split(",")
-    changes: dict[str, object] = {}
+    changes: dict[str, object] = dict(settings)
     for suffix in suffixes:
         if suffix == "ro":
             changes["read_only"] = True

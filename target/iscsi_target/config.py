@@ -7,7 +7,7 @@ structs may just as well be made in Python. What an operator leaves out stands f
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -453,18 +453,23 @@ def config_from(tables: Mapping[str, Any]) -> TargetConfig:
         raise ConfigError(str(error)) from error
 
 
-def parse_config(text: str) -> TargetConfig:
-    """The configuration in TOML text. Raises ConfigError."""
+def parse_config(text: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None) -> TargetConfig:
+    """The configuration in TOML text, whose tables are changed first where that is asked for. Raises ConfigError."""
     try:
-        return config_from(tomllib.loads(text))
+        tables = tomllib.loads(text)
+        return config_from(tables if change is None else change(tables))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not TOML: {error}") from error
 
 
-def load_config(path: str | Path) -> TargetConfig:
-    """The configuration in a TOML file. Raises ConfigError, which then names the file, for unreadable files as well."""
+def load_config(
+    path: str | Path, change: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+) -> TargetConfig:
+    """The configuration in a TOML file. change: what to do to its tables first. Raises ConfigError, which then names the
+    file, for unreadable files as well.
+    """
     try:
-        return parse_config(Path(path).read_text(encoding="utf-8"))
+        return parse_config(Path(path).read_text(encoding="utf-8"), change)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

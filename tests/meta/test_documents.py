@@ -24,6 +24,7 @@ from iscsi_protocol import fault as vocabulary
 from iscsi_protocol.fault import Action
 from iscsi_target import config
 from iscsi_target.faults import all_faults as target_faults
+from iscsi_target.personalities import PERSONALITIES
 from iscsi_target.policy import Policy
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -186,6 +187,21 @@ def test_target_configuration_is_described():
     assert sorted(name for name in names if f"`{name}`" not in text) == []
     sample = "\n".join(line.removeprefix("    ") for line in text.splitlines() if line.startswith("    ") or not line)
     assert len(config.parse_config(sample).targets) == 2
+
+
+def test_personalities_are_described():
+    """docs/personalities.md has each personality with each of its quirks and where that goes back to, and no other."""
+    described = sections((CHECKOUT / "docs" / "personalities.md").read_text(encoding="utf-8"))
+    rows = {
+        name: [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| what it does")]
+        for name, text in described.items()
+        if "| what it does" in text
+    }
+    assert rows == {
+        name: [f"| {quirk.says} | {', '.join(f'<{source}>' for source in quirk.sources)} |" for quirk in each.quirks]
+        for name, each in PERSONALITIES.items()
+    }
+    assert [name for name, each in PERSONALITIES.items() if each.says not in described[name]] == []
 
 
 def test_vocabulary_of_faults_is_described():
