@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue.negotiation import Negotiation, Pair
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import Burst, Connection, Limits, Phase, Session, Side, Task
+from iscsi_captures.dialogue.state import Connection, Limits, Phase, Session, Side
+from iscsi_captures.dialogue.task import Burst, Task
 from iscsi_captures.dialogue.tracker import Dialogue
 
 __all__ = [

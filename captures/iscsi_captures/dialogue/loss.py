@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue.numbers import open_again
-from iscsi_captures.dialogue.state import Connection, Phase, Session, Task
+from iscsi_captures.dialogue.state import Connection, Phase, Session
+from iscsi_captures.dialogue.task import Task
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import Opcode
 

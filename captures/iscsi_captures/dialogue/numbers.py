@@ -103,7 +103,7 @@ def advance_cmd_sn(sight: Sight) -> None:
         del session.left_out[missing]
     if sight.raw.data_digest_error:
         # It adds nothing to what the target has.
-        if not held:
+        if not held and len(session.open_numbers) < HOLES_KEPT:
             session.open_numbers[number] = False
     elif session.open_numbers:
         session.open_numbers.pop(number, None)

@@ -10,16 +10,8 @@ from zlib import crc32
 from iscsi_captures.dialogue.loss import logged_out
 from iscsi_captures.dialogue.numbers import ask, takes_stat_sn
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import (
-    NO_LIMIT,
-    STATUSES_KEPT,
-    Connection,
-    Recovery,
-    Sent,
-    Status,
-    Task,
-    keep,
-)
+from iscsi_captures.dialogue.state import STATUSES_KEPT, Connection, keep
+from iscsi_captures.dialogue.task import NO_LIMIT, Recovery, Sent, Status, Task
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import NO_TAG, LogoutReason, Opcode, SnackType
 

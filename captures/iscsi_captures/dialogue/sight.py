@@ -6,7 +6,8 @@ import struct
 from typing import Any
 
 from iscsi_captures.dialogue.negotiation import Pair
-from iscsi_captures.dialogue.state import Connection, Exchange, Session, Side, Task
+from iscsi_captures.dialogue.state import Connection, Exchange, Session, Side
+from iscsi_captures.dialogue.task import Task
 from iscsi_protocol.pdu import Opcode, RawPdu, decode
 from iscsi_protocol.stream import Direction
 from iscsi_protocol.text import PairError

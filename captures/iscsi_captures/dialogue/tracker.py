@@ -8,6 +8,7 @@ from iscsi_captures.dialogue import login, loss, retention, transfer
 from iscsi_captures.dialogue.agreement import declare_segments
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, FINAL, STATUS
 from iscsi_captures.dialogue.numbers import (
+    HOLES_KEPT,
     NUMBERED,
     advance_cmd_sn,
     advance_stat_sn,
@@ -17,7 +18,8 @@ from iscsi_captures.dialogue.numbers import (
     plug,
 )
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Side, Task, keep
+from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Side, keep
+from iscsi_captures.dialogue.task import Task
 from iscsi_protocol import serial
 from iscsi_protocol.history import TransportEvent, TransportRecord
 from iscsi_protocol.pdu import (
@@ -442,7 +444,8 @@ def _reject(sight: Sight) -> None:
     elif opcode in NUMBERED and not header[0] & 0x40:
         number = int.from_bytes(header[24:28], "big")
         # Whether it was acknowledged or not, a Reject asks for it.
-        session.open_numbers.setdefault(number, True)
+        if len(session.open_numbers) < HOLES_KEPT:
+            session.open_numbers.setdefault(number, True)
     elif task is not None and opcode == Opcode.SCSI_DATA_OUT:
         task.disturbed = True
     elif opcode == Opcode.SNACK_REQUEST and reason == RejectReason.SNACK_REJECT:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue.bits import FINAL, READ, WRITE
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import NO_LIMIT, Burst, Connection, Recovery, Task
+from iscsi_captures.dialogue.state import Connection
+from iscsi_captures.dialogue.task import NO_LIMIT, Burst, Recovery, Task
 from iscsi_protocol.pdu import NO_TAG, AhsError, Opcode, decode_ahs, read_length
 
 

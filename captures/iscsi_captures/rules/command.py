@@ -5,7 +5,7 @@ from __future__ import annotations
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.bits import FINAL, READ, WRITE
 from iscsi_captures.dialogue.numbers import NUMBERED, is_retry
-from iscsi_captures.dialogue.state import NO_LIMIT
+from iscsi_captures.dialogue.task import NO_LIMIT
 from iscsi_captures.dialogue.transfer import bidirectional_length
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol.pdu import NO_TAG, Opcode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, STATUS
 from iscsi_captures.dialogue.numbers import is_resent
-from iscsi_captures.dialogue.state import NO_LIMIT
+from iscsi_captures.dialogue.task import NO_LIMIT
 from iscsi_captures.rules.model import Rules, Stain, above_segment
 from iscsi_protocol.pdu import NO_TAG, Opcode
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight, Task
 from iscsi_captures.dialogue.numbers import NUMBERED, is_resent, is_retry
-from iscsi_captures.dialogue.state import NO_LIMIT
+from iscsi_captures.dialogue.task import NO_LIMIT
 from iscsi_captures.dialogue.tracker import covered
 from iscsi_captures.rules.model import TARGET_OPCODES, Rules, Stain, above_segment
 from iscsi_protocol import serial

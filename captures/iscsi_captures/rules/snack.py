@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight, Task
-from iscsi_captures.dialogue.state import Recovery
+from iscsi_captures.dialogue.task import Recovery
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import BHS_LENGTH, NO_TAG, Opcode, RejectReason, SnackType
