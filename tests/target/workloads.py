@@ -1,0 +1,108 @@
+"""Where the exerciser meets the bundled target: in memory or over TCP, with a disk that knows every write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+
+from iscsi_captures.rulebook import RuleBook
+from iscsi_conformance.pipe import MemoryConnector
+from iscsi_conformance.workload.exerciser import Exerciser
+from iscsi_conformance.workload.model import BLOCK, ModelDisk
+from iscsi_conformance.workload.plan import Setting, Step
+from iscsi_initiator.transport import Connector, TcpConnector
+from iscsi_protocol.fault import NamedFault
+from iscsi_protocol.history import Endpoint
+from iscsi_target.completion import Buffer
+from iscsi_target.config import LunConfig, PortalConfig, Size, TargetConfig, TargetNode
+from iscsi_target.engine import TargetEngine
+from iscsi_target.loopback import MemoryPortal
+from iscsi_target.luns.memory import MemoryLun
+from iscsi_target.portal import TargetServer
+from iscsi_target.shell import close_devices, make_engine
+
+BLOCKS = 96
+NAME = "iqn.2026-11.org.iscsi-conformance:workload"
+NAMES = [
+    ("InitiatorName", "iqn.2026-11.org.iscsi-conformance:exerciser"),
+    ("TargetName", NAME),
+    ("SessionType", "Normal"),
+]
+CONFIG = TargetConfig(
+    targets=[
+        TargetNode(
+            name=NAME,
+            luns={0: LunConfig(size=Size(BLOCKS * BLOCK))},
+            keys={"MaxRecvDataSegmentLength": "1024", "DefaultTime2Wait": "0"},
+        )
+    ],
+    portals=[PortalConfig(address="127.0.0.1:0"), PortalConfig(address="127.0.0.1:0")],
+)
+
+
+class CountingLun(MemoryLun):
+    """Memory that knows every write: generations differ, so that one block gets the same content never twice."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.seen: set[tuple[int, bytes]] = set()
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """See `Backend`."""
+        for place in range(0, len(data), BLOCK):
+            once = (offset + place, bytes(data[place : place + 8]))
+            assert once not in self.seen, f"the block at byte {offset + place} was written twice"
+            self.seen.add(once)
+        super().write(offset, data)
+
+
+@asynccontextmanager
+async def engine() -> AsyncIterator[TargetEngine]:
+    made, [device] = make_engine(CONFIG, random_bytes=Random(7).randbytes)
+    device.unit(0).backend = CountingLun(BLOCKS * BLOCK)
+    try:
+        yield made
+    finally:
+        close_devices([device])
+
+
+async def exercise(
+    connector: Connector, endpoints: Sequence[Endpoint], setting: Setting, plan: Sequence[Step]
+) -> Exerciser:
+    exerciser = Exerciser(connector, endpoints, NAMES, setting, ModelDisk(BLOCKS))
+    await exerciser.run(plan)
+    return exerciser
+
+
+async def in_memory(
+    setting: Setting, plan: Sequence[Step], book: RuleBook, fault: NamedFault | None = None
+) -> Exerciser:
+    async with engine() as made:
+        faults = () if fault is None else fault.faults
+        portal = MemoryPortal(made, CONFIG.portals, tap=book.record, faults=faults)
+        try:
+            return await exercise(MemoryConnector(portal), portal.endpoints, setting, plan)
+        finally:
+            portal.close()
+
+
+async def over_tcp(setting: Setting, plan: Sequence[Step], book: RuleBook) -> None:
+    async with engine() as made:
+        server = TargetServer(made, tap=book.record)
+        endpoints = await server.start(CONFIG.portals)
+        connector = TcpConnector()
+        try:
+            await exercise(connector, endpoints, setting, plan)
+        finally:
+            await connector.finish()
+            await server.stop()
+
+
+def findings(book: RuleBook) -> list[str]:
+    """What the rule book found, without the digests that are wrong on purpose."""
+    return [
+        f"{each.rule} ({each.clause}, {each.role}): {each.message}"
+        for each in book.findings
+        if each.level != "ADVICE" and not (each.role == "initiator" and each.rule.startswith("digest."))
+    ]
