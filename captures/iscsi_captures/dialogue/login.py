@@ -112,20 +112,12 @@ def _enter_full_feature(sight: Sight, sessions: Sessions) -> None:
     connection.cmd_sn = None if session.cmd_sn is None else serial.add(session.cmd_sn, -1)
 
 
-def predecessor(sessions: Sessions, session: Session) -> Session | None:
-    """The session that a new one with the same names and ISID replaces (6.3.5)."""
-    for alike in sessions.values():
-        for old in alike:
-            if old is not session and old.isid == session.isid and _names(old) == _names(session):
-                return old
-    return None
-
-
 def _names(session: Session) -> tuple[str, str, bool | None]:
     return session.initiator_name, session.target_name, session.discovery
 
 
 def _reinstate(sessions: Sessions, session: Session) -> None:
+    """A new session with the names and ISID of an old one replaces it (6.3.5)."""
     for key, alike in list(sessions.items()):
         for old in list(alike):
             same = old.isid == session.isid and _names(old) == _names(session)
