@@ -37,6 +37,7 @@ INITIATOR_NAME = f"{_PREFIX}:tester"
 
 # Known to everyone who reads this: they guard a target in memory that only this machine reaches.
 _USER, _SECRET = "tester", "one-way-secret-1"
+_OTHER_USER, _OTHER_SECRET = "onlooker", "one-way-secret-3"
 _TARGET_USER, _TARGET_SECRET = "bundled", "mutual-secret-22"
 
 PORTAL_GROUPS = (1, 2, 1)
@@ -66,6 +67,7 @@ def bundled_profile() -> Profile:
         destructive=True,
         chap_target=CHAP,
         chap=one_way,
+        other_chap=ChapLogin(user=_OTHER_USER, secret=_OTHER_SECRET),
         mutual_target=MUTUAL,
         mutual=replace_login(one_way, _TARGET_USER, _TARGET_SECRET),
         denied_target=DENIED,
@@ -91,7 +93,7 @@ def bundled_config(
     return TargetConfig(
         targets=[
             TargetNode(name=PLAIN, alias="plain disk", luns={0: disk, 1: replace_disk(disk)}, keys=AT_ONCE),
-            TargetNode(name=CHAP, luns={0: disk}, chap=ChapConfig(users=users)),
+            TargetNode(name=CHAP, luns={0: disk}, chap=ChapConfig(users={**users, _OTHER_USER: _OTHER_SECRET})),
             TargetNode(
                 name=MUTUAL,
                 luns={0: disk},

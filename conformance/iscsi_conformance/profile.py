@@ -56,6 +56,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     destructive: bool = False
     chap: ChapLogin | None = None
     chap_target: str | None = None
+    other_chap: ChapLogin | None = None
+    """Another initiator that `chap_target` knows."""
     mutual: ChapLogin | None = None
     mutual_target: str | None = None
     denied_target: str | None = None

@@ -172,7 +172,7 @@ def settle(
     else:
         if not session.live:
             raise refused_login(LoginStatus.SESSION_DOES_NOT_EXIST, "R7143-6.3.1-06", "the session ended meanwhile")
-        if user != session.user:
+        if user != session.user and not core.policy.mix_identities:
             raise refused_login(
                 LoginStatus.AUTHENTICATION_FAILURE, "R7143-9.2-13", "another identity than the session's"
             )

@@ -45,6 +45,8 @@ class Policy:
     """Unnamed discovery sessions of one initiator port are one, whatever portal they come to (R7143-7.4.2.1-04)."""
     skip_authentication: bool = False
     """Lets an initiator go without the authentication that the node requires (R7143-6.3.1-08)."""
+    mix_identities: bool = False
+    """Lets a connection into the session of another identity (R7143-9.2-13, R7143-9.2-14)."""
     accept_any_chap_response: bool = False
     """Takes any CHAP_R of a known user (R1994-4.2-02)."""
     accept_any_login_request: bool = False

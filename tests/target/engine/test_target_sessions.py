@@ -281,15 +281,17 @@ def test_table_and_model_agree(make_bench):
     run_state_machine_as_test(machine, settings=settings(stateful_step_count=15))
 
 
-def test_other_identity_does_not_join_the_session(make_bench):
+@pytest.mark.parametrize(("mixed", "status"), [(False, 0x0201), (True, 0)])
+def test_other_identity_does_not_join_the_session(make_bench, mixed, status):
     chap = ChapConfig(users={"alice": "correct-horse-1"}, required=False)
-    bench = make_bench(targets=[TargetNode(name="iqn.2026-11.org.example:disk", chap=chap)])
+    node = TargetNode(name="iqn.2026-11.org.example:disk", chap=chap)
+    bench = make_bench(targets=[node], policy=Policy(mix_identities=mixed))
     old = bench.session()
     bench.engine.sessions[0].user = "alice"
     new = bench.host()
     new.tsih = old.tsih
-    assert new.try_login().status == 0x0201
-    old.alive()
+    assert new.try_login().status == status
+    (new if mixed else old).alive()
 
 
 def test_session_that_ends_during_a_login_into_it(bench):
