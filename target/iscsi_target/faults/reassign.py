@@ -76,6 +76,13 @@ FAULTS = (
         Hold(pdus=1),
     ),
     sends(
+        "reassign.second-response-comes-late",
+        "A task goes on before its reassignment is answered, where another one was refused.",
+        _FUNCTION,
+        Hold(pdus=1),
+        nth=2,
+    ),
+    sends(
         "reassign.writes-from-the-start",
         "A reassigned write asks for all its data again.",
         Opcode.R2T,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_conformance.case import SHOULD, TARGET, case
 from iscsi_conformance.cases.target.connections import TUR
-from iscsi_conformance.cases.target.fences import OTHER_ISID, fenced, waits_for_the_other
+from iscsi_conformance.cases.target.fences import OTHER_ISID, attention_waits, fenced, waits_for_the_other
 from iscsi_conformance.cases.target.identity import NO_UNSOLICITED, WRITABLE
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
@@ -332,3 +332,18 @@ async def response_behind_acknowledgement(peer: Peer) -> None:
         await held_back(first, request, clause, "the response waits for the acknowledgement")
     acknowledge(second)
     await concluded(first, request, clause)
+
+
+@case(
+    "fast-abort.third-partys-attention-is-fenced",
+    clauses={"R7143-4.2.3.4-16": "fences.any-ping-acknowledges"},
+    role=TARGET,
+    needs=[*NEEDS, Feature.MULTIPLE_CONNECTIONS],
+    destructive=True,
+)
+async def third_partys_attention(peer: Peer) -> None:
+    """The unit attention that tells another session with FastAbort of a reset is fenced there."""
+    issuing = await peer.login(FAST, isid=OTHER_ISID)
+    await issuing.test_unit_ready(ALIVE)
+    first, second = await fenced(peer, FAST)
+    await attention_waits(first, second, issuing, "R7143-4.2.3.4-16")

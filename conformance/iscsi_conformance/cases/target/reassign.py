@@ -36,6 +36,7 @@ from iscsi_protocol.pdu import (
     LogoutReason,
     ScsiCommand,
     ScsiResponse,
+    TaskFunction,
     TaskManagementResponse,
     TaskResponse,
 )
@@ -356,6 +357,30 @@ async def unknown_task(peer: Peer) -> None:
     stray = ScsiCommand(itt=0x7777, lun=first.lun, cdb=TUR.ljust(16, b"\0"))
     answer = await first.task_response(reassign(first, stray), clause)
     require_response(answer, clause, UNKNOWN, what="the reassignment of no task")
+
+
+@case(
+    "reassign.function-that-waits",
+    clauses={"R7143-11.5.1-22": "reassign.pretends", "R7143-11.5.1-21": "reassign.second-response-comes-late"},
+    role=TARGET,
+    needs=WRITING,
+    destructive=True,
+)
+async def function_that_waits(peer: Peer) -> None:
+    """A task management function cannot be reassigned, and a write that can goes on behind the response."""
+    first, second = await pair(peer)
+    write, _ = await pending_write(second)
+    gap = first.raw.next_cmd_sn()
+    waiting = first.manage_task(TaskFunction.ABORT_TASK_SET)
+    await recovered(first, second)
+    function = ScsiCommand(itt=waiting.itt, lun=first.lun)
+    answer = await first.task_response(reassign(first, function), "R7143-11.5.1-22")
+    require(answer.response, "R7143-11.5.1-22", "a function is not reassigned", seen=f"response {answer.response}")
+    request = reassign(first, write)
+    received = await first.receive("R7143-11.5.1-21", "the response to TASK REASSIGN")
+    due = received.raw.initiator_task_tag == request.itt
+    require(due, "R7143-11.5.1-21", "the response comes before the effect", seen=one_line(received.raw))
+    first.command(TUR, cmd_sn=gap)
 
 
 @case(
