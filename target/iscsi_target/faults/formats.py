@@ -10,9 +10,9 @@ FAULTS = (
     sends(
         "formats.little-endian",
         "Counts are sent with their lowest byte first.",
-        Opcode.SCSI_RESPONSE,
-        Set("residual_count", 0x03020100),
-        tests=(FieldIs("residual_count", 0x010203),),
+        Opcode.SCSI_DATA_IN,
+        Set("residual_count", 0xDF010100),
+        tests=(FieldIs("residual_count", 0x0101DF),),
     ),
     sends(
         "formats.claims-header-segments",
