@@ -14,7 +14,7 @@ from functools import partial
 from iscsi_protocol.chap import AuthenticationFailed, ChapError, ChapTarget, Credentials
 from iscsi_protocol.negotiation.engine import Negotiator
 from iscsi_protocol.negotiation.errors import NegotiationError
-from iscsi_protocol.negotiation.keys import Role, SessionType
+from iscsi_protocol.negotiation.keys import KEYS, Role, SessionType
 from iscsi_protocol.negotiation.permission import is_authentication_key
 from iscsi_protocol.pdu import LoginRequest, LoginResponse, LoginStatus, Opcode, RawPdu, Stage, packer, unpacker
 from iscsi_protocol.text import TextAssembler, TextError, decode_pairs, encode_pairs, split_text
@@ -34,6 +34,8 @@ VERSION = 0
 """The only version there is (11.12.4)."""
 
 Pair = tuple[str, str]
+
+_NAMES = {name.lower(): name for name in KEYS}
 
 _fields = unpacker(LoginRequest, "@0", "@1", "version_max", "version_min", "isid", "tsih", "itt", "cid", "cmd_sn")
 _response = packer(
@@ -170,6 +172,9 @@ def _take_text(core: Core, connection: Connection, login: Login, flags: int, who
         pairs = decode_pairs(whole)
     except TextError as error:
         raise _error(error.clause, str(error)) from error
+    written: dict[str, str] = {}
+    if core.policy.fold_key_names:
+        pairs, written = _unfold(pairs)
     dialogue = login.dialogue
     if dialogue is None:
         dialogue = login.dialogue = _begin(core, connection, login, pairs)
@@ -178,7 +183,7 @@ def _take_text(core: Core, connection: Connection, login: Login, flags: int, who
     negotiator = dialogue.negotiator
     transit = bool(flags & _TRANSIT)
     try:
-        reply = _negotiate(core, login, dialogue, pairs)
+        reply = [(written.get(name, name), value) for name, value in _negotiate(core, login, dialogue, pairs)]
         reply += negotiator.offers(login.stage, closing=transit)
         ready = transit and negotiator.finished(login.stage) and _security_over(core, login, dialogue)
         text = encode_pairs(reply)
@@ -192,6 +197,12 @@ def _take_text(core: Core, connection: Connection, login: Login, flags: int, who
         raise refused_login(error.login_status, error.clause, str(error), error.pairs) from error
     login.replies = parts
     _send_next(core, connection, login, dialogue, flags)
+
+
+def _unfold(pairs: list[Pair]) -> tuple[list[Pair], dict[str, str]]:
+    """The pairs with the keys' own names, and those names as they were written."""
+    named = [(_NAMES.get(name.lower(), name), name, value) for name, value in pairs]
+    return [(own, value) for own, _, value in named], {own: name for own, name, _ in named}
 
 
 def _begin(core: Core, connection: Connection, login: Login, pairs: list[Pair]) -> Dialogue:

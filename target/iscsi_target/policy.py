@@ -71,6 +71,8 @@ class Policy:
     """No unit attention tells that tasks were cleared by a logout (R7143-11.14.5-02)."""
     drop_bad_data_out: bool = False
     """Ends the session where a Data-Out has a wrong DataSN, place or amount (R7143-7.9-02, R7143-11.4.7.2-02)."""
+    fold_key_names: bool = False
+    """Knows the keys of a login by their names in any case, and answers as they were written (R7143-6.1-01)."""
     strip_chap_name_prefix: bool = False
     """Takes 0x or 0b at the beginning of CHAP_N for an encoding, and leaves it away (R7143-12.1.3-01)."""
     never_ask_for_data: bool = False

@@ -52,9 +52,9 @@ PERSONALITY = Personality(
             faults=("chap.optional-after-all",),
         ),
         Quirk(
-            says="Keys are known by their names in any case.",
+            says="Keys are known by their names in any case, and answered so.",
             sources=("https://github.com/spdk/spdk/blob/master/test/iscsi_tgt/calsoft/calsoft.py",),
-            faults=("keys.case-ignored",),
+            policy={"fold_key_names": True},
         ),
         Quirk(
             says="PDUs with a wrong data digest are taken, and their data stored.",

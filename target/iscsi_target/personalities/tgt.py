@@ -49,7 +49,7 @@ PERSONALITY = Personality(
         Quirk(
             says="Key names are compared without regard to case.",
             sources=(_PARAM,),
-            faults=("keys.case-ignored",),
+            policy={"fold_key_names": True},
         ),
         Quirk(
             says="Data-In goes on beyond MaxBurstLength, and only the PDU with the status has the F bit.",
