@@ -105,7 +105,7 @@ PERSONALITY = Personality(
         Quirk(
             says="In the 12th response with data MaxCmdSN is two below ExpCmdSN.",
             sources=(_EVENTS,),
-            own=(sent(Opcode.SCSI_DATA_IN, Set("max_cmd_sn", Of("exp_cmd_sn", -2)), nth=12),),
+            own=(sent(Opcode.SCSI_DATA_IN, Set("max_cmd_sn", Of("trigger.exp_cmd_sn", -2)), nth=12),),
         ),
         Quirk(
             says="The 20th SCSI Response has the tag of no command.",

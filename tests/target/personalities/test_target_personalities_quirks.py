@@ -451,14 +451,11 @@ def test_synology_pings_at_any_time(imitate):
             ("MaxConnections", "4"), ("ErrorRecoveryLevel", "2"), ("ImmediateData", "No")
         )
         assert (login.agreed("MaxConnections"), login.agreed("ErrorRecoveryLevel")) == ("1", "0")
-        seen = []
         connection.send(command(connection, read10(2), read=2 * BLOCK))
         connection.send(command(connection, write10(1), write=BLOCK))
-        for _ in range(4):
-            seen.append((await connection.recv()).pdu)
+        seen = [(await connection.recv()).pdu for _ in range(4)]
         connection.send(data_out(connection, seen[-1], bytes(BLOCK)))
-        for _ in range(2):
-            seen.append((await connection.recv()).pdu)
+        seen += [(await connection.recv()).pdu for _ in range(2)]
         assert [type(each) for each in seen] == [NopIn, DataIn, NopIn, R2T, NopIn, ScsiResponse]
         assert {(each.itt, each.ttt) for each in seen[::2]} == {(NO_TAG, NO_TAG)}
         assert (await next_of(connection, NopIn)).ttt != NO_TAG
