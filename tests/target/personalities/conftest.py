@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from iscsi_conformance.judge import RuleBookJudge
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client
@@ -30,13 +31,14 @@ def tables(**node):
 
 
 class Imitation:
-    """A served personality. `target` is its portal in memory, `connector` the way there."""
+    """A served personality. `target` is its portal in memory, `connector` the way there; `judge` reads along."""
 
     def __init__(self, name, given):
+        self.judge = RuleBookJudge()
         imitated = personality(name)
         self.config = with_further_nodes(imitated, config_from(under(imitated, given)))
         self.engine, self.devices = make_engine(self.config, random_bytes=random.Random(1).randbytes)
-        self.target = MemoryPortal(self.engine, self.config.portals, faults=faults_of(imitated))
+        self.target = MemoryPortal(self.engine, self.config.portals, tap=self.judge.record, faults=faults_of(imitated))
         self.connector = MemoryConnector(self.target)
 
     def endpoint(self, place=0):
