@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iscsi_conformance.describe import one_line
 from iscsi_conformance.session import ALIVE, Session
-from iscsi_conformance.verdict import Unsupported, require
+from iscsi_conformance.verdict import Inconclusive, Unsupported, require
 from iscsi_protocol.pdu import (
     R2T,
     DataIn,
@@ -22,6 +22,20 @@ async def concluded(session: Session, request: TaskManagementRequest, clause: st
         pdu = (await session.receive(clause, "the response to the function")).pdu
         if isinstance(pdu, TaskManagementResponse) and pdu.itt == request.itt:
             return pdu
+
+
+async def carried_out(session: Session, function: int) -> None:
+    """The function is answered with function complete. Raises Inconclusive otherwise: where tasks of other sessions await
+    data, it may wait for that (4.2.3.3).
+    """
+    request = session.manage_task(function)
+    while (received := await session.receive_or_none()) is not None:
+        pdu = received.pdu
+        if isinstance(pdu, TaskManagementResponse) and pdu.itt == request.itt:
+            if pdu.response != TaskResponse.FUNCTION_COMPLETE:
+                raise Inconclusive(f"function {int(function)} is answered with response {pdu.response}")
+            return
+    raise Inconclusive(f"function {int(function)} is not answered while another session's data is awaited")
 
 
 async def no_answer_behind(session: Session, clause: str, *tasks: ScsiCommand) -> None:

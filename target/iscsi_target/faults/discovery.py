@@ -45,6 +45,11 @@ FAULTS = (
         HasKey("SessionType", "Discovery"),
         SetKey("SessionType", "Diagnosis"),
     ),
+    _answer(
+        "discovery.one-portal-a-group",
+        "Only the first portal of a target is told.",
+        SetKey("TargetAddress", "127.0.0.1:3260,1"),
+    ),
     _answer("discovery.no-answer", "SendTargets is not answered.", Drop(), renumber=True),
     _answer(
         "discovery.value-rejected",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iscsi_protocol.fault import FieldIs, Part, Plus, Relation, Replace, Set
+from iscsi_protocol.fault import Drop, FieldIs, Part, Plus, Relation, Replace, Set
 from iscsi_protocol.pdu import NO_TAG, Opcode
 from iscsi_target.faults import behaves, sends, takes_for
 
@@ -48,6 +48,13 @@ FAULTS = (
         Set("max_cmd_sn", Plus(1)),
     ),
     behaves("formats.shut-window-lets-in", "Commands are executed when the window is shut.", accept_any_cmd_sn=True),
+    sends(
+        "formats.reopened-window-untold",
+        "A window that opens without a response is not told.",
+        Opcode.NOP_IN,
+        Drop(),
+        tests=(FieldIs("itt", NO_TAG), FieldIs("ttt", NO_TAG)),
+    ),
     takes_for(
         "formats.one-connection-alone",
         "A session of one connection never lets another one in.",

@@ -10,7 +10,7 @@ from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.session import Session
-from iscsi_conformance.verdict import Failed, Unsupported, require
+from iscsi_conformance.verdict import Failed, Inconclusive, Unsupported, require
 from iscsi_conformance.wire import Pairs
 from iscsi_initiator.raw import Received
 from iscsi_protocol.pdu import (
@@ -91,6 +91,23 @@ async def all_targets(peer: Peer, discovery: Session) -> None:
     known = len(peer.environment.endpoints)
     complete = len(addresses) >= known or (known == 1 and not addresses)
     require(complete, "R7143-C-04", f"{known} addresses were due", seen=addresses)
+
+
+@case(
+    "discovery.whole-portal-group",
+    clauses={"R7143-C-17": "discovery.one-portal-a-group"},
+    role=TARGET,
+    level=SHOULD,
+    needs=[*DISCOVERY, Feature.GROUP_PORTAL],
+)
+async def whole_portal_group(peer: Peer, discovery: Session) -> None:
+    """Where one portal of a group is told of a target, the group's other portal is told as well."""
+    clause = "R7143-C-17"
+    addresses = [each.rpartition(",")[0] for each in records(await asked(discovery, "All", clause))[peer.target_name]]
+    one, other = str(peer.environment.endpoints[0]), str(peer.group_portal)
+    if one not in addresses:
+        raise Inconclusive(f"the portal {one} is not told by that address")
+    require(other in addresses, clause, f"{other} was due beside {one}", seen=addresses)
 
 
 @case(

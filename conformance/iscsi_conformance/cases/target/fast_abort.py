@@ -12,7 +12,7 @@ from iscsi_conformance.pending import aftermath, give_data, pending_write, rejec
 from iscsi_conformance.recovery import acknowledge, withholding
 from iscsi_conformance.session import ALIVE, Session
 from iscsi_conformance.several import ISID, two_connections
-from iscsi_conformance.task_functions import concluded, held_back, require_response
+from iscsi_conformance.task_functions import carried_out, concluded, held_back, require_response
 from iscsi_conformance.verdict import Inconclusive, require
 from iscsi_initiator.raw import Received
 from iscsi_protocol.pdu import (
@@ -226,7 +226,7 @@ async def told_for_standard(peer: Peer) -> None:
     clause = "R7143-4.2.3.5-01"
     disk, third = await standard(peer, ISID), await fast(peer, OTHER_ISID)
     await pending_write(third)
-    await ended(disk, TaskFunction.LOGICAL_UNIT_RESET, ALIVE)
+    await carried_out(disk, TaskFunction.LOGICAL_UNIT_RESET)
     require(events_of(await aftermath(third)), clause, "Asynchronous Message 5 was due")
 
 
@@ -242,7 +242,7 @@ async def lun_for_standard(peer: Peer) -> None:
     clause = "R7143-4.2.3.5-02"
     disk, third = await standard(peer, ISID), await fast(peer, OTHER_ISID)
     write, _ = await pending_write(third)
-    await ended(disk, TaskFunction.LOGICAL_UNIT_RESET, ALIVE)
+    await carried_out(disk, TaskFunction.LOGICAL_UNIT_RESET)
     messages = events_of(await aftermath(third))
     if not messages:
         raise Inconclusive("no Asynchronous Message 5 is sent for a session with standard semantics")

@@ -12,16 +12,19 @@ from iscsi_conformance.pending import give_data
 from iscsi_conformance.recovery import drop, retained, time2wait
 from iscsi_conformance.remedy import listed_luns
 from iscsi_conformance.session import ALIVE, Session
+from iscsi_conformance.task_functions import carried_out
 from iscsi_conformance.transfer import BEHIND_THE_END, pattern, write_command
-from iscsi_conformance.verdict import Inconclusive, require
+from iscsi_conformance.verdict import Failed, Inconclusive, require
+from iscsi_initiator.raw import SilentPeer
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import R2T, NopIn, ScsiCommand
+from iscsi_protocol.pdu import R2T, NopIn, ScsiCommand, TaskFunction
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.lun import decode_lun
 
 ODD_LENGTH = 0x010203
 """A number whose bytes all differ."""
 
+OTHER_ISID = bytes.fromhex("80f0f0a00001")
 MOST = 1024
 """Commands with which a window is to be filled at most."""
 
@@ -145,6 +148,27 @@ async def window_shuts(peer: Peer) -> None:
     await disk.result(write, ALIVE)
     if serial.le(disk.raw.cmd_sn, disk.raw.max_cmd_sn):
         await disk.test_unit_ready("R7143-11.4.10-01")
+
+
+@case(
+    "formats.reopened-window-is-told",
+    clauses={"R7143-11.4.11-01": "formats.reopened-window-untold"},
+    role=TARGET,
+    needs=WRITABLE,
+    destructive=True,
+)
+async def reopened_window_is_told(peer: Peer) -> None:
+    """A window that opens because another session's reset ended its commands is told, by a NOP-In if by nothing else."""
+    clause = "R7143-11.4.11-01"
+    disk, waiting = await shut(peer, ALIVE)
+    before = disk.raw.max_cmd_sn
+    other = await peer.login(isid=OTHER_ISID)
+    await carried_out(other, TaskFunction.LOGICAL_UNIT_RESET)
+    while disk.raw.max_cmd_sn == before:
+        try:
+            await disk.raw.recv(disk.response_time)
+        except SilentPeer:
+            raise Failed(clause, f"{len(waiting)} commands ended, and no PDU told that there is room again") from None
 
 
 @case(
