@@ -1,28 +1,25 @@
-"""The initiators of the soak: those that work and check what they read, those that only are there, and bad ones."""
+"""The initiators of the soak that work and check what they read, and those that only are there."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from iscsi_initiator.client import Client, ClientError
-from iscsi_initiator.raw import PeerClosed, RawConnection, SilentPeer
-from iscsi_initiator.requests import TaskManagement
-from iscsi_initiator.transport import ConnectFailed, TcpConnector
+from iscsi_initiator.raw import RawConnection
+from iscsi_initiator.transport import TcpConnector
 from iscsi_initiator.url import parse_url
 from iscsi_protocol.history import Endpoint
-from iscsi_protocol.pdu import LoginRequest, ScsiCommand, TaskFunction, encode
 from iscsi_protocol.scsi import opcodes
-from iscsi_protocol.text import encode_pairs
 
 BLOCK = 512
 _PIECE = 8
 """Blocks of which each has one generation: 4 KiB."""
 _PIECES_EACH = 128
 _LUNS = (0, 1)
+_AT_ONCE = 50
+"""Logins under way at a time while the crowd settles."""
 
 Once = Callable[[], Awaitable[None]]
 
@@ -40,19 +37,19 @@ class Crowd:
         self.endpoint = Endpoint(host, int(port))
         self.regions: list[Region] = []
 
-    async def session(self, lun: int = 0, **options: object) -> Client:
-        """A session of its own."""
-        return await Client.connect(parse_url(f"iscsi://{self.portal}/{self.name}/{lun}"), **options)  # type: ignore[arg-type]
+    async def session(self, lun: int = 0, *, name: str | None = None, **options: object) -> Client:
+        """A session of its own, with another target where a name is given."""
+        return await Client.connect(parse_url(f"iscsi://{self.portal}/{name or self.name}/{lun}"), **options)  # type: ignore[arg-type]
 
     async def raw(self) -> RawConnection:
         """A connection with nothing said yet."""
         return await RawConnection.open(TcpConnector(connect_time=10.0, disconnect_time=1.0), self.endpoint)
 
     async def settle(self, count: int) -> list[Client]:
-        """Log in so many sessions that do nothing, 50 at a time."""
+        """Log in so many sessions that do nothing."""
         found: list[Client] = []
         while len(found) < count:
-            found += await asyncio.gather(*(self.session() for _ in range(min(50, count - len(found)))))
+            found += await asyncio.gather(*(self.session() for _ in range(min(_AT_ONCE, count - len(found)))))
         return found
 
     async def answers(self, session: Client) -> bool:
@@ -71,8 +68,7 @@ class Crowd:
                 for region in self.regions:
                     if region.lun == lun:
                         try:
-                            for place in range(_PIECES_EACH):
-                                await region.check(session, place)
+                            await asyncio.gather(*(region.check(session, place) for place in range(_PIECES_EACH)))
                         except (Wrong, ClientError) as error:
                             found.append(f"at the end: {error}")
         return found
@@ -120,8 +116,10 @@ class Region:
         self.generations[place] = 0
 
 
-async def worker(crowd: Crowd, number: int) -> Once:
-    """A session that writes and reads its own region; every fourth has digests."""
+async def worker(crowd: Crowd, number: int, pause: float) -> Once:
+    """A session that writes and reads its own region; every fourth has digests. pause: seconds behind a piece of work, on
+    the average.
+    """
     lun = _LUNS[number % len(_LUNS)]
     digest = ("CRC32C",) if number % 4 == 3 else ("None",)
     session = await crowd.session(lun, header_digest=digest, data_digest=digest)
@@ -144,91 +142,6 @@ async def worker(crowd: Crowd, number: int) -> Once:
                 await session.flush()
         except ClientError as error:
             raise Wrong(f"LUN {lun}: {error}") from error
+        await asyncio.sleep(dice.random() * 2 * pause)
 
     return once
-
-
-def visitors(crowd: Crowd) -> dict[str, Once]:
-    """Those that come and go, by what they do."""
-    dice = crowd.dice
-
-    async def come_and_go() -> None:
-        async with await crowd.session(2) as session:
-            await session.read(0, 8)
-        await asyncio.sleep(0.02)
-
-    async def reset_in_the_middle() -> None:
-        raw = await crowd.raw()
-        try:
-            await raw.login(_names(crowd), isid=b"\x80" + secrets.token_bytes(5), timeout=10.0)
-            cdb = opcodes.WRITE_10.build(lba=0, blocks=2048)
-            command = ScsiCommand(
-                write=True,
-                itt=1,
-                lun=b"\0\2" + bytes(6),
-                expected_data_transfer_length=1 << 20,
-                cmd_sn=raw.cmd_sn,
-                exp_stat_sn=raw.exp_stat_sn,
-                cdb=cdb.ljust(16, b"\0"),
-                data=bytes(512),
-            )
-            raw.send(encode(command))
-            await asyncio.sleep(dice.random() / 50)
-        except (PeerClosed, SilentPeer):
-            pass
-        raw.close()
-
-    async def half_a_login() -> None:
-        raw = await crowd.raw()
-        request = encode(LoginRequest(isid=secrets.token_bytes(6), itt=1, data=encode_pairs(_names(crowd))))
-        raw.send(bytes(request.bhs)[: dice.randrange(48)])
-        await asyncio.sleep(dice.random())
-        raw.close()
-
-    async def garbage() -> None:
-        raw = await crowd.raw()
-        raw.send(dice.randbytes(dice.randrange(1, 4096)))
-        with suppress(PeerClosed, SilentPeer):
-            await raw.recv(timeout=0.2)
-        raw.close()
-
-    async def discovery() -> None:
-        async with await Client.connect(crowd.endpoint) as session:
-            await session.send_targets()
-        await asyncio.sleep(0.05)
-
-    async def aborts_and_resets() -> None:
-        async with await crowd.session(2) as session:
-            for _ in range(20):
-                writing = asyncio.create_task(session.write(dice.randrange(4096) * 4, bytes(1 << 18)))
-                await asyncio.sleep(0)
-                writing.cancel()
-                with suppress(asyncio.CancelledError, ClientError):
-                    await writing
-            with suppress(ClientError):
-                await session.submit(TaskManagement(TaskFunction.LOGICAL_UNIT_RESET, 2))
-        await asyncio.sleep(0.1)
-
-    once = {
-        "logins and logouts": come_and_go,
-        "resets in the middle of a write": reset_in_the_middle,
-        "halves of a login": half_a_login,
-        "pieces of garbage": garbage,
-        "discoveries": discovery,
-        "rounds of aborts and resets": aborts_and_resets,
-    }
-    return {name: _tolerant(each) for name, each in once.items()}
-
-
-def _names(crowd: Crowd) -> list[tuple[str, str]]:
-    return [("InitiatorName", "iqn.2026-01.org.example.soak:visitor"), ("TargetName", crowd.name)]
-
-
-def _tolerant(once: Once) -> Once:
-    """Visitors disturb each other on purpose: an error of theirs proves nothing."""
-
-    async def tolerant() -> None:
-        with suppress(ClientError, ConnectFailed, ConnectionError):
-            await once()
-
-    return tolerant
