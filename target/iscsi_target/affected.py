@@ -68,7 +68,7 @@ def _plug(session: Session, request: TaskFunctionRequest) -> None:
         kept = session.waiting.get(sn)
         if kept is None or kept[1].opcode == Opcode.SCSI_COMMAND:
             if kept is not None and not kept[1].bhs[1] & _FINAL:
-                session.forgotten[kept[1].initiator_task_tag] = None
+                session.forget(kept[1].initiator_task_tag)
             session.plug(sn)
         sn = serial.add(sn)
 
@@ -82,7 +82,7 @@ def progress(core: Core, session: Session) -> None:
             if _must_wait(core, session, request):
                 continue
             _perform(core, session, request)
-        request.waits = [task for task in request.waits if core.at_work(task)]
+        request.waits = [task for task in request.waits if task.at_work]
         if not request.waits:
             request.handed_off = True
             if request.function == TaskFunction.ABORT_TASK:
@@ -167,7 +167,7 @@ def _affect_third_party(core: Core, session: Session, other: Session, request: T
         for task in tasks:
             if task.data_outstanding and not task.aborted:
                 # The message stops its data, so that its status need not wait for it.
-                other.forget(task)
+                other.forget(task.itt)
                 task.unsolicited = None
                 task.r2ts.clear()
     elif tasks and request.function != TaskFunction.TARGET_COLD_RESET:

@@ -132,7 +132,7 @@ def _with_ahs(raw: RawPdu, cdb: bytes, flags: int) -> tuple[bytes, int]:
 def _swallow(session: Session, itt: int, flags: int, immediate: int) -> None:
     """A command that a task management function before it has already ended (4.2.2.1, 4.2.3.3 b)."""
     if not flags & _FINAL:
-        session.forgotten[itt] = None
+        session.forget(itt)
     if not immediate:
         session.reopen()
 

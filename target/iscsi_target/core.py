@@ -103,6 +103,7 @@ class Core:
         """Have slow work done outside; `work_done` brings the result."""
         self._last_token += 1
         task.state = TaskState.EXECUTING
+        task.at_work = True
         self.pending[self._last_token] = Pending(session, task, work)
         self.unclaimed.append(self._last_token)
         if self.awaited:
@@ -110,7 +111,7 @@ class Core:
 
     def held_back(self, token: int) -> bool:
         """Whether work has to wait for tasks that its own command has ended and that a device is still at work on."""
-        left = [task for task in self.after.pop(token, ()) if self.at_work(task)]
+        left = [task for task in self.after.pop(token, ()) if task.at_work]
         if left:
             self.after[token] = left
         return bool(left)
@@ -131,10 +132,6 @@ class Core:
         else:
             session.reopen()
 
-    def at_work(self, task: ScsiTask) -> bool:
-        """Whether a device is still at work on a task, even one that is over for its initiator."""
-        return any(each.task is task for each in self.pending.values())
-
     def abort_task(self, session: Session, task: ScsiTask) -> bool:
         """End a task without a response. False while its device is still at work on it: it ends when that is done."""
         task.aborted = True
@@ -144,7 +141,7 @@ class Core:
         if task.state is TaskState.EXECUTING:
             return False
         if task.data_outstanding:
-            session.forget(task)
+            session.forget(task.itt)
         self.release(session, task)
         return True
 
@@ -233,11 +230,11 @@ class Core:
         self.timers.start(Timer.RETAINED, session.tsih, session.retained_until)
 
     def suspend_tasks(self, session: Session, connection: Connection) -> None:
-        """Requests of the connection that wait for a missing CmdSN are discarded (11.14), and so are functions that wait
-        (Appendix E.1); its tasks are left alone.
+        """Requests of the connection that wait for a missing CmdSN are discarded (11.14), and so are immediate functions that
+        wait (Appendix E.1); its tasks are left alone.
         """
         session.drop_waiting(connection)
-        session.functions = [each for each in session.functions if each.connection is not connection]
+        drop_immediate_functions(session, connection)
         self.disturbed = True
 
     def retained_timeout(self, session: Session) -> None:
@@ -300,7 +297,7 @@ class Core:
         for task in list(session.tasks.values()):
             if task.connection is connection and task.immediate:
                 self.abort_task(session, task)
-        session.functions = [each for each in session.functions if each.connection is not connection]
+        drop_immediate_functions(session, connection)
         recovery.connection_lost(self, session, connection)
         if session.discovery or session.parameters.default_time2retain == 0:
             self.logout_connection(connection, reason, how)
@@ -378,4 +375,12 @@ class Core:
             if result.abandon is not None:
                 result.abandon()
             result = Completion()
+        pending.task.at_work = False
         return pending.session, pending.task, result
+
+
+def drop_immediate_functions(session: Session, connection: Connection) -> None:
+    """Immediate functions that wait go with their connection (Appendix E.1). Others have had their turn in CmdSN order, which
+    does not come again: they are carried out, and nobody is answered.
+    """
+    session.functions = [each for each in session.functions if each.connection is not connection or not each.immediate]

@@ -33,6 +33,9 @@ _AMOUNT = FailTask(sense_code=AdditionalSense.WRITE_ERROR_NOT_ENOUGH_UNSOLICITED
 _UNEXPECTED = FailTask(sense_code=AdditionalSense.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA)
 _CRC = FailTask(sense_code=AdditionalSense.PROTOCOL_SERVICE_CRC_ERROR)
 
+EARLY_PDUS = 4096
+"""Data-Out PDUs that are kept for a command whose turn has not come: none of them need carry much."""
+
 RECOVERY_TRIES = 8
 """Recovery R2Ts, or time-outs, in a row that bring no new byte, after which the task fails."""
 
@@ -69,6 +72,8 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu) -
     burst = task.unsolicited if ttt == NO_TAG else task.r2ts.get(ttt)
     if burst is None and ttt in task.void:
         raise discarded("R7143-7.9-02", "data that came too late and is asked for again")
+    if burst is None and ttt == NO_TAG and connection.retained is not None and not task.flags & _FINAL:
+        raise discarded("R7143-4.2.2.1-13", "unsolicited data once more, with a command that was sent again")
     if burst is None:
         if ttt != NO_TAG:
             raise _invalid(f"no R2T has the tag {ttt:#x}")
@@ -100,8 +105,8 @@ def _keep_early(connection: Connection, session: Session, raw: RawPdu, itt: int,
         raise _invalid(f"no R2T has the tag {ttt:#x}")
     if early.complete:
         raise discarded("R7143-4.2.2.1-13", "data behind the last of its burst")
-    if sum(len(each.data) for each in early.data) + len(raw.data) > session.parameters.first_burst_length:
-        raise _invalid("more unsolicited data than was agreed upon")
+    if early.length + len(raw.data) > session.parameters.first_burst_length or len(early.data) >= EARLY_PDUS:
+        raise _invalid("more unsolicited data than was agreed upon, or in smaller pieces than anybody needs")
     session.keep_data(itt, raw.kept())
 
 
@@ -372,7 +377,7 @@ def timed_out(core: Core, connection: Connection) -> None:
             if task.fruitless <= RECOVERY_TRIES:
                 proceed(core, session, task)
                 continue
-        session.forget(task)
+        session.forget(task.itt)
         task.unsolicited = None
         task.r2ts.clear()
         task.failure = task.failure or _failure(_CRC)

@@ -230,7 +230,9 @@ class TargetEngine:
         """The initiator's ExpStatSN moved (4.2.2.2)."""
         if not self.core.acknowledge(link, exp_stat_sn):
             if session.node is not None and session.node.config.judge_exp_stat_sn and lt(link.stat_sn, exp_stat_sn):
-                raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.2.2-05", f"ExpStatSN {exp_stat_sn} was never due")
+                raise rejected(
+                    RejectReason.PROTOCOL_ERROR, "R7143-4.2.2.2-05", f"ExpStatSN {exp_stat_sn} was never due"
+                )
             return
         if session.functions:
             taskmgmt.progress(self.core, session)
@@ -281,14 +283,14 @@ class TargetEngine:
     def has_backlog(self, connection: int) -> bool:
         """Whether `receive` with no bytes has something to do, or takes more, once what was queued is sent."""
         link = self.core.connections.get(connection)
-        return link is not None and link.backlog
+        return link is not None and link.up and link.backlog
 
     def takes_bytes(self, connection: int) -> bool:
         """Whether the connection is to be read; where not, its bytes stay with the network until `receive` with no bytes has
         gone on.
         """
         link = self.core.connections.get(connection)
-        return link is None or not link.stopped
+        return link is None or not (link.up and link.stopped)
 
     # Slow work
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
 from typing import TypeAlias
 
 Extents: TypeAlias = list[tuple[int, int]]
@@ -16,13 +18,16 @@ def cover(extents: Extents, start: int, end: int) -> bool:
         # Data that comes in order.
         extents[-1] = (extents[-1][0], end)
         return True
-    before = sum(high - low for low, high in extents)
-    apart = [(low, high) for low, high in extents if high < start or low > end]
-    joined = [(low, high) for low, high in extents if high >= start and low <= end]
-    low = min([start, *(low for low, _ in joined)])
-    high = max([end, *(high for _, high in joined)])
-    extents[:] = sorted([*apart, (low, high)])
-    return sum(high - low for low, high in extents) > before
+    # What touches or overlaps the new bytes stands side by side.
+    first = bisect_left(extents, start, key=itemgetter(1))
+    last = bisect_right(extents, end, key=itemgetter(0))
+    joined = extents[first:last]
+    if not joined:
+        extents.insert(first, (start, end))
+        return True
+    low, high = min(start, joined[0][0]), max(end, joined[-1][1])
+    extents[first:last] = [(low, high)]
+    return high - low > sum(high - low for low, high in joined)
 
 
 def holes(extents: Extents, start: int, end: int) -> Extents:

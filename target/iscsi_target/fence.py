@@ -101,8 +101,10 @@ class Fence:
                 continue
             self.held.popleft()
             self.sending = True
-            first.send()
-            self.sending = False
+            try:
+                first.send()
+            finally:
+                self.sending = False
             if first.fenced and required(self.session):
                 self._await([first.connection])
         if not self.armed and not self.sending and self.session.fence is self:

@@ -41,7 +41,7 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu, t
     if cmd_sn == session.exp_cmd_sn and cmd_sn != (session.max_cmd_sn + 1) & _MASK and cmd_sn not in session.waiting:
         session.exp_cmd_sn = (cmd_sn + 1) & _MASK
         try:
-            table[bhs[0]](core, connection, session, raw)
+            table[bhs[0] & 0x3F](core, connection, session, raw)
         except PeerViolation as violation:
             if isinstance(violation.answer, RejectPdu):
                 session.exp_cmd_sn = cmd_sn
@@ -51,13 +51,13 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu, t
         return
     if not session.in_window(cmd_sn):
         if core.policy.accept_any_cmd_sn:
-            table[bhs[0]](core, connection, session, raw)
+            table[bhs[0] & 0x3F](core, connection, session, raw)
             return
         clause = "R7143-4.2.2.1-13" if cmd_sn in session.waiting else "R7143-4.2.2.1-12"
         raise discarded(clause, f"CmdSN {cmd_sn} where {session.exp_cmd_sn} to {session.max_cmd_sn} are due, each once")
     if core.policy.deliver_out_of_order:
         session.plug(cmd_sn)
-        table[bhs[0]](core, connection, session, raw)
+        table[bhs[0] & 0x3F](core, connection, session, raw)
         session.max_cmd_sn = (session.max_cmd_sn - 1) & _MASK
         return
     _keep(core, connection, session, raw, cmd_sn)
@@ -69,6 +69,9 @@ def _keep(core: Core, connection: Connection, session: Session, raw: RawPdu, cmd
     if session.waiting_bytes + len(raw.data) > core.limits.waiting_bytes:
         message = f"more than {core.limits.waiting_bytes} bytes ahead of CmdSN {session.exp_cmd_sn}"
         raise rejected(RejectReason.LONG_OPERATION_REJECT, "R7143-11.17.1-14", message)
+    if raw.initiator_task_tag in session.early:
+        message = f"task tag {raw.initiator_task_tag:#x} is that of a command that waits"
+        raise rejected(RejectReason.TASK_IN_PROGRESS, "R7143-11.2.1.8-01", message)
     session.keep(cmd_sn, connection, raw.kept())
 
 

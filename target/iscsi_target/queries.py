@@ -28,7 +28,7 @@ def query_task(core: Core, session: Session, request: TaskFunctionRequest) -> No
         return
     if task is None and session.in_window(request.ref_cmd_sn) and serial.lt(request.ref_cmd_sn, request.cmd_sn):
         session.plug(request.ref_cmd_sn)
-        session.forgotten[request.referenced] = None
+        session.forget(request.referenced)
     answer(core, session, request, TaskResponse.FUNCTION_COMPLETE)
 
 

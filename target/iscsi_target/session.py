@@ -46,13 +46,14 @@ _FINAL = 0x80
 
 
 class Early:
-    """Unsolicited data that came before its command had its turn. connection: of the command."""
+    """Unsolicited data that came before its command had its turn. connection: of the command; length: bytes of data."""
 
-    __slots__ = ("connection", "data")
+    __slots__ = ("connection", "data", "length")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.data: list[RawPdu] = []
+        self.length = 0
 
     @property
     def complete(self) -> bool:
@@ -132,7 +133,9 @@ class Session:
 
     def keep_data(self, itt: int, raw: RawPdu) -> None:
         """Keep unsolicited data of a command that waits, in `early`; its buffers must be its own."""
-        self.early[itt].data.append(raw)
+        early = self.early[itt]
+        early.data.append(raw)
+        early.length += len(raw.data)
         self.waiting_bytes += _size(raw)
 
     def plug(self, cmd_sn: int) -> None:
@@ -171,9 +174,9 @@ class Session:
             if early is not None:
                 self.waiting_bytes -= sum(map(_size, early.data))
 
-    def forget(self, task: ScsiTask) -> None:
-        """Remember the tag of a task that ended with data on its way (10.7)."""
-        self.forgotten[task.itt] = None
+    def forget(self, itt: int) -> None:
+        """Remember the tag of a task that ended, or never began, with data on its way (10.7)."""
+        self.forgotten[itt] = None
         while len(self.forgotten) > FORGOTTEN_TASKS:
             del self.forgotten[next(iter(self.forgotten))]
 

@@ -17,6 +17,9 @@ from iscsi_target.violation import DropConnection, FailTask, PeerViolation, form
 
 _READ = 0x40
 
+R_DATA_TRIES = 64
+"""R-Data SNACKs for one task, each of which costs all of its data, and a tag that must not come again."""
+
 _fields = unpacker(SnackRequest, "@1", "lun", "itt", "ttt", "beg_run", "run_length")
 
 
@@ -68,6 +71,11 @@ def _protocol_error(message: str, data_sn: int = 0) -> PeerViolation:
     return rejected(RejectReason.PROTOCOL_ERROR, "R7143-11.16-05", message, data_sn=data_sn)
 
 
+def _too_long() -> PeerViolation:
+    """Data-In cut for a MaxRecvDataSegmentLength that is no more; only an R-Data SNACK can have it (11.16.3)."""
+    return rejected(RejectReason.SNACK_REJECT, "R7143-11.16.3-01", "the data was longer than the initiator now takes")
+
+
 def _find(session: Session, connection: Connection, itt: int) -> Exchange | None:
     """What was sent for a task; None where it was nothing so far. Raises PeerViolation for a task that is not here."""
     exchange = recovery.exchange_of(session, connection, itt)
@@ -100,10 +108,7 @@ def _send_data(connection: Connection, session: Session, _retained: Retained, ra
     if not wanted and (begin or length):
         raise _protocol_error("R2Ts that were answered", exchange.next_sn)
     if any(sent.length > connection.max_send for sent in wanted):
-        # They were cut for a MaxRecvDataSegmentLength that is no more; only an R-Data SNACK can have them (11.16.3).
-        raise rejected(
-            RejectReason.SNACK_REJECT, "R7143-11.16.3-01", "the data was longer than the initiator now takes"
-        )
+        raise _too_long()
     for sent in wanted:
         _again(connection, session, sent)
 
@@ -124,8 +129,11 @@ def _send_status(connection: Connection, session: Session, retained: Retained, r
         wanted = [(begin + index) & 0xFFFFFFFF for index in range(count)]
         if any(stat_sn not in retained.responses for stat_sn in wanted):
             raise rejected(RejectReason.SNACK_REJECT, "R7143-7.8-09", "the responses are no longer kept")
-    for stat_sn in wanted:
-        _again(connection, session, retained.responses[stat_sn])
+    responses = [retained.responses[stat_sn] for stat_sn in wanted]
+    if any(sent.length > connection.max_send and sent.bhs[0] == Opcode.SCSI_DATA_IN for sent in responses):
+        raise _too_long()
+    for sent in responses:
+        _again(connection, session, sent)
 
 
 def _again(connection: Connection, session: Session, sent: Sent) -> None:
@@ -181,6 +189,8 @@ def _send_data_anew(connection: Connection, session: Session, retained: Retained
         raise _protocol_error("an R-Data SNACK for a task that reads nothing", exchange.next_sn)
     if tag in exchange.snack_tags:
         raise rejected(RejectReason.INVALID_PDU_FIELD, "R7143-11.16.5-01", f"SNACK Tag {tag:#x} was used before")
+    if len(exchange.snack_tags) >= R_DATA_TRIES:
+        raise rejected(RejectReason.SNACK_REJECT, "R7143-7.8-09", "the data was sent anew often enough")
     exchange.snack_tag = tag
     exchange.snack_tags.add(tag)
     if exchange.told:

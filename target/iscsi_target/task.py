@@ -49,7 +49,8 @@ class ScsiTask:
     connection: the one it is allegiant to (4.2.5.1). expected: Expected Data Transfer Length of the write part;
     read_expected: of the read part. wanted: bytes that the CDB takes; needed: bytes to be gathered, the lesser of the
     two. buffer: those bytes. failure: what it will end with, as soon as no more data is on its way. aborted: it ends
-    without a response. dormant: others in its task set come first (SAM-5 8); priority: 1 (highest) to 15, 0 for none.
+    without a response. at_work: a device is busy with it, even where it is over for its initiator. dormant: others in its
+    task set come first (SAM-5 8); priority: 1 (highest) to 15, 0 for none.
 
     At recovery level 1 and above: missing: bytes that were lost, to be asked for again; fruitless: losses since the last
     byte that was new; void: tags of bursts that were given up, NO_TAG for the unsolicited one; heard: R2Ts that the
@@ -58,6 +59,7 @@ class ScsiTask:
 
     __slots__ = (
         "aborted",
+        "at_work",
         "bidirectional",
         "buffer",
         "cdb",
@@ -122,6 +124,7 @@ class ScsiTask:
         self.r2t_sn = 0
         self.failure: Completion | None = None
         self.aborted = False
+        self.at_work = False
         self.dormant = False
         self.priority = 0
         self.touched = 0.0

@@ -105,12 +105,12 @@ def _abort_of_missing(core: Core, session: Session, request: TaskFunctionRequest
     if kept is not None and kept[1].initiator_task_tag == referenced:
         session.plug(ref_cmd_sn)
         if not kept[1].bhs[1] & 0x80:
-            session.forgotten[referenced] = None
+            session.forget(referenced)
         return TaskResponse.FUNCTION_COMPLETE
     if session.in_window(ref_cmd_sn) and serial.lt(ref_cmd_sn, request.cmd_sn):
         if not core.policy.keep_plugged_gap:
             session.plug(ref_cmd_sn)
-            session.forgotten[referenced] = None
+            session.forget(referenced)
         return TaskResponse.FUNCTION_COMPLETE
     return TaskResponse.TASK_DOES_NOT_EXIST
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from iscsi_target.task import ScsiTask
 
 
+TERMINATIONS = 1024
+"""How many messages wait for their acknowledgement in a session; the oldest are forgotten, as are tags (`Session.forget`)."""
+
+
 @dataclass(slots=True, eq=False)
 class Termination:
     """A message of event 5 that waits for its acknowledgement. stat_sn: its own; tags: of the tasks with open tags."""
@@ -44,6 +48,7 @@ def announce(session: Session, tasks: list[ScsiTask], without: Connection | None
         tags = tuple(task.itt for task in some if task.data_outstanding)
         session.terminations.append(Termination(connection, units[unit], connection.stat_sn, tags))
         notices.send(connection, AsyncEvent.TASKS_TERMINATED, lun=units[unit])
+    del session.terminations[:-TERMINATIONS]
 
 
 def acknowledged(session: Session, connection: Connection, lun: bytes) -> None:

@@ -14,11 +14,20 @@ from typing import Protocol
 from iscsi_protocol.fault import Fault, FaultyWire, Output, Send
 from iscsi_protocol.history import ConnectionTap, Endpoint, Tap, TransportEvent
 from iscsi_protocol.pdu import Buffer
+from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
+from iscsi_protocol.scsi.sense import Sense
+from iscsi_protocol.scsi.status import Status
 from iscsi_protocol.stream import Direction
 from iscsi_target import completion
 from iscsi_target.completion import Completion, FileSlice, Piece
 from iscsi_target.engine import TargetEngine, Work
 from iscsi_target.events import Event
+
+FAILED = Completion(
+    Status.CHECK_CONDITION,
+    sense=Sense(key=SenseKey.HARDWARE_ERROR, code=AdditionalSense.INTERNAL_TARGET_FAILURE).build(),
+)
+"""The end of a command whose work broke off for a reason of our own, which is reported."""
 
 
 class Lower(Protocol):
@@ -79,6 +88,8 @@ class Driver:
         self._executor = executor
         self._alarm: asyncio.TimerHandle | None = None
         self._pumping = False
+        self._dirty: list[int] = []
+        self._work: list[Work] = []
 
     @property
     def fired(self) -> int:
@@ -110,8 +121,20 @@ class Driver:
         if line.wire is not None:
             self._spoilt(line, line.wire.forward(Direction.TO_TARGET, view, now))
         else:
-            self.engine.receive(number, view, now)
+            self._feed(line, view, now)
         self.pump()
+
+    def _feed(self, line: Line, data: Buffer, now: float) -> None:
+        """Bytes for the engine. Where that fails, for a reason of our own, which is reported, the connection is reset: what
+        it was in the middle of cannot go on, and its peer is not to wait for ever.
+        """
+        taken = False
+        try:
+            self.engine.receive(line.number, data, now)
+            taken = True
+        finally:
+            if not taken:
+                self._close(line, "rst")
 
     def writable(self, number: int) -> None:
         """Everything that was waiting is sent."""
@@ -144,17 +167,19 @@ class Driver:
         self._pumping = True
         try:
             engine = self.engine
+            dirty, work = self._dirty, self._work
             while True:
-                dirty = engine.dirty_connections()
-                for number in dirty:
-                    line = self.lines.get(number)
-                    if line is not None:
-                        self._flush(line)
-                work = engine.work_to_do()
-                for each in work:
-                    self._do(each)
+                # Named by the engine once: what an error leaves of them is for the next call.
+                dirty += engine.dirty_connections()
+                work += engine.work_to_do()
                 if not dirty and not work:
                     break
+                while dirty:
+                    line = self.lines.get(dirty.pop(0))
+                    if line is not None:
+                        self._flush(line)
+                while work:
+                    self._do(work.pop(0))
             if self._on_event is not None:
                 while (event := engine.poll_event()) is not None:
                     self._on_event(event)
@@ -171,7 +196,7 @@ class Driver:
                 self._write(line, pieces)
             if not engine.has_backlog(number):
                 break
-            engine.receive(number, b"", self.loop.time())
+            self._feed(line, b"", self.loop.time())
         how = engine.wants_close(number)
         if how == "rst" or (how == "fin" and not line.lower.blocked):
             self._close(line, how)
@@ -210,7 +235,7 @@ class Driver:
                 return
             if isinstance(output, Send):
                 if output.direction is Direction.TO_TARGET:
-                    self.engine.receive(line.number, output.data, now)
+                    self._feed(line, output.data, now)
                 else:
                     self._send(line, output.data, now)
             else:
@@ -234,7 +259,11 @@ class Driver:
 
     def _do(self, work: Work) -> None:
         if self._executor is None:
-            self.engine.work_done(work.token, work.run(), self.loop.time())
+            result: Completion | completion.Work = FAILED
+            try:
+                result = work.run()
+            finally:
+                self.engine.work_done(work.token, result, self.loop.time())
             return
         future = self.loop.run_in_executor(self._executor, work.run)
         future.add_done_callback(lambda done: self._done(work.token, done))
@@ -242,8 +271,11 @@ class Driver:
     def _done(self, token: int, done: asyncio.Future[Completion | completion.Work]) -> None:
         if done.cancelled():
             return
-        self.engine.work_done(token, done.result(), self.loop.time())
+        error = done.exception()
+        self.engine.work_done(token, FAILED if error is not None else done.result(), self.loop.time())
         self.pump()
+        if error is not None:
+            raise error
 
     # Time
 
