@@ -1,5 +1,5 @@
 """What targets do wrong with the results of negotiations, and with authentication that fails (RFC 7143 6.2, 6.3.2, 7.12,
-9.2.1, 11.10, 11.11, 11.13.5 and 13; RFC 1994).
+9.2.1, 11.10, 11.11 and 11.13.5; RFC 1994).
 """
 
 from __future__ import annotations
@@ -29,27 +29,6 @@ _LENGTH = "MaxRecvDataSegmentLength"
 _AUTHENTICATION = (FieldIs("status_class", 2), FieldIs("status_detail", 1))
 
 FAULTS = (
-    sends(
-        "results.more-than-offered",
-        "MaxOutstandingR2T is more than was offered.",
-        _ANSWER,
-        SetKey("MaxOutstandingR2T", "2"),
-        tests=(HasKey("MaxOutstandingR2T"),),
-    ),
-    sends(
-        "results.less-than-offered",
-        "DefaultTime2Wait is less than was offered.",
-        _ANSWER,
-        SetKey("DefaultTime2Wait", "8"),
-        tests=(HasKey("DefaultTime2Wait"),),
-    ),
-    sends(
-        "results.impossible-boolean",
-        "DataSequenceInOrder is No where Yes was offered.",
-        _ANSWER,
-        SetKey("DataSequenceInOrder", "No"),
-        tests=(HasKey("DataSequenceInOrder"),),
-    ),
     takes_for(
         "results.takes-another-value",
         "A value out of range is taken for the key's greatest.",

@@ -1,12 +1,11 @@
-"""What comes of negotiations and of authentication that fails (RFC 7143 6.2, 6.3.2, 7.12, 9.2.1, 11.10, 11.11, 11.13.5 and
-13; RFC 1994).
+"""What comes of negotiations and of authentication that fails (RFC 7143 6.2, 6.3.2, 7.12, 9.2.1, 11.10, 11.11 and 11.13.5;
+RFC 1994).
 """
 
 from __future__ import annotations
 
 from iscsi_conformance.case import TARGET, case
 from iscsi_conformance.cases.target.chap import Talk, accepted, begin
-from iscsi_conformance.cases.target.keys import number, offered
 from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
@@ -21,45 +20,8 @@ SHORT = 512
 SECOND = 1024
 READ = 4096
 NEGOTIATING = (Feature.SCSI_DISK, Feature.TEXT_NEGOTIATION)
-MINIMA = (("MaxBurstLength", 8192), ("MaxOutstandingR2T", 1), ("DefaultTime2Retain", 3))
-MAXIMUM = ("DefaultTime2Wait", 9)
 TALKS = 4
 """Logins whose challenges are compared; a random octet is the same in all of them once in 16 million times."""
-
-
-# ---- keys in the login (13) ----
-
-
-@case(
-    "results.minimum-and-maximum",
-    clauses={"R7143-13-04": "results.more-than-offered", "R7143-13-05": "results.less-than-offered"},
-    role=TARGET,
-)
-async def minimum_and_maximum(peer: Peer) -> None:
-    """Of several keys in one login each result keeps to the offer: at most it for a minimum, at least it for a maximum."""
-    key, least = MAXIMUM
-    login = await offered(peer, *((name, str(value)) for name, value in MINIMA), (key, str(least)))
-    for name, most in MINIMA:
-        found = number(login, name, "R7143-13-04")
-        require(found <= most, "R7143-13-04", f"{name} of at most {most} was due", seen=found)
-    found = number(login, key, "R7143-13-05")
-    require(found >= least, "R7143-13-05", f"{key} of at least {least} was due", seen=found)
-
-
-@case("results.boolean", clauses={"R7143-13-06": "results.impossible-boolean"}, role=TARGET)
-async def boolean(peer: Peer) -> None:
-    """Results of Boolean keys are possible ones: Yes where OR was offered Yes, No where AND was offered No."""
-    clause = "R7143-13-06"
-    settled = (
-        ("InitialR2T", "Yes"),
-        ("ImmediateData", "No"),
-        ("DataPDUInOrder", "Yes"),
-        ("DataSequenceInOrder", "Yes"),
-    )
-    login = await offered(peer, *settled)
-    for name, value in settled:
-        found = login.value(name)
-        require(found in (None, value), clause, f"{name}={value} was due", seen=found)
 
 
 # ---- negotiations that fail in full feature phase (7.12) ----
