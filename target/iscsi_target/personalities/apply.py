@@ -56,16 +56,22 @@ def under(personality: Personality, given: Mapping[str, Any]) -> dict[str, Any]:
         tables.setdefault("portals", portals)
     nodes = tables.get("targets")
     if isinstance(nodes, list):
-        tables["targets"] = [_node(personality, node) for node in nodes]
+        common = given.get("keys", {})
+        tables["targets"] = [_node(personality, node, common) for node in nodes]
     if isinstance(tables.get("discovery_chap"), Mapping):
         _fill(tables, "discovery_chap", wished(personality, "chap"))
     return tables
 
 
-def _node(personality: Personality, node: Any) -> Any:
+def _node(personality: Personality, node: Any, common: Any) -> Any:
+    """One node; `common`: the operator's keys for all nodes, which a personality's keys for nodes do not override."""
     if not isinstance(node, Mapping):
         return node
-    filled = {**wished(personality, "node"), **node}
+    settings = wished(personality, "node")
+    filled = {**settings, **node}
+    if "keys" in settings and isinstance(common, Mapping):
+        filled["keys"] = node.get("keys", {})
+        _fill(filled, "keys", {key: value for key, value in settings["keys"].items() if key not in common})
     if isinstance(filled.get("chap"), Mapping):
         _fill(filled, "chap", wished(personality, "chap"))
     luns, lun = filled.get("luns"), wished(personality, "lun")

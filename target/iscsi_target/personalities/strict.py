@@ -26,12 +26,12 @@ PERSONALITY = Personality(
             keys={"FirstBurstLength": "1024", "InitialR2T": "No", "ImmediateData": "Yes"},
         ),
         Quirk(
-            says="Without a header digest there is no login.",
+            says="Without a header digest nobody logs in, but for discovery.",
             sources=(
                 "https://github.com/iscsi-osx/iSCSIInitiator/issues/98",
                 "https://github.com/iscsi-osx/iSCSIInitiator/issues/110",
             ),
-            keys={"HeaderDigest": "CRC32C"},
+            node={"keys": {"HeaderDigest": "CRC32C"}},
         ),
         Quirk(
             says="Requests whose ExpStatSN was never due are rejected.",

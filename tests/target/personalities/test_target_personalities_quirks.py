@@ -72,6 +72,8 @@ def test_strict_wants_digests_and_gives_short_bursts(imitate):
     async def test(served):
         _, refused = await served.raw(("HeaderDigest", "None"))
         assert not refused.full_feature
+        _, welcome = await served.raw(discovery=True)
+        assert welcome.full_feature
         connection, login = await served.raw(DIGEST, ("InitialR2T", "No"), ("FirstBurstLength", "65536"))
         assert login.agreed("FirstBurstLength") == "1024"
         assert connection.max_cmd_sn - connection.exp_cmd_sn + 1 == 2
@@ -478,5 +480,40 @@ def test_cluster_storage_has_persistent_reservations_alone(imitate):
         assert (await asked(connection, luns, DataIn)).data[8:10] == b"\x40\x00"
         caching = command(connection, (0x1A, 8, 8, 0, 255, 0), read=255)
         assert not (await asked(connection, caching, DataIn)).data[6] & 0x04
+
+    imitate("windows-cluster", test)
+
+
+def reserve_out(connection, action, key, service_key, kind=0):
+    """PERSISTENT RESERVE OUT with its parameter list as immediate data."""
+    data = key.to_bytes(8, "big") + service_key.to_bytes(8, "big") + bytes(8)
+    return command(connection, (0x5F, action, kind, 0, 0, 0, 0, 0, 24, 0), write=24, data=data)
+
+
+def test_cluster_storage_passes_the_order_of_validation(imitate):
+    """Register, reserve (write exclusive, registrants only), read both, pre-empt a node with two paths, clear."""
+
+    async def test(served):
+        nodes = [await served.raw(isid=bytes((0x80, 0, 0, 0, 0, number))) for number in (1, 2, 3)]
+        holder, one, two = (connection for connection, _ in nodes)
+        for connection, key in ((holder, 0xA1), (one, 0xB2), (two, 0xB2)):
+            assert (await asked(connection, command(connection, bytes(6)), ScsiResponse)).data[2 + 12] == 0x29
+            assert (await asked(connection, reserve_out(connection, 0, 0, key), ScsiResponse)).status == 0
+        assert (await asked(holder, reserve_out(holder, 1, 0xA1, 0, 5), ScsiResponse)).status == 0
+        keys = await asked(two, command(two, (0x5E, 0, 0, 0, 0, 0, 0, 0, 64, 0), read=64), DataIn)
+        assert [keys.data[place : place + 8].hex() for place in (8, 16, 24)] == [
+            f"{key:016x}" for key in (0xA1, 0xB2, 0xB2)
+        ]
+        held = await asked(two, command(two, (0x5E, 1, 0, 0, 0, 0, 0, 0, 24, 0), read=24), DataIn)
+        assert (held.data[8:16].hex(), held.data[21]) == (f"{0xA1:016x}", 5)
+        assert (await asked(holder, reserve_out(holder, 4, 0xA1, 0xB2, 5), ScsiResponse)).status == 0
+        for path in (one, two):
+            told = await asked(path, command(path, bytes(6)), ScsiResponse)
+            assert told.data[2 + 12 : 2 + 14] == b"\x2a\x05"
+            assert (
+                await asked(path, command(path, write10(1), write=BLOCK, data=bytes(BLOCK)), ScsiResponse)
+            ).status == 0x18
+        assert (await asked(holder, reserve_out(holder, 3, 0xA1, 0), ScsiResponse)).status == 0
+        assert (await asked(one, command(one, write10(1), write=BLOCK, data=bytes(BLOCK)), ScsiResponse)).status == 0
 
     imitate("windows-cluster", test)

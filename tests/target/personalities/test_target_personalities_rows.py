@@ -105,6 +105,17 @@ def test_what_the_file_says_holds():
     assert (arrays.targets[0].luns[0].vendor, arrays.targets[0].luns[0].product) == ("MINE", "100E-00")
 
 
+@pytest.mark.parametrize(
+    ("given", "node", "found"),
+    [({}, {}, "CRC32C"), ({"HeaderDigest": "None"}, {}, None), ({}, {"HeaderDigest": "None"}, "None")],
+)
+def test_keys_of_the_file_hold_against_keys_for_nodes(given, node, found):
+    tables = {"keys": given, "targets": [{"name": "iqn.2026-11.org.example:imitated", "keys": node}]}
+    made = config_from(under(personality("strict"), tables))
+    assert made.targets[0].keys.get("HeaderDigest") == found
+    assert made.keys.get("HeaderDigest") == given.get("HeaderDigest")
+
+
 def test_a_node_of_the_same_name_is_the_operator_s():
     hostile = personality("hostile")
     names = [node["name"] for quirk in hostile.quirks for node in quirk.targets]
