@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from iscsi_conformance.session import ALIVE, Session, TaskResult
-from iscsi_conformance.verdict import Failed, Inconclusive
+from iscsi_conformance.verdict import Failed, Inconclusive, Unsupported
 from iscsi_protocol.pdu import ScsiCommand
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.command import Command
@@ -99,23 +99,25 @@ async def _told(session: Session, command: Command, clause: str) -> bytes:
     outcome = await session.execute(command.build(allocation_length=ROOM), clause, read=ROOM)
     if outcome.status == Status.CHECK_CONDITION:
         outcome = await session.execute(command.build(allocation_length=ROOM), clause, read=ROOM)
+    if outcome.status == Status.CHECK_CONDITION:
+        raise Unsupported(command.name, "the command ends with CHECK CONDITION")
     if outcome.status:
         raise Inconclusive(f"{command.name} ends with status {outcome.status:#04x}")
     return outcome.data
 
 
 async def keys_registered(session: Session, clause: str) -> list[int]:
-    """What READ KEYS tells. Raises Inconclusive where it is refused."""
+    """What READ KEYS tells. Raises Unsupported where it is refused."""
     return parse_keys(await _told(session, opcodes.READ_KEYS, clause))[1]
 
 
 async def reservation_held(session: Session, clause: str) -> Reservation | None:
-    """What READ RESERVATION tells. Raises Inconclusive where it is refused."""
+    """What READ RESERVATION tells. Raises Unsupported where it is refused."""
     return parse_reservation(await _told(session, opcodes.READ_RESERVATION, clause))[1]
 
 
 async def full_status(session: Session, clause: str) -> list[FullStatus]:
-    """What READ FULL STATUS tells. Raises Failed for a TransportID that is none, Inconclusive where it is refused."""
+    """What READ FULL STATUS tells. Raises Failed for a TransportID that is none, Unsupported where it is refused."""
     try:
         return parse_full_status(await _told(session, opcodes.READ_FULL_STATUS, clause))[1]
     except TransportIdError as error:
