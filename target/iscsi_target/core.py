@@ -17,7 +17,7 @@ from iscsi_target.connection import Connection, State
 from iscsi_target.node import Node, ScsiDevice
 from iscsi_target.session import Session, SessionTable
 from iscsi_target.task import ScsiTask, TaskState
-from iscsi_target.timers import Timer, Timers
+from iscsi_target.timers import Entry, Timer, Timers
 from iscsi_target.violation import PeerViolation
 
 RandomBytes = Callable[[int], bytes]
@@ -51,7 +51,7 @@ class Core:
         self.logins: dict[int, Connection] = {}
         self.in_cleanup: dict[int, Connection] = {}
         self.sessions = SessionTable()
-        self.timers = Timers()
+        self.timers = Timers(self._means)
         self.now = 0.0
         self.dirty: set[int] = set()
         self.events: deque[events.Event] = deque(maxlen=EVENTS_KEPT)
@@ -91,6 +91,21 @@ class Core:
         """Connections are numbered from 1 on."""
         self._last_connection += 1
         return self._last_connection
+
+    def _means(self, entry: Entry) -> bool:
+        """Whether a deadline can still matter to anybody (see `Timers`)."""
+        match entry.timer:
+            case Timer.LOGIN:
+                return entry.key in self.logins
+            case Timer.SESSION_STATE:
+                return entry.key in self.in_cleanup
+            case Timer.RETAINED | Timer.COMMAND_GAP:
+                session = self.sessions.of_tsih(entry.key)
+                if session is None or entry.timer is Timer.COMMAND_GAP or entry.when <= self.now:
+                    return session is not None
+                return entry.when in session.retained_deadlines
+            case _:
+                return entry.key in self.connections
 
     def new_tag(self) -> int:
         """A Target Transfer Tag that is not the reserved value (11.8.5) and was not used lately."""

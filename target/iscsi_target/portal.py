@@ -23,6 +23,12 @@ RECEIVE_BUFFER = 1 << 20
 PIECES_PER_SEND = 1024
 """Linux takes this many buffers in one sendmsg (IOV_MAX)."""
 
+BACKLOG = 1024
+"""Connections that may wait to be accepted: one that finds no room tries again only after a second."""
+
+_ACCEPTED_AT_ONCE = 64
+"""So many of them before others have their turn."""
+
 STOP_PATIENCE = 2.0
 """Seconds for initiators to close their side when the server stops."""
 
@@ -137,10 +143,14 @@ class TargetServer:
         self._listeners.clear()
 
     def _accept(self, listener: socket.socket, tag: int) -> None:
-        try:
-            accepted, _ = listener.accept()
-        except OSError:
-            return  # the peer went away meanwhile, or descriptors are short: the backlog waits
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                accepted, _ = listener.accept()
+            except OSError:
+                return  # no more of them, the peer went away meanwhile, or descriptors are short: the backlog waits
+            self._begin(accepted, tag)
+
+    def _begin(self, accepted: socket.socket, tag: int) -> None:
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -339,7 +349,7 @@ def _listener(portal: PortalConfig) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.setblocking(False)
         listener.bind(address)
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise PortalError(f"portal {portal.address}: {error.strerror}") from error

@@ -197,6 +197,12 @@ class Session:
             self.connections.get(task.connection.cid) is not task.connection for task in self.tasks.values()
         )
 
+    @property
+    def retained_deadlines(self) -> set[float]:
+        """Until when what connections have left behind is kept, and the session without a connection."""
+        left = {task.connection.deadline for task in self.tasks.values()}
+        return left | {each.deadline for each in self.released.values()} | {self.retained_until}
+
     def survivor_of(self, connection: Connection) -> Connection | None:
         """Another connection on which the initiator can be told of the loss of this one, the least busy."""
         others = [each for each in self.full_feature_connections if each is not connection]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -31,17 +32,34 @@ class Entry:
     key: int = field(compare=False)
 
 
-class Timers:
-    """Entries are never taken back: whoever is called looks whether the deadline still means anything."""
+FEW = 1024
+"""So many entries are not worth a look."""
 
-    def __init__(self) -> None:
+
+class Timers:
+    """Entries are not taken back when what they are about is over: whoever is called looks whether the deadline still means
+    anything. But once there are twice as many as the last look has left, those that mean nothing are dropped.
+
+    means: whether an entry still does; without it all do.
+    """
+
+    def __init__(self, means: Callable[[Entry], bool] | None = None) -> None:
         self._heap: list[Entry] = []
         self._order = 0
+        self._means = means
+        self._many = FEW
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def start(self, timer: Timer, key: int, when: float) -> None:
         """Have the pair returned by `due` from `when` on."""
         self._order += 1
         heapq.heappush(self._heap, Entry(when, self._order, timer, key))
+        if len(self._heap) > self._many and self._means is not None:
+            self._heap = [each for each in self._heap if self._means(each)]
+            heapq.heapify(self._heap)
+            self._many = max(FEW, 2 * len(self._heap))
 
     def next_deadline(self) -> float | None:
         """The earliest deadline, or None."""
