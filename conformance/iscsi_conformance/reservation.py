@@ -24,7 +24,7 @@ from iscsi_protocol.scsi.persistent import (
 from iscsi_protocol.scsi.status import Status
 from iscsi_protocol.scsi.transport_id import TransportId, TransportIdError
 
-REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_AND_ABORT, REGISTER_AND_IGNORE = range(7)
+REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_AND_ABORT, REGISTER_AND_IGNORE, REGISTER_AND_MOVE = range(8)
 """Service actions of PERSISTENT RESERVE OUT."""
 
 CONFLICT = Status.RESERVATION_CONFLICT

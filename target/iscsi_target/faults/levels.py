@@ -85,4 +85,11 @@ FAULTS = (
         tests=(FieldIs("status_class", 0, Relation.DIFFERENT),),
         cid=1,
     ),
+    sends(
+        "levels.broken-connection-counts",
+        "A connection whose TCP was reset still counts among the session's.",
+        Opcode.LOGIN_RESPONSE,
+        *status(0x0206),
+        cid=2,
+    ),
 )

@@ -100,6 +100,15 @@ FAULTS = (
         cid=1,
     ),
     sends(
+        "reservations.moved-nowhere",
+        "A port that a reservation was moved to by its TransportID is not known as its holder.",
+        _RESPONSE,
+        Set("status", _CONFLICT),
+        tests=_IS_GOOD,
+        cid=1,
+        nth=2,
+    ),
+    sends(
         "reservations.key-reversed",
         "The bytes of a key come back in reverse order.",
         _DATA,

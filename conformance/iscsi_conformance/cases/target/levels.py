@@ -1,5 +1,5 @@
 """What a session's protocol level, task reporting and recovery level make of a target (RFC 7144 4.1, 4.2 and 7.1.1; RFC 7143
-4.2.3.4, 6.3.3, 7.1.5 and 10.7).
+4.2.3.4, 6.3.3, 7.1.4.3, 7.1.5 and 10.7).
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from iscsi_conformance.cases.target.login import OPEN, outcome
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.pending import aftermath, pending_write
-from iscsi_conformance.recovery import lost, require_same, snack_status, withholding
+from iscsi_conformance.recovery import drop, lost, require_same, snack_status, time2wait, withholding
 from iscsi_conformance.remedy import listed_luns
 from iscsi_conformance.reservation import REGISTER_AND_IGNORE, reserve_out
 from iscsi_conformance.session import ALIVE, Session
+from iscsi_conformance.several import two_connections
 from iscsi_conformance.task_functions import concluded, require_response
 from iscsi_conformance.verdict import Inconclusive, Unsupported, require
 from iscsi_conformance.wire import Pairs
-from iscsi_protocol.pdu import R2T, ScsiResponse, TaskFunction, TaskManagementResponse, TaskResponse
+from iscsi_protocol.pdu import R2T, LoginStatus, ScsiResponse, TaskFunction, TaskManagementResponse, TaskResponse
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.inquiry import StandardInquiry, VersionDescriptor
 from iscsi_protocol.scsi.lun import decode_lun, encode_lun
@@ -204,3 +205,24 @@ async def nothing_joins(peer: Peer) -> None:
     half = await wire.exchange_login(wire.login_request(wire.names(), transit=False, nsg=0), clause)
     _, login = await peer.try_login(isid=wire.isid, tsih=half.tsih or NO_SESSION, cid=1)
     require(login.status, clause, "a login into a session that is not there yet is refused", seen=outcome(login))
+
+
+@case(
+    "levels.broken-connection-leaves-its-place",
+    clauses={"R7143-7.1.4.3-05": "levels.broken-connection-counts"},
+    role=TARGET,
+    needs=[Feature.MULTIPLE_CONNECTIONS],
+)
+async def broken_connection(peer: Peer) -> None:
+    """A connection whose TCP was reset, and of which nothing is retained, is closed: it does not count any more."""
+    clause = "R7143-7.1.4.3-05"
+    first, second = await two_connections(peer, [("DefaultTime2Wait", "0"), ("DefaultTime2Retain", "0")])
+    await first.alive()
+    await second.alive()
+    drop(second)
+    await aftermath(first)
+    await time2wait(first, first.agreed_number("DefaultTime2Wait") + 1)
+    if first.raw.closed is None:
+        _, login = await peer.try_login(into=first, cid=2)
+        full = login.status == LoginStatus.TOO_MANY_CONNECTIONS
+        require(not full, clause, "the place of the broken connection is free", seen=outcome(login))

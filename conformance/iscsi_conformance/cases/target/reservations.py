@@ -33,7 +33,8 @@ from iscsi_conformance.verdict import Inconclusive, Unsupported, require
 from iscsi_protocol.pdu import DataIn, ScsiResponse, TaskFunction, TaskResponse
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.codes import SenseKey
-from iscsi_protocol.scsi.persistent import ReservationType
+from iscsi_protocol.scsi.persistent import MoveFields, ReservationType, build_move
+from iscsi_protocol.scsi.transport_id import TransportId
 
 PORTS = tuple(bytes.fromhex(f"0123456789a{digit}") for digit in range(6))
 """Initiator ports of one node; their sessions' connections have CIDs of the same numbers, to tell them apart."""
@@ -241,6 +242,33 @@ async def port_named_by_another(peer: Peer) -> None:
         await reserves(holder, KEY, REGISTRANTS)
         status = await status_of_write(await port(peer, 1), clause)
     let_in(status, clause, "a write of the port that was named")
+
+
+@case(
+    "reservations.moved-to-another-port",
+    clauses={"R7143-4.4.2-02": "reservations.moved-nowhere"},
+    role=TARGET,
+    needs=PERSISTENT,
+    destructive=True,
+)
+async def moved(peer: Peer) -> None:
+    """A reservation that its holder moved to a port by its TransportID is that port's (REGISTER AND MOVE)."""
+    clause = "R7143-4.4.2-02"
+    holder, other = await port(peer, 0), await port(peer, 1)
+    async with registration(holder, KEY):
+        await reserves(holder, KEY, ReservationType.WRITE_EXCLUSIVE)
+        own = [each for each in await full_status(holder, clause) if each.key == KEY]
+        if not own:
+            raise Inconclusive("READ FULL STATUS does not list the key that was registered")
+        fields = MoveFields(key=KEY, service_action_key=OTHER_KEY, relative_target_port=own[0].relative_target_port)
+        data = build_move(fields, TransportId(other.initiator_name, other.isid))
+        cdb = opcodes.REGISTER_AND_MOVE.build(parameter_list_length=len(data))
+        outcome = await holder.execute(cdb, ALIVE, write_data=data)
+        if outcome.status == CHECK_CONDITION:
+            raise Unsupported("register-and-move", "REGISTER AND MOVE ends with CHECK CONDITION")
+        good(outcome, "REGISTER AND MOVE")
+        status = await status_of_write(other, clause)
+    let_in(status, clause, "a write of the port that the reservation was moved to")
 
 
 # ---- what outlives a session ----
