@@ -7,6 +7,7 @@ import tracemalloc
 
 import pytest
 
+from iscsi_protocol.pdu import NO_TAG, Reject
 from iscsi_target.config import Limits, Timers
 from iscsi_target.connection import Connection
 from iscsi_target.session import Session
@@ -126,3 +127,42 @@ def test_deadlines_of_connections_logged_out_for_recovery_are_bounded(make_bench
         several.add(1)
     assert len(bench.engine.core.timers) <= FEW + 1
     assert len(bench.engine.connections) == 2
+
+
+def flood(number):
+    """New keys, so that each of them has to be answered and to be known by."""
+    return [(f"X-{number}.{each}", "1") for each in range(300)]
+
+
+def test_text_without_end_is_refused_at_the_limit(make_bench):
+    bench = make_bench(limits=Limits(text_bytes=20_000))
+    host = bench.session()
+    ttt, taken = NO_TAG, 0
+    while taken < 50:
+        host.itt = 6
+        pairs = () if taken == 0 else flood(taken)
+        answer = host.ask(host.text(*pairs, ttt=ttt, final=False))
+        if isinstance(answer, Reject):
+            break
+        ttt, taken = answer.ttt, taken + 1
+        while answer.continued:
+            host.itt = 6
+            answer = host.ask(host.text(ttt=ttt, final=False))
+            ttt = answer.ttt
+    assert 2 <= taken <= 20_000 // 2400 + 2
+    assert bench.engine.connections[host.number].text is None
+
+
+def test_login_without_end_is_refused_at_the_limit(make_bench):
+    bench = make_bench(limits=Limits(text_bytes=20_000))
+    host = bench.host()
+    taken = 0
+    while taken < 50:
+        pairs = flood(taken) if taken else host.names()
+        answer = host.ask(host.login_request(pairs, transit=False, nsg=0))
+        if answer.status:
+            break
+        taken += 1
+    assert 2 <= taken <= 20_000 // 2400 + 2
+    assert host.closed == "fin"
+    assert bench.engine.sessions == []
