@@ -13,7 +13,7 @@ level over one to four connections that are lost and damaged, with FastAbort amo
 Every minute a line tells the target's resident memory and what was done so far; memory is read every second. At the end come
 the rate of the logins of the idle sessions, the target's share of a processor, memory early and late, what was done, and a
 line that begins with "wrong:" for everything that was. The exit code is 0 when nothing was, and memory at the end is within
-5 % of that at one sixth of the time (minute five of thirty), else 1.
+5 % of that at one sixth of the time (minute five of thirty), else 1. Below a minute memory is still filling when it is taken.
 """
 
 from __future__ import annotations
