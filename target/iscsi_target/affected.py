@@ -15,6 +15,7 @@ from iscsi_protocol.scsi.lun import same_lun
 from iscsi_protocol.scsi.status import Status
 from iscsi_target import fence, nop, termination
 from iscsi_target.completion import Completion
+from iscsi_target.connection import Connection
 from iscsi_target.core import Core
 from iscsi_target.function import OF_TARGET, RESETS, TaskFunctionRequest, answer, conclude
 from iscsi_target.session import Session
@@ -35,15 +36,27 @@ def affects(session: Session, request: TaskFunctionRequest, task: ScsiTask) -> b
     return function == TaskFunction.LOGICAL_UNIT_RESET or task.immediate or serial.lt(task.cmd_sn, request.cmd_sn)
 
 
-def covers(session: Session, lun: bytes, cmd_sn: int, immediate: int) -> bool:
-    """Whether a command that comes now was ended by a function before it came (4.2.2.1)."""
-    return not immediate and any(
-        not each.executed
-        and each.function != TaskFunction.ABORT_TASK
-        and serial.lt(cmd_sn, each.cmd_sn)
-        and (each.function in OF_TARGET or each.function == TaskFunction.I_T_NEXUS_RESET or same_lun(each.lun, lun))
-        for each in session.functions
-    )
+def covers(connection: Connection, session: Session, lun: bytes, cmd_sn: int, immediate: int) -> bool:
+    """Whether a command that comes now, on that connection, was ended by a function before it came (4.2.2.1). The function
+    takes note of it.
+    """
+    if immediate:
+        return False
+    for each in session.functions:
+        if (
+            not each.executed
+            and each.function != TaskFunction.ABORT_TASK
+            and serial.lt(cmd_sn, each.cmd_sn)
+            and (each.function in OF_TARGET or each.function == TaskFunction.I_T_NEXUS_RESET or same_lun(each.lun, lun))
+        ):
+            _note_unbegun(connection, session, each, lun)
+            return True
+    return False
+
+
+def _note_unbegun(connection: Connection, session: Session, request: TaskFunctionRequest, lun: bytes) -> None:
+    if session.parameters.fast_abort and session.device.has_lun(lun, session.nexus):
+        request.unbegun[connection, lun] = None
 
 
 def begin(core: Core, session: Session, request: TaskFunctionRequest) -> None:
@@ -67,8 +80,10 @@ def _plug(session: Session, request: TaskFunctionRequest) -> None:
     while serial.lt(sn, request.cmd_sn) and serial.le(sn, session.max_cmd_sn):
         kept = session.waiting.get(sn)
         if kept is None or kept[1].opcode == Opcode.SCSI_COMMAND:
-            if kept is not None and not kept[1].bhs[1] & _FINAL:
-                session.forget(kept[1].initiator_task_tag)
+            if kept is not None:
+                _note_unbegun(kept[0], session, request, bytes(kept[1].bhs[8:16]))
+                if not kept[1].bhs[1] & _FINAL:
+                    session.forget(kept[1].initiator_task_tag)
             session.plug(sn)
         sn = serial.add(sn)
 
@@ -128,7 +143,7 @@ def _perform(core: Core, session: Session, request: TaskFunctionRequest) -> None
             request.waits.append(task)
     session.draining = any(task.state is TaskState.DRAINING for task in session.tasks.values())
     if session.parameters.fast_abort:
-        termination.announce(session, tasks, without=request.connection)
+        termination.announce(session, tasks, without=request.connection, unbegun=request.unbegun)
     if request.function not in (TaskFunction.ABORT_TASK_SET, TaskFunction.I_T_NEXUS_RESET):
         for other in core.sessions:
             if other is not session and other.node is session.node and not other.discovery:

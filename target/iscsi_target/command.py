@@ -63,7 +63,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu, s
         raise format_error("a bidirectional command without its read length", "R7143-11.3.4-01")
     if session.forgotten:
         session.forgotten.pop(itt, None)
-    if session.functions and taskmgmt.covers(session, lun, cmd_sn, immediate):
+    if session.functions and taskmgmt.covers(connection, session, lun, cmd_sn, immediate):
         _swallow(session, itt, flags, immediate)
         return
     ordered = flags & CONSTRAINED or session.task_sets.active or slow

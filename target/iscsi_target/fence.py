@@ -33,12 +33,15 @@ ANY_UNIT = -1
 
 
 class _Held:
-    """A response that waits. cleared: whether a fenced one has begun to wait for the acknowledgements before it."""
+    """A response that waits. cleared: whether a fenced one has begun to wait for the acknowledgements before it; length:
+    bytes of its data.
+    """
 
-    __slots__ = ("cleared", "connection", "fenced", "send")
+    __slots__ = ("cleared", "connection", "fenced", "length", "send")
 
-    def __init__(self, connection: Connection, send: Callable[[], None], fenced: bool) -> None:
+    def __init__(self, connection: Connection, send: Callable[[], None], fenced: bool, length: int) -> None:
         self.connection = connection
+        self.length = length
         self.send = send
         self.fenced = fenced
         self.cleared = False
@@ -47,19 +50,26 @@ class _Held:
 class Fence:
     """What of a session's responses is held back, and until when. A session has one while there is need for it.
 
-    armed: logical units whose next response is fenced, or ANY_UNIT. held: in the order in which SCSI handed them off. waits:
-    (connection, StatSN below which everything has to be acknowledged).
+    armed: logical units whose next response is fenced, or ANY_UNIT. held: in the order in which SCSI handed them off; length:
+    bytes of their data. waits: (connection, StatSN below which everything has to be acknowledged).
     """
 
-    __slots__ = ("armed", "core", "held", "sending", "session", "waits")
+    __slots__ = ("armed", "core", "held", "length", "sending", "session", "waits")
 
     def __init__(self, core: Core, session: Session) -> None:
         self.core = core
         self.session = session
         self.armed: set[int | None] = set()
         self.held: deque[_Held] = deque()
+        self.length = 0
         self.waits: list[tuple[Connection, int]] = []
         self.sending = False
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits here that no further command is to be taken: these tasks are over, and the window is open."""
+        limits = self.core.limits
+        return len(self.held) >= limits.retained_responses or self.length >= limits.retained_bytes
 
     def holds(self, connection: Connection, lun: bytes, completion: Completion, send: Callable[[], None]) -> bool:
         """Whether the response to a command, which `send` sends, is taken care of here."""
@@ -70,7 +80,7 @@ class Fence:
             return False
         if fenced and self._disarms(lun, completion):
             self.armed -= {ANY_UNIT, decode_lun(lun)}
-        self.take(connection, send, fenced)
+        self.take(connection, send, fenced, completion.length)
         return True
 
     def _disarms(self, lun: bytes, completion: Completion) -> bool:
@@ -81,9 +91,10 @@ class Fence:
         told = sense is not None and sense.key == SenseKey.UNIT_ATTENTION
         return told or not self.session.device.pending_attentions(self.session.nexus, lun)
 
-    def take(self, connection: Connection, send: Callable[[], None], fenced: bool) -> None:
-        """Have a response sent when its turn comes, which may be now."""
-        self.held.append(_Held(connection, send, fenced))
+    def take(self, connection: Connection, send: Callable[[], None], fenced: bool, length: int = 0) -> None:
+        """Have a response sent when its turn comes, which may be now. length: bytes of its data."""
+        self.held.append(_Held(connection, send, fenced, length))
+        self.length += length
         self.progress()
 
     def progress(self) -> None:
@@ -99,7 +110,11 @@ class Fence:
                 first.cleared = True
                 self._await(self.session.full_feature_connections)
                 continue
+            if self.full:
+                # Commands may wait for room here.
+                self.core.disturbed = True
             self.held.popleft()
+            self.length -= first.length
             self.sending = True
             try:
                 first.send()

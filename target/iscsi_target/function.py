@@ -37,7 +37,8 @@ class TaskFunctionRequest:
 
     referenced, ref_cmd_sn: the task that a function of one task is about; exp_data_sn: of TASK REASSIGN (11.5.6). executed:
     whether its tasks are gone. waits: those of them that a device is still at work on. handed_off: whether SCSI is done
-    with it and only the fence holds the response back.
+    with it and only the fence holds the response back. unbegun: where commands came that it ended before they began, with
+    their LUNs.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class TaskFunctionRequest:
         "lun",
         "ref_cmd_sn",
         "referenced",
+        "unbegun",
         "waits",
     )
 
@@ -79,6 +81,7 @@ class TaskFunctionRequest:
         self.exp_data_sn = exp_data_sn
         self.executed = False
         self.handed_off = False
+        self.unbegun: dict[tuple[Connection, bytes], None] = {}
         self.waits: list[ScsiTask] = []
 
 

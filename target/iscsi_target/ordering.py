@@ -29,7 +29,11 @@ _FILLS = frozenset({Opcode.NOP_OUT, Opcode.SCSI_COMMAND, Opcode.TEXT_REQUEST})
 def receive(core: Core, connection: Connection, session: Session, raw: RawPdu, table: dict[int, Execute]) -> None:
     """Run a request now, keep it for later, or drop it. Raises PeerViolation."""
     bhs = raw.bhs
-    if connection.retained is not None and connection.retained.full and bhs[0] & 0x3F in _FILLS:
+    if (
+        (connection.retained is not None or session.fence is not None)
+        and bhs[0] & 0x3F in _FILLS
+        and _full(connection, session)
+    ):
         _hold(core, connection, session, raw)
         return
     if bhs[0] & 0x40:
@@ -95,9 +99,15 @@ def gap_timeout(core: Core, session: Session) -> None:
     notices.drop_session(core, session, f"CmdSN {missing} did not come")
 
 
+def _full(connection: Connection, session: Session) -> bool:
+    """Whether too much waits for an acknowledgement: responses of the connection, or those behind a fence."""
+    fence = session.fence
+    return (connection.retained is not None and connection.retained.full) or (fence is not None and fence.full)
+
+
 def _hold(core: Core, connection: Connection, session: Session, raw: RawPdu) -> None:
-    """Too much that went out on the connection is not acknowledged: its requests wait, those behind them too, and a ping asks
-    for the acknowledgement (7.1.4.2). What carries nothing but that is no request. Raises PeerViolation.
+    """Too much that went out, or is to go out, is not acknowledged: the connection's requests wait, those behind them too,
+    and a ping asks for the acknowledgement (7.1.4.2). What carries nothing but that is no request. Raises PeerViolation.
     """
     if raw.immediate and raw.initiator_task_tag == NO_TAG:
         nop.execute(core, connection, session, raw)
@@ -117,7 +127,7 @@ def advance(core: Core, session: Session, table: dict[int, Execute]) -> None:
     while session.live and session.exp_cmd_sn in session.waiting:
         cmd_sn = session.exp_cmd_sn
         held = session.waiting[cmd_sn]
-        if held is not None and held[0].up and held[0].retained is not None and held[0].retained.full:
+        if held is not None and held[0].up and _full(held[0], session):
             break
         entry = session.next_waiting()
         session.exp_cmd_sn = (cmd_sn + 1) & _MASK

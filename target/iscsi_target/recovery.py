@@ -25,6 +25,11 @@ RELEASED_CONNECTIONS = 16
 forgotten for a further one."""
 
 
+RELEASED_SHARE = 4
+"""How many times the limit of one connection all of those together may hold in data, all sessions together; beyond that the
+oldest of the session that holds most is forgotten."""
+
+
 def begin(core: Core, connection: Connection, session: Session) -> None:
     """The full feature phase begins: from here on, and no sooner, PDUs are retained at level 1 and above (7.1.4)."""
     if session.parameters.error_recovery_level and not session.discovery:
@@ -62,6 +67,20 @@ def logged_out_for_recovery(core: Core, session: Session, subject: Connection) -
         session.released[subject.number] = subject
     while len(session.released) > RELEASED_CONNECTIONS:
         core.terminate_tasks(session, next(iter(session.released.values())))
+    while (fullest := _too_full(core)) is not None:
+        core.terminate_tasks(fullest, next(iter(fullest.released.values())))
+
+
+def _too_full(core: Core) -> Session | None:
+    """The session that has most to lose, where the released connections of all sessions hold too much."""
+    held = {
+        session.tsih: sum(each.retained.held for each in session.released.values() if each.retained is not None)
+        for session in core.sessions
+        if session.released
+    }
+    if sum(held.values()) <= RELEASED_SHARE * core.limits.retained_bytes:
+        return None
+    return core.sessions.of_tsih(max(held, key=held.__getitem__))
 
 
 def _suspend(core: Core, session: Session, connection: Connection) -> None:

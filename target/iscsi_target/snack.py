@@ -126,14 +126,15 @@ def _send_status(connection: Connection, session: Session, retained: Retained, r
         sent = (connection.stat_sn - first) & 0xFFFFFFFF
         if (begin - first) & 0xFFFFFFFF >= sent or ((begin - first) & 0xFFFFFFFF) + count > sent:
             raise _protocol_error(f"StatSN {begin} and on, {count} in number, where {connection.stat_sn} comes next")
-        wanted = [(begin + index) & 0xFFFFFFFF for index in range(count)]
+        # No more than there are: the numbers that a peer never acknowledged may be any many.
+        wanted = [(begin + index) & 0xFFFFFFFF for index in range(min(count, len(retained.responses) + 1))]
         if any(stat_sn not in retained.responses for stat_sn in wanted):
             raise rejected(RejectReason.SNACK_REJECT, "R7143-7.8-09", "the responses are no longer kept")
     responses = [retained.responses[stat_sn] for stat_sn in wanted]
     if any(sent.length > connection.max_send and sent.bhs[0] == Opcode.SCSI_DATA_IN for sent in responses):
         raise _too_long()
-    for sent in responses:
-        _again(connection, session, sent)
+    for response in responses:
+        _again(connection, session, response)
 
 
 def _again(connection: Connection, session: Session, sent: Sent) -> None:

@@ -4,6 +4,7 @@ thrown away, until the initiator acknowledges the message that told of it (11.9.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,21 +33,29 @@ class Termination:
     tags: tuple[int, ...]
 
 
-def announce(session: Session, tasks: list[ScsiTask], without: Connection | None = None) -> None:
-    """Event 5 on each connection that has some of these tasks, once for each logical unit; not on `without`."""
-    parts: dict[tuple[int, int], list[ScsiTask]] = {}
+def announce(
+    session: Session,
+    tasks: list[ScsiTask],
+    without: Connection | None = None,
+    unbegun: Iterable[tuple[Connection, bytes]] = (),
+) -> None:
+    """Event 5 on each connection that has some of these tasks, once for each logical unit; not on `without`. unbegun: where
+    commands came that were ended before they began, and their LUNs.
+    """
+    parts: dict[tuple[Connection, int], list[int]] = {}
     units: list[bytes] = []
-    for task in tasks:
-        if task.connection is without or not task.connection.up:
+    places: list[tuple[Connection, bytes, ScsiTask | None]] = [(task.connection, task.lun, task) for task in tasks]
+    for connection, lun, task in [*places, *((connection, lun, None) for connection, lun in unbegun)]:
+        if connection is without or not connection.up:
             continue
-        unit = next((at for at, lun in enumerate(units) if same_lun(lun, task.lun)), len(units))
+        unit = next((at for at, known in enumerate(units) if same_lun(known, lun)), len(units))
         if unit == len(units):
-            units.append(task.lun)
-        parts.setdefault((task.connection.number, unit), []).append(task)
-    for (_, unit), some in parts.items():
-        connection = some[0].connection
-        tags = tuple(task.itt for task in some if task.data_outstanding)
-        session.terminations.append(Termination(connection, units[unit], connection.stat_sn, tags))
+            units.append(lun)
+        tags = parts.setdefault((connection, unit), [])
+        if task is not None and task.data_outstanding:
+            tags.append(task.itt)
+    for (connection, unit), tags in parts.items():
+        session.terminations.append(Termination(connection, units[unit], connection.stat_sn, tuple(tags)))
         notices.send(connection, AsyncEvent.TASKS_TERMINATED, lun=units[unit])
     del session.terminations[:-TERMINATIONS]
 

@@ -197,3 +197,69 @@ def test_a_lost_connection_with_a_function_that_was_carried_out_is_logged_out(be
     several.send(0, "logout", 2, immediate=True, cid=1)
     assert several[0].take(LogoutResponse).response == 0
     assert several.session.fence is None
+
+
+def test_commands_wait_where_too_much_is_held_back_by_a_fence(make_bench, make_several):
+    bench = make_bench(limits=Limits(retained_responses=4))
+    several = make_several(bench, 2, ("TaskReporting", "ResponseFence"))
+    several.send(1, "nop_out", b"not acknowledged")
+    several.send(0, "function", TaskFunction.ABORT_TASK_SET)
+    reads = [several.send(0, "read") for _ in range(8)]
+    assert len(several.session.fence.held) == 4
+    assert len(several.session.waiting) == 5
+    assert several.seen(0) == []
+    for _ in range(3):
+        several.acknowledge(1)
+        several.acknowledge(0)
+    assert several.seen(0) == ["TaskManagementResponse"] + ["DataIn"] * len(reads)
+    assert several.session.fence is None
+    assert not several.session.waiting
+
+
+def test_data_behind_a_fence_counts(make_bench, make_several):
+    bench = make_bench(limits=Limits(retained_bytes=2048))
+    several = make_several(bench, 2, ("TaskReporting", "ResponseFence"))
+    several.send(1, "nop_out", b"not acknowledged")
+    several.send(0, "function", TaskFunction.ABORT_TASK_SET)
+    for _ in range(8):
+        several.send(0, "read")
+    assert several.session.fence.length == 2048
+    for _ in range(3):
+        several.acknowledge(1)
+        several.acknowledge(0)
+    assert several.seen(0) == ["TaskManagementResponse"] + ["DataIn"] * 8
+
+
+def test_released_connections_hold_so_much_together_and_no_more(make_bench, make_several):
+    bench = make_bench(limits=Limits(retained_bytes=2048))
+    small = make_several(bench, 2, ("ErrorRecoveryLevel", "2"), isid=bytes.fromhex("80abcdef0002"))
+    large = make_several(bench, 2, ("ErrorRecoveryLevel", "2"))
+    small.send(1, "read")
+    small[1].hang_up()
+    small.send(0, "logout", 2, immediate=True, cid=1)
+    for _ in range(5):
+        large.send(1, "read", blocks=4)
+        large[1].hang_up()
+        large.send(0, "logout", 2, immediate=True, cid=1)
+        large.hosts.pop()
+        large.add(1)
+    assert len(large.session.released) < 5
+    assert len(small.session.released) == 1
+
+
+@pytest.mark.parametrize("function", [TaskFunction.ABORT_TASK_SET, TaskFunction.TARGET_WARM_RESET])
+def test_a_command_that_a_fast_abort_ends_before_it_begins_is_announced(bench, make_several, function):
+    """4.2.3.4 b: event 5 on each other connection with an affected task, though the task's command came late."""
+    several = make_several(bench, 2, ("TaskReporting", "FastAbort"))
+    gap, late = several.make(0, "read"), several.make(1, "read")
+    if function == TaskFunction.TARGET_WARM_RESET:
+        several[1].send(late)
+    several.send(0, "function", function)
+    if function == TaskFunction.ABORT_TASK_SET:
+        several[1].send(late)
+        several[0].send(gap)
+    several.collect()
+    assert several.seen(1) == ["AsyncMessage"]
+    several.acknowledge(1)
+    several.acknowledge(0)
+    assert several.seen(0) == ["TaskManagementResponse"]
