@@ -6,20 +6,34 @@ from iscsi_conformance.case import SHOULD, TARGET, case
 from iscsi_conformance.cases.target.keys import number, offered
 from iscsi_conformance.cases.target.login import OFFERS, OPEN, no_success, outcome, responses, walk
 from iscsi_conformance.cases.target.login_stages import NO_METHOD, begun, first
+from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.session import Session
 from iscsi_conformance.transfer import R2T_MODE, pattern, write_command
-from iscsi_conformance.verdict import Inconclusive, Unsupported, require
-from iscsi_conformance.wire import Wire, pairs_of
+from iscsi_conformance.verdict import Failed, Inconclusive, Unsupported, require
+from iscsi_conformance.wire import Wire, pairs_of, value_of
 from iscsi_protocol.negotiation.keys import KEYS, Function
-from iscsi_protocol.pdu import R2T, NopIn, Stage
+from iscsi_protocol.pdu import R2T, LoginResponse, NopIn, Stage
 from iscsi_protocol.text import NumberError, parse_number
 
 REFUSALS = ("Reject", "NotUnderstood", "Irrelevant")
 DEFAULT_SEGMENT = 8192
 SECURITY_KEYS = frozenset({"TargetName", "TargetAlias", "TargetAddress", "TargetPortalGroupTag", "AuthMethod"})
 METHOD_KEYS = ("CHAP_", "SRP_", "KRB_", "TargetAuth")
+
+
+async def refused(wire: Wire, key: str, clause: str, what: str) -> None:
+    """The key that was just sent has a refusal for its answer, or the login ends."""
+    received = await wire.receive_or_none()
+    if received is None:
+        await wire.expect_closed(clause, what)
+        return
+    pdu = received.pdu
+    if not isinstance(pdu, LoginResponse):
+        raise Failed(clause, what, seen=one_line(received.raw))
+    answer = value_of(pdu, key)
+    require(pdu.status_class or answer in REFUSALS, clause, what, seen=answer or "no answer")
 
 
 @case(
@@ -32,7 +46,7 @@ METHOD_KEYS = ("CHAP_", "SRP_", "KRB_", "TargetAuth")
 async def segment_length_is_told(peer: Peer) -> None:
     """In the login of a normal session the target tells how long a data segment may be."""
     clause = "R7143-4.2.9.1-01"
-    _, login = await walk(peer, clause, OFFERS)
+    _, login = await walk(peer, clause, [("MaxRecvDataSegmentLength", "65536"), *OFFERS])
     value = login.value("MaxRecvDataSegmentLength")
     require(value is not None, clause, "MaxRecvDataSegmentLength was due", seen=login.pairs)
 
@@ -204,6 +218,8 @@ async def results_follow_their_functions(peer: Peer) -> None:
                 require(value >= int(offer), "R7143-13-05", f"{key} is {offer} at least", seen=value)
             case Function.AND | Function.OR:
                 require(answer in (None, offer), "R7143-13-06", f"{key}={offer} is the only result", seen=answer)
+            case _:
+                pass
 
 
 @case(
@@ -245,15 +261,8 @@ async def protocol_level_1(peer: Peer) -> None:
 )
 async def send_targets_waits(wire: Wire) -> None:
     """SendTargets, a key of the full feature phase, is refused at login, or ends it."""
-    clause = "R7143-13-03"
     wire.send(first(wire, ("SendTargets", "All")))
-    received = await wire.receive_or_none()
-    if received is None:
-        await wire.expect_closed(clause, "SendTargets is refused at login")
-        return
-    pdu = received.pdu
-    answer = dict(pairs_of(pdu)).get("SendTargets") if not getattr(pdu, "status_class", 0) else "Reject"
-    require(answer in REFUSALS, clause, "a refusal was due", seen=answer)
+    await refused(wire, "SendTargets", "R7143-13-03", "SendTargets is refused at login")
 
 
 # ---- the security stage (12, 13.4) ----
@@ -284,9 +293,9 @@ async def security_keys_alone(peer: Peer) -> None:
     needs=OPEN,
 )
 async def digest_in_security(wire: Wire) -> None:
-    """HeaderDigest in the security stage is a protocol error, which ends the login."""
+    """HeaderDigest in the security stage is refused, or ends the login."""
     wire.send(first(wire, NO_METHOD, ("HeaderDigest", "None"), csg=Stage.SECURITY))
-    await no_success(wire, "R7143-12-02", "HeaderDigest has no place in the security stage")
+    await refused(wire, "HeaderDigest", "R7143-12-02", "HeaderDigest has no place in the security stage")
 
 
 @case(
