@@ -211,6 +211,9 @@ class TargetEngine:
         if acknowledged != link.acknowledged and opcode != Opcode.LOGOUT_REQUEST:
             # A Logout Request has the ExpStatSN of the connection that it is about (11.14.4).
             self._acknowledge(link, session, acknowledged)
+            if not link.up:
+                # What waited for that acknowledgement ended the session, and the request with it.
+                return
         if bhs[4] and opcode != Opcode.SCSI_COMMAND:
             raise format_error("additional header segments where there are none", "R7143-11.2.1.5-01")
         if session.discovery and opcode not in _IN_DISCOVERY and not core.policy.serve_discovery_fully:

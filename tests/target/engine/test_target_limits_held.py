@@ -263,3 +263,18 @@ def test_a_command_that_a_fast_abort_ends_before_it_begins_is_announced(bench, m
     several.acknowledge(1)
     several.acknowledge(0)
     assert several.seen(0) == ["TaskManagementResponse"]
+
+
+def test_a_request_whose_acknowledgement_ends_the_session_is_not_carried_out(bench, make_several):
+    """The response to TARGET COLD RESET waits for an acknowledgement (11.6.1), and the session ends with it (11.5.1)."""
+    several = make_several(bench, 1)
+    host = several[0]
+    unheard = host.exp_stat_sn
+    several.send(0, "nop_out", b"not acknowledged")
+    host.send(replace(several.make(0, "function", TaskFunction.TARGET_COLD_RESET), exp_stat_sn=unheard))
+    assert ("power_on",) not in bench.device.log
+    host.send(several.make(0, "write", data=bytes(512)))
+    assert ("power_on",) in bench.device.log
+    assert (0x2A, 512) not in bench.device.log
+    assert not several.session.tasks
+    assert bench.engine.sessions == []
