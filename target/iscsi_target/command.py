@@ -104,7 +104,7 @@ def _check(connection: Connection, session: Session, itt: int, flags: int, expec
         raise rejected(
             RejectReason.IMMEDIATE_COMMAND_REJECT, "R7143-4.2.2.1-05", "too many immediate commands in progress"
         )
-    if session.functions and any(each.itt == itt for each in session.functions):
+    if (session.functions or connection.text is not None) and session.uses(itt):
         raise rejected(RejectReason.TASK_IN_PROGRESS, "R7143-11.2.1.8-01", f"task tag {itt:#x} is in use")
 
 

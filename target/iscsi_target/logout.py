@@ -46,7 +46,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         raise format_error("a Logout Request has no data", "R7143-11.14.2-01")
     if itt == NO_TAG:
         raise rejected(RejectReason.INVALID_PDU_FIELD, "R7143-11.2.1.8-02", "a logout with the reserved task tag")
-    if itt in session.tasks:
+    if session.uses(itt):
         raise rejected(RejectReason.TASK_IN_PROGRESS, "R7143-11.2.1.8-01", f"task tag {itt:#x} is in use")
     if reason > LogoutReason.RECOVERY:
         raise format_error(f"logout reason {reason} is reserved", "R7143-11.14.1-01")

@@ -31,7 +31,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         return
     if ttt != NO_TAG:
         raise format_error("a NOP-Out is a ping or the answer to one, not both", "R7143-11.18.2-02")
-    if itt in session.tasks:
+    if session.uses(itt):
         raise rejected(RejectReason.TASK_IN_PROGRESS, "R7143-11.2.1.8-01", f"task tag {itt:#x} is in use")
     if not byte0 & 0x40:
         session.reopen()

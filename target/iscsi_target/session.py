@@ -116,6 +116,18 @@ class Session:
     def __post_init__(self) -> None:
         self.task_sets = NO_TASK_SETS if self.node is None else self.node.task_sets
 
+    def uses(self, itt: int, besides: Connection | None = None) -> bool:
+        """Whether a task has that tag: a command, a function, or a text exchange of a connection other than `besides`."""
+        return (
+            itt in self.tasks
+            or any(each.itt == itt for each in self.functions)
+            or any(
+                each.text is not None and each.text.itt == itt
+                for each in self.connections.values()
+                if each is not besides
+            )
+        )
+
     def in_window(self, cmd_sn: int) -> bool:
         """Whether a non-immediate request of that CmdSN may be taken: in the window, and not had already."""
         return serial.in_range(cmd_sn, self.exp_cmd_sn, self.max_cmd_sn) and cmd_sn not in self.waiting

@@ -46,7 +46,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         raise format_error("a task management function has no data", "R7143-11.5.2-01")
     if itt == NO_TAG:
         raise rejected(RejectReason.INVALID_PDU_FIELD, "R7143-11.2.1.8-02", "a function with the reserved task tag")
-    if itt in session.tasks or any(each.itt == itt for each in session.functions):
+    if session.uses(itt):
         raise rejected(RejectReason.TASK_IN_PROGRESS, "R7143-11.2.1.8-01", f"task tag {itt:#x} is in use")
     if function == TaskFunction.TASK_REASSIGN and not immediate:
         raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-11.5.1-24", "TASK REASSIGN is not immediate")

@@ -67,7 +67,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         raise format_error("a Text Request with F and C", "R7143-6.2-01")
     if itt == NO_TAG:
         raise rejected(RejectReason.INVALID_PDU_FIELD, "R7143-11.2.1.8-02", "a Text Request with the reserved task tag")
-    if itt in session.tasks or any(each.itt == itt for each in session.functions):
+    if session.uses(itt, besides=connection):
         raise rejected(RejectReason.TASK_IN_PROGRESS, "R7143-11.2.1.8-01", f"task tag {itt:#x} is in use")
     exchange = _exchange_of(core, connection, lun, itt, ttt, byte0 & 0x40)
     try:

@@ -278,3 +278,16 @@ def test_a_request_whose_acknowledgement_ends_the_session_is_not_carried_out(ben
     assert (0x2A, 512) not in bench.device.log
     assert not several.session.tasks
     assert bench.engine.sessions == []
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("kind", ["nop_out", "function", "logout", "text", "read"])
+def test_the_tag_of_a_text_exchange_is_in_use(bench, make_several, place, kind):
+    """11.2.1.8. A command is held against the exchange of its own connection alone, a text against those of others."""
+    several = make_several(bench, 2)
+    text = several.send(1, "text", final=False)
+    several.seen(1)
+    arguments = {"function": (TaskFunction.ABORT_TASK_SET,)}.get(kind, ())
+    several[place].send(several.make(place, kind, *arguments, itt=text.itt))
+    taken = kind == {0: "read", 1: "text"}[place]
+    assert isinstance(several[place].inbox[-1], Reject) != taken
