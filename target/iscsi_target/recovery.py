@@ -25,9 +25,9 @@ RELEASED_CONNECTIONS = 16
 forgotten for a further one."""
 
 
-RELEASED_SHARE = 4
-"""How many times the limit of one connection all of those together may hold in data, all sessions together; beyond that the
-oldest of the session that holds most is forgotten."""
+RELEASED_BYTES = 256 << 20
+"""Bytes that such connections may hold, all sessions together; beyond that the oldest of the session that holds most is
+forgotten."""
 
 
 def begin(core: Core, connection: Connection, session: Session) -> None:
@@ -78,7 +78,7 @@ def _too_full(core: Core) -> Session | None:
         for session in core.sessions
         if session.released
     }
-    if sum(held.values()) <= RELEASED_SHARE * core.limits.retained_bytes:
+    if sum(held.values()) <= RELEASED_BYTES:
         return None
     return core.sessions.of_tsih(max(held, key=held.__getitem__))
 

@@ -21,6 +21,7 @@ from iscsi_protocol.pdu import (
     TaskFunction,
     encode,
 )
+from iscsi_target import recovery
 from iscsi_target.config import Limits
 from iscsi_target.data_out import EARLY_PDUS
 from iscsi_target.extents import cover
@@ -230,8 +231,8 @@ def test_data_behind_a_fence_counts(make_bench, make_several):
     assert several.seen(0) == ["TaskManagementResponse"] + ["DataIn"] * 8
 
 
-def test_released_connections_hold_so_much_together_and_no_more(make_bench, make_several):
-    bench = make_bench(limits=Limits(retained_bytes=2048))
+def test_released_connections_hold_so_much_together_and_no_more(monkeypatch, bench, make_several):
+    monkeypatch.setattr(recovery, "RELEASED_BYTES", 8192)
     small = make_several(bench, 2, ("ErrorRecoveryLevel", "2"), isid=bytes.fromhex("80abcdef0002"))
     large = make_several(bench, 2, ("ErrorRecoveryLevel", "2"))
     small.send(1, "read")
