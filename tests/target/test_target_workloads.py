@@ -13,7 +13,8 @@ from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.virtual import run_virtual
 from iscsi_conformance.workload.model import BLOCK, ModelDisk, WrongData
 from iscsi_conformance.workload.plan import Abort, Damage, Function, Gather, Harm, Lose, Read, Setting, Step, Write
-from iscsi_protocol.pdu import TaskFunction
+from iscsi_protocol.pdu import TaskAttribute, TaskFunction
+from iscsi_target.config import Limits
 
 OVER_TCP = 20
 """So many examples in memory for each one over TCP."""
@@ -21,8 +22,10 @@ OVER_TCP = 20
 connections = st.integers(0, 3)
 ranges = st.tuples(st.integers(0, BLOCKS - 1), st.integers(1, 24))
 FUNCTIONS = (TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET)
-reads = st.builds(lambda connection, where: Read(connection, *where), connections, ranges)
-writes = st.builds(lambda connection, where: Write(connection, *where), connections, ranges)
+ORDERS = (TaskAttribute.SIMPLE, TaskAttribute.SIMPLE, TaskAttribute.ORDERED, TaskAttribute.HEAD_OF_QUEUE)
+attributes = st.sampled_from(ORDERS)
+reads = st.builds(lambda connection, where, how: Read(connection, *where, how), connections, ranges, attributes)
+writes = st.builds(lambda connection, where, how: Write(connection, *where, how), connections, ranges, attributes)
 harms = st.builds(Harm, st.sampled_from(Damage), st.integers(1, 6))
 steps: st.SearchStrategy[Step] = st.one_of(
     reads,
@@ -62,6 +65,22 @@ session_settings = st.builds(
 def test_random_work_in_memory(setting: Setting, plan: list[Step]) -> None:
     book = RuleBook()
     run_virtual(in_memory(setting, plan, book))
+    assert not findings(book)
+
+
+shortages = st.builds(
+    Limits,
+    commands=st.sampled_from((1, 2, 4, 128)),
+    retained_responses=st.sampled_from((1, 3, 1024)),
+    retained_bytes=st.sampled_from((1, 4096, 1 << 20)),
+    send_buffer=st.sampled_from((1, 2048, 1 << 20)),
+)
+
+
+@given(limits=shortages, setting=session_settings, plan=st.lists(steps, max_size=25))
+def test_random_work_under_pressure(limits: Limits, setting: Setting, plan: list[Step]) -> None:
+    book = RuleBook()
+    run_virtual(in_memory(setting, plan, book, limits=limits))
     assert not findings(book)
 
 

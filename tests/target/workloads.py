@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
+from msgspec.structs import replace
+
 from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.workload.exerciser import Exerciser
@@ -15,7 +17,7 @@ from iscsi_initiator.transport import Connector, TcpConnector
 from iscsi_protocol.fault import NamedFault
 from iscsi_protocol.history import Endpoint
 from iscsi_target.completion import Buffer
-from iscsi_target.config import LunConfig, PortalConfig, Size, TargetConfig, TargetNode
+from iscsi_target.config import Limits, LunConfig, PortalConfig, Size, TargetConfig, TargetNode
 from iscsi_target.engine import TargetEngine
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.luns.memory import MemoryLun
@@ -58,8 +60,8 @@ class CountingLun(MemoryLun):
 
 
 @asynccontextmanager
-async def engine() -> AsyncIterator[TargetEngine]:
-    made, [device] = make_engine(CONFIG, random_bytes=Random(7).randbytes)
+async def engine(limits: Limits = CONFIG.limits) -> AsyncIterator[TargetEngine]:
+    made, [device] = make_engine(replace(CONFIG, limits=limits), random_bytes=Random(7).randbytes)
     device.unit(0).backend = CountingLun(BLOCKS * BLOCK)
     try:
         yield made
@@ -76,9 +78,13 @@ async def exercise(
 
 
 async def in_memory(
-    setting: Setting, plan: Sequence[Step], book: RuleBook, fault: NamedFault | None = None
+    setting: Setting,
+    plan: Sequence[Step],
+    book: RuleBook,
+    fault: NamedFault | None = None,
+    limits: Limits = CONFIG.limits,
 ) -> Exerciser:
-    async with engine() as made:
+    async with engine(limits) as made:
         faults = () if fault is None else fault.faults
         portal = MemoryPortal(made, CONFIG.portals, tap=book.record, faults=faults)
         try:

@@ -76,8 +76,8 @@ class Exerciser(Recovery):
     async def _do(self, step: Step) -> None:
         self._raise_trouble()
         match step:
-            case Read(connection, lba, blocks) | Write(connection, lba, blocks):
-                await self._begin(connection, lba, blocks, write=isinstance(step, Write))
+            case Read() | Write():
+                await self._begin(step)
             case Gather():
                 await self._wait(lambda _: True)
             case Abort(which):
@@ -93,10 +93,11 @@ class Exerciser(Recovery):
             case Harm():
                 self.noise.arm(step)
 
-    async def _begin(self, connection: int, lba: int, blocks: int, *, write: bool) -> None:
+    async def _begin(self, step: Read | Write) -> None:
         """Send a command, behind those that are about the same blocks."""
-        lba = min(lba, len(self.disk) - 1)
-        blocks = min(blocks, len(self.disk) - lba)
+        connection, write = step.connection, isinstance(step, Write)
+        lba = min(step.lba, len(self.disk) - 1)
+        blocks = min(step.blocks, len(self.disk) - lba)
         await self._wait(lambda task: task.overlaps(lba, blocks) and bool(write or task.generation))
         link = await self._working(connection)
         while serial.gt(self._numbers.cmd_sn, self._numbers.max_cmd_sn):
@@ -112,6 +113,7 @@ class Exerciser(Recovery):
             read=not write,
             write=write,
             final=unsolicited <= immediate,
+            attribute=step.attribute,
             itt=self._numbers.itt,
             cmd_sn=link.raw.next_cmd_sn(),
             exp_stat_sn=link.raw.exp_stat_sn,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from iscsi_protocol.pdu import TaskFunction
+from iscsi_protocol.pdu import TaskAttribute, TaskFunction
 
 
 class Damage(Enum):
@@ -35,20 +35,22 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read blocks over a connection (counted modulo those there are)."""
+    """Read blocks over a connection (counted modulo those there are), with a task attribute."""
 
     connection: int
     lba: int
     blocks: int
+    attribute: TaskAttribute = TaskAttribute.UNTAGGED
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write blocks."""
+    """Write blocks, likewise."""
 
     connection: int
     lba: int
     blocks: int
+    attribute: TaskAttribute = TaskAttribute.UNTAGGED
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,6 +294,8 @@ class Reception:
             return
         if opcode == SnackRequest.OPCODE and (task is None or task.aborting):
             return  # an abort overtook it
+        if opcode == NopOut.OPCODE and pdu.reason == RejectReason.IMMEDIATE_COMMAND_REJECT:
+            return  # a ping of ours is one too many for now (4.2.2.1)
         if pdu.reason != RejectReason.DATA_DIGEST_ERROR:
             raise Unexpected(f"a Reject with reason {pdu.reason:#04x} of opcode {opcode:#04x}")
         if opcode == ScsiCommand.OPCODE and task is not None:

@@ -163,7 +163,7 @@ class Recovery(Reception):
             if answer is None:
                 return
             code = answer.response if isinstance(answer, TaskManagementResponse) else None
-            if code == TaskResponse.TASK_DOES_NOT_EXIST and task.aborting:
+            if code == TaskResponse.TASK_DOES_NOT_EXIST and (task.aborting or task.over):
                 task.finish(Ending.ABORTED)
             elif code != TaskResponse.FUNCTION_COMPLETE:
                 raise Unexpected(f"the reassignment of task {task.itt} was answered with {code}")
