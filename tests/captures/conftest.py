@@ -151,9 +151,10 @@ class Script:
 
     # Login
 
-    def login_request(self, pairs: Pairs = NAMES, **fields: Any) -> Self:
-        fields = {"transit": True, "csg": 1, "nsg": 3, "itt": 0x10, "tsih": self.tsih, "cid": self.cid} | fields
-        fields = {"data": encode_pairs(pairs), "cmd_sn": self.cmd_sn, "exp_stat_sn": self.stat_sn} | fields
+    def login_request(self, pairs: Pairs = NAMES, **values: Any) -> Self:
+        fields: dict[str, Any] = {"transit": True, "csg": 1, "nsg": 3, "itt": 0x10, "tsih": self.tsih}
+        fields |= {"cid": self.cid, "data": encode_pairs(pairs), "cmd_sn": self.cmd_sn, "exp_stat_sn": self.stat_sn}
+        fields |= values
         self.cids[fields["cid"]] = self.connection
         return self.send(LoginRequest(), **fields)
 

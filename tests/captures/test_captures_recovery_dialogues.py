@@ -89,7 +89,7 @@ class Line:
         raw = encode(pdu).with_digests(header=self.digests[0], data=self.digests[1])
         if spoil:
             digest = bytes(getattr(raw, spoil))
-            raw = replace(raw, **{spoil: bytes([digest[0] ^ 1]) + digest[1:]})
+            setattr(raw, spoil, bytes([digest[0] ^ 1]) + digest[1:])
         data = raw.to_bytes()
         self.tap.bytes_crossed(Direction.TO_TARGET, data, self.host.now)
         self.host.engine.receive(self.number, data, self.host.now)
@@ -101,7 +101,7 @@ class Line:
         self.tap.bytes_crossed(Direction.TO_INITIATOR, data, self.host.now)
         self.framer.receive(data)
         for raw in self.framer:
-            pdu = decode(raw.kept())
+            pdu: Any = decode(raw.kept())
             counts = not isinstance(pdu, R2T) and not (isinstance(pdu, NopIn) and pdu.itt == NO_TAG)
             if pdu.status_present if isinstance(pdu, DataIn) else counts:
                 self.exp_stat_sn = max(self.exp_stat_sn, pdu.stat_sn + 1)
@@ -420,13 +420,14 @@ def test_functions_over_connections(how, function):
         second.answer(r2t)
     for _ in range(3):
         for line in (second, first):
-            events = [pdu for pdu in line.inbox if isinstance(pdu, AsyncMessage)]
+            events: list[Any] = [pdu for pdu in line.inbox if isinstance(pdu, AsyncMessage)]
             pings = [pdu for pdu in line.inbox if isinstance(pdu, NopIn) and pdu.ttt != NO_TAG]
             line.inbox = [pdu for pdu in line.inbox if pdu not in events and pdu not in pings]
             for pdu in [*events, *pings]:
                 ttt = pdu.ttt if isinstance(pdu, NopIn) else NO_TAG
-                numbers = {"cmd_sn": host.cmd_sn, "exp_stat_sn": line.exp_stat_sn}
-                line.send(NopOut(immediate=True, lun=pdu.lun, ttt=ttt, **numbers))
+                line.send(
+                    NopOut(immediate=True, lun=pdu.lun, ttt=ttt, cmd_sn=host.cmd_sn, exp_stat_sn=line.exp_stat_sn)
+                )
             line.acknowledge()
     assert first.take(TaskManagementResponse).response == 0
     first.acknowledge()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import LoginRequest, ScsiCommand, TextRequest, encode
 from iscsi_protocol.text import encode_pairs
+from iscsi_target.completion import FileSlice
 from iscsi_target.config import LunConfig, Size, TargetConfig, TargetNode
 from iscsi_target.engine import TargetEngine
 from iscsi_target.shell import close_devices, make_engine
@@ -38,7 +39,9 @@ class Server:
         for piece in pieces:
             if number in self.engine.connections:
                 self.engine.receive(number, piece, self.now)
-                answer += b"".join(bytes(part) for part in self.engine.data_to_send(number))
+                answer += b"".join(
+                    bytes(part) for part in self.engine.data_to_send(number) if not isinstance(part, FileSlice)
+                )
             for work in self.engine.work_to_do():
                 self.engine.work_done(work.token, work.run(), self.now)
         if number in self.engine.connections:

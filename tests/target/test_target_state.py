@@ -71,10 +71,17 @@ def test_the_new_file_is_stable_before_it_is_the_file_and_its_name_after(path, m
     """fsync of the data, then the rename, then fsync of the folder."""
     steps = []
     fsync, replace = os.fsync, type(path).replace
-    monkeypatch.setattr(
-        os, "fsync", lambda number: steps.append(str(Path(f"/proc/self/fd/{number}").readlink())) or fsync(number)
-    )
-    monkeypatch.setattr(type(path), "replace", lambda old, new: steps.append("rename") or replace(old, new))
+
+    def seen_fsync(number):
+        steps.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+        return fsync(number)
+
+    def seen_replace(old, new):
+        steps.append("rename")
+        return replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(type(path), "replace", seen_replace)
     store = StateStore(path)
     store.put("t", 0, "mode", 1)
     store.save()

@@ -24,8 +24,12 @@ ranges = st.tuples(st.integers(0, BLOCKS - 1), st.integers(1, 24))
 FUNCTIONS = (TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET)
 ORDERS = (TaskAttribute.SIMPLE, TaskAttribute.SIMPLE, TaskAttribute.ORDERED, TaskAttribute.HEAD_OF_QUEUE)
 attributes = st.sampled_from(ORDERS)
-reads = st.builds(lambda connection, where, how: Read(connection, *where, how), connections, ranges, attributes)
-writes = st.builds(lambda connection, where, how: Write(connection, *where, how), connections, ranges, attributes)
+reads = st.builds(
+    lambda connection, where, how: Read(connection, where[0], where[1], how), connections, ranges, attributes
+)
+writes = st.builds(
+    lambda connection, where, how: Write(connection, where[0], where[1], how), connections, ranges, attributes
+)
 harms = st.builds(Harm, st.sampled_from(Damage), st.integers(1, 6))
 steps: st.SearchStrategy[Step] = st.one_of(
     reads,

@@ -1,7 +1,8 @@
 """Mode parameters: headers, block descriptors and the pages of a disk (SPC-4 7.5, SBC-3 6.5).
 
 Pages: 01 read-write error recovery, 08 caching, 0A control, 1C informational exceptions control. 3F asks for all.
-More pages are in mode_pages.py. A mask of changeable values (MODE SENSE page control 1) is a page built with all ones where the target lets change.
+More pages are in mode_pages.py. A mask of changeable values (MODE SENSE page control 1) is a page built with all ones where
+the target lets change.
 """
 
 from __future__ import annotations

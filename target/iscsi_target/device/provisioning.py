@@ -98,7 +98,9 @@ def _finished(unit: LogicalUnit) -> Completion:
 
 
 def get_lba_status(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """GET LBA STATUS: all kinds of blocks (report type 0 of SBC-4), as many ranges from the address on as the allocation length holds, at least one."""
+    """GET LBA STATUS: all kinds of blocks (report type 0 of SBC-4), as many ranges from the address on as the allocation
+    length holds, at least one.
+    """
     unit = path.unit
     fields = GET_LBA_STATUS.parse(cdb)
     lba = fields["lba"]

@@ -77,7 +77,9 @@ class FakeDevice:
             return Completion(0x02, sense=bytes.fromhex("700005000000000a00000000250000000000"))
         if self.attentions.get((nexus, lun)) and cdb[0] not in (0x03, 0x12, 0xA0):
             code = self.attentions[nexus, lun].pop(0)
-            return Completion(0x02, sense=bytes.fromhex("700006000000000a00000000") + code.to_bytes(2, "big") + bytes(4))
+            return Completion(
+                0x02, sense=bytes.fromhex("700006000000000a00000000") + code.to_bytes(2, "big") + bytes(4)
+            )
         start = int.from_bytes(cdb[2:6], "big") * BLOCK
         length = int.from_bytes(cdb[7:9], "big") * BLOCK
         if cdb[0] == 0x28:

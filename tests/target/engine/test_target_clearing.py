@@ -7,6 +7,8 @@ write that waits for data; on number 1 a function that waits, a command behind a
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from iscsi_protocol.pdu import NO_TAG, R2T, LoginResponse, LogoutResponse, NopIn, TaskFunction, encode
@@ -78,7 +80,8 @@ class Scene:
         self.r2t_sn, self.stat_sn = self.task.r2t_sn, self.connection.stat_sn
         self.lost = several.make(0, "command")
         self.behind = several.send(1, "command")
-        self.function = self.immediate = None
+        self.function: Any = None
+        self.immediate: Any = None
 
     def command_waits(self):
         """An immediate command on connection 1 that waits for its data."""

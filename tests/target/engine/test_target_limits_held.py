@@ -22,7 +22,7 @@ from iscsi_protocol.pdu import (
     encode,
 )
 from iscsi_target import recovery
-from iscsi_target.config import Limits
+from iscsi_target.config import Limits, Size
 from iscsi_target.data_out import EARLY_PDUS
 from iscsi_target.extents import cover
 from iscsi_target.session import FORGOTTEN_TASKS
@@ -44,7 +44,7 @@ def test_the_reserved_bit_of_the_opcode_byte_is_ignored(bench, kind, immediate):
 
 
 def test_a_connection_that_is_over_has_no_backlog(make_bench, make_several):
-    bench = make_bench(limits=Limits(send_buffer=1024))
+    bench = make_bench(limits=Limits(send_buffer=Size(1024)))
     several = make_several(bench, 2)
     bad = bytearray(encode(several.make(0, "read")).bhs)
     bad[1] |= 7
@@ -218,7 +218,7 @@ def test_commands_wait_where_too_much_is_held_back_by_a_fence(make_bench, make_s
 
 
 def test_data_behind_a_fence_counts(make_bench, make_several):
-    bench = make_bench(limits=Limits(retained_bytes=2048))
+    bench = make_bench(limits=Limits(retained_bytes=Size(2048)))
     several = make_several(bench, 2, ("TaskReporting", "ResponseFence"))
     several.send(1, "nop_out", b"not acknowledged")
     several.send(0, "function", TaskFunction.ABORT_TASK_SET)

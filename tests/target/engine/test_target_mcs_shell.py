@@ -8,7 +8,17 @@ from typing import Any
 
 from iscsi_conformance.virtual import run_virtual
 from iscsi_protocol.framing import Framer
-from iscsi_protocol.pdu import DataIn, LoginRequest, LogoutRequest, NopOut, ScsiCommand, ScsiResponse, decode, encode
+from iscsi_protocol.pdu import (
+    DataIn,
+    LoginRequest,
+    LogoutRequest,
+    NopOut,
+    Pdu,
+    ScsiCommand,
+    ScsiResponse,
+    decode,
+    encode,
+)
 from iscsi_protocol.text import encode_pairs
 from iscsi_target.config import Limits, LunConfig, PortalConfig, Size, TargetConfig, TargetNode
 from iscsi_target.loopback import MemoryPortal
@@ -135,7 +145,7 @@ def test_two_connections_over_tcp():
     async def ask(stream, framer, *pdus, count):
         reader, writer = stream
         writer.write(b"".join(encode(pdu).to_bytes() for pdu in pdus))
-        found = []
+        found: list[Pdu] = []
         while len(found) < count:
             framer.receive(await asyncio.wait_for(reader.read(65536), 10))
             found += [decode(raw.kept()) for raw in framer]

@@ -14,7 +14,8 @@ spans = st.tuples(st.integers(0, 40), st.integers(0, 12)).map(lambda span: (span
 
 @given(parts=st.lists(spans, max_size=12), asked=spans)
 def test_extents_are_a_set_of_bytes(parts, asked):
-    extents, model = [], set()
+    extents: list[tuple[int, int]] = []
+    model: set[int] = set()
     for start, end in parts:
         new = set(range(start, end)) - model
         assert cover(extents, start, end) == bool(new)

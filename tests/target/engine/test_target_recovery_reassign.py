@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -393,7 +395,8 @@ def test_any_point_of_loss(make_bench, data):
     writes = data.draw(st.booleans())
     command = host.write(0, blocks) if writes else host.read(0, blocks)
     host.send(command)
-    got, next_sn = {}, 0
+    got: dict[str, Any] = {}
+    next_sn = 0
     letters = PATTERN[::-1][: blocks * 512]
     for _ in range(data.draw(st.integers(0, 3))):
         keep = data.draw(st.integers(0, len(host.inbox)))

@@ -60,8 +60,15 @@ class Forgetful:
             again = pdu.data_sn in task["data"]
             task["data"][pdu.data_sn] = pdu
             if pdu.acknowledge and not again and all(sn in task["data"] for sn in range(pdu.data_sn + 1)):
-                values = {"ttt": pdu.ttt, "lun": pdu.lun, "beg_run": pdu.data_sn + 1}
-                self.host.send(SnackRequest(snack_type=SnackType.DATA_ACK, exp_stat_sn=self.acknowledged(), **values))
+                self.host.send(
+                    SnackRequest(
+                        snack_type=SnackType.DATA_ACK,
+                        exp_stat_sn=self.acknowledged(),
+                        ttt=pdu.ttt,
+                        lun=pdu.lun,
+                        beg_run=pdu.data_sn + 1,
+                    )
+                )
         elif isinstance(pdu, R2T) and pdu.r2t_sn not in task["r2ts"]:
             task["r2ts"].add(pdu.r2t_sn)
             end = pdu.buffer_offset + pdu.desired_data_transfer_length

@@ -49,7 +49,7 @@ def test_every_quirk_does_something_and_says_where_it_is_from(name):
         settings = (quirk.keys, quirk.node, quirk.lun, quirk.chap, quirk.limits, quirk.timers, quirk.policy)
         assert any((*settings, quirk.faults, quirk.own, quirk.portals, quirk.targets))
         for fault_id in quirk.faults:
-            assert fault(fault_id)
+            assert fault(fault_id).id == fault_id
 
 
 @pytest.mark.parametrize("name", NAMES)

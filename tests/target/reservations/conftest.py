@@ -71,15 +71,19 @@ class Port:
         answer = self.raw(command, data, **fields)
         if answer.status == Status.CHECK_CONDITION:
             sense = parse_sense(answer.sense)
+            assert sense is not None
             return sense.key, sense.code
         return {Status.GOOD: "good", Status.RESERVATION_CONFLICT: "conflict"}.get(answer.status, answer.status)
 
     def news(self):
         """The unit attentions that wait, read with REQUEST SENSE."""
-        found = []
-        while (sense := parse_sense(self.read_in(op.REQUEST_SENSE, 18))).key == SenseKey.UNIT_ATTENTION:
+        found: list[int] = []
+        while True:
+            sense = parse_sense(self.read_in(op.REQUEST_SENSE, 18))
+            assert sense is not None
+            if sense.key != SenseKey.UNIT_ATTENTION:
+                return found
             found.append(sense.code)
-        return found
 
     def read_in(self, command, length=0xFFFF):
         answer = self.raw(command, allocation_length=length)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ class Model:
         self.holder = None
         self.generation = 0
         self.kept = False
-        self.news = {name: [] for name in NAMES}
+        self.news: dict[str, list[int]] = {name: [] for name in NAMES}
 
     def tell(self, names, code, by):
         for name in names:
@@ -68,7 +69,8 @@ class Model:
 class Machine(RuleBasedStateMachine):
     """Four ports, few keys; each answer is the model's. `make` comes from the fixture."""
 
-    make = None
+    make: Any = None
+    transport_id: Any = None
 
     @initialize()
     def begin(self):

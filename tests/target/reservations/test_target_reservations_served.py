@@ -60,6 +60,7 @@ async def look(client):
     keys = await client.command(op.READ_KEYS.build(allocation_length=64), data_in=64)
     reservation = await client.command(op.READ_RESERVATION.build(allocation_length=64), data_in=64)
     held = parse_reservation(reservation)[1]
+    assert held is not None
     result, _ = await client.execute(op.WRITE_10.build(blocks=1), data_out=bytes(512))
     return parse_keys(keys)[1], (held.key, held.type), result.status
 
