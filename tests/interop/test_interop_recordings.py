@@ -44,6 +44,7 @@ INVALID_OPCODE = "Invalid opcode"
 UNKNOWN_EXCHANGE = "Unknown SCSI exchange, can not decode SCSI data"
 
 CUT = "a text is cut within a pair by the C bit, and tshark looks for the pair's end in each PDU"
+REASSIGNED = "the command is on another connection than its data and status, and tshark looks at each by itself"
 RESERVED_OPCODE = "a reserved opcode is on the wire, and again in the Reject of it"
 
 # Resets stand in no table: they are counted against what the run says of its connections.
@@ -55,6 +56,19 @@ EXPLAINED: dict[str, tuple[str, str]] = {
     "itext.long-text": (MALFORMED, CUT),
     "login.long-text": (MALFORMED, CUT),
     "login.portal-group-waits-for-the-text": (MALFORMED, CUT),
+    "reassign.behind-a-logout-of-its-own": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.behind-reinstatement": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.in-a-session-of-one": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.kept-for-time2retain": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.no-snack-tag": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.number-out-of-range": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.old-transfer-tags-are-gone": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.read-goes-on": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.response-before-effect": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.rest-of-a-read": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.stands-still-until-then": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.waits-for-time2retain": (UNKNOWN_EXCHANGE, REASSIGNED),
+    "reassign.write-goes-on": (UNKNOWN_EXCHANGE, REASSIGNED),
     "reject.is-well-formed": (INVALID_OPCODE, RESERVED_OPCODE),
     "reject.reasons-are-defined": (INVALID_OPCODE, RESERVED_OPCODE),
     "reject.unknown-opcode": (INVALID_OPCODE, RESERVED_OPCODE),
@@ -64,28 +78,61 @@ EXPLAINED: dict[str, tuple[str, str]] = {
         UNKNOWN_EXCHANGE,
         "the command answered is one that tshark does not read, see UNREAD",
     ),
+    "results.new-request-begins-anew": (MALFORMED, CUT),
+    "results.tags-of-a-long-answer": (MALFORMED, CUT),
+    "text.continued-is-not-final": (MALFORMED, CUT),
+    "text.one-response-at-a-time": (MALFORMED, CUT),
+    "text.parts-have-tags": (MALFORMED, CUT),
     "text.response-keeps-to-segment-length": (MALFORMED, CUT),
 }
 """Case → what tshark complains of in its recording, and why that is the case's doing."""
 
 NEITHER_F_NOR_C = "a text PDU with neither F nor C"
 RESERVED_STAGE = "stage 2 is reserved"
+FUNCTIONS_OF_7144 = "functions and a response of RFC 7144"
 
 UNREAD: dict[str, tuple[dict[Opcode, int], str]] = {
     "ilogin.reserved-next-stage": ({Opcode.LOGIN_RESPONSE: 1}, RESERVED_STAGE),
     "itext.goes-on": ({Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
     "itext.long-text": ({Opcode.TEXT_RESPONSE: 2}, NEITHER_F_NOR_C),
     "itext.lun": ({Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
+    "levels.functions-below-level-2": ({Opcode.TASK_MANAGEMENT_REQUEST: 3}, FUNCTIONS_OF_7144),
+    "levels.functions-without-a-level": ({Opcode.TASK_MANAGEMENT_REQUEST: 3}, FUNCTIONS_OF_7144),
     "login.continue-excludes-transit": ({Opcode.LOGIN_REQUEST: 1}, "T and C together"),
     "login.no-way-back": ({Opcode.LOGIN_REQUEST: 2}, "T with stage 0 as the next, to which no way leads"),
     "login.reserved-stage": ({Opcode.LOGIN_REQUEST: 1}, RESERVED_STAGE),
     "logout.reserved-reason": ({Opcode.LOGOUT_REQUEST: 1}, "a reserved reason"),
     "nop.reserved-bits-are-ignored": ({Opcode.NOP_OUT: 1}, "reserved bits set"),
+    "queries.asynchronous-event": (
+        {Opcode.TASK_MANAGEMENT_REQUEST: 3, Opcode.TASK_MANAGEMENT_RESPONSE: 1},
+        FUNCTIONS_OF_7144,
+    ),
+    "queries.every-function-is-answered": (
+        {Opcode.TASK_MANAGEMENT_REQUEST: 3, Opcode.TASK_MANAGEMENT_RESPONSE: 1},
+        FUNCTIONS_OF_7144,
+    ),
+    "queries.nexus-reset-drops-connections": ({Opcode.TASK_MANAGEMENT_REQUEST: 1}, FUNCTIONS_OF_7144),
+    "queries.nexus-reset-ends-the-session": ({Opcode.TASK_MANAGEMENT_REQUEST: 1}, FUNCTIONS_OF_7144),
+    "queries.nexus-reset-is-a-loss": ({Opcode.TASK_MANAGEMENT_REQUEST: 1}, FUNCTIONS_OF_7144),
+    "queries.nexus-reset-waits-for-data": ({Opcode.TASK_MANAGEMENT_REQUEST: 1}, FUNCTIONS_OF_7144),
+    "queries.of-a-function": ({Opcode.TASK_MANAGEMENT_REQUEST: 1}, FUNCTIONS_OF_7144),
+    "queries.queried-task-goes-on": (
+        {Opcode.TASK_MANAGEMENT_REQUEST: 1, Opcode.TASK_MANAGEMENT_RESPONSE: 1},
+        FUNCTIONS_OF_7144,
+    ),
+    "queries.task": ({Opcode.TASK_MANAGEMENT_REQUEST: 2, Opcode.TASK_MANAGEMENT_RESPONSE: 1}, FUNCTIONS_OF_7144),
+    "queries.task-set": ({Opcode.TASK_MANAGEMENT_REQUEST: 2, Opcode.TASK_MANAGEMENT_RESPONSE: 1}, FUNCTIONS_OF_7144),
     "residual.priority-ignored": ({Opcode.SCSI_COMMAND: 1}, "a priority (RFC 7144) where RFC 7143 has reserved bits"),
+    "results.failed-negotiation-changes-nothing": ({Opcode.TEXT_REQUEST: 1, Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
     "snack.reserved-type": ({Opcode.SNACK_REQUEST: 1}, "a reserved type"),
     "text.abandoned-values-do-not-hold": ({Opcode.TEXT_REQUEST: 1, Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
+    "text.each-key-once": ({Opcode.TEXT_REQUEST: 1, Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
+    "text.failed-sequence-changes-nothing": ({Opcode.TEXT_REQUEST: 1, Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
+    "text.failed-sequence-is-discarded": ({Opcode.TEXT_REQUEST: 1, Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
     "text.half-a-text-is-answered-empty": ({Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
+    "text.new-sequence-forgets-the-old": ({Opcode.TEXT_REQUEST: 1, Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
     "text.sequence-goes-on": ({Opcode.TEXT_REQUEST: 1, Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
+    "text.tag-is-of-use": ({Opcode.TEXT_REQUEST: 1, Opcode.TEXT_RESPONSE: 1}, NEITHER_F_NOR_C),
     "tmf.reserved-function": ({Opcode.TASK_MANAGEMENT_REQUEST: 1}, "a reserved function"),
 }
 """Case → the PDUs, by opcode, that tshark takes for no iSCSI, and what is in them."""
@@ -145,12 +192,18 @@ def our_reading(path: Path) -> Reading:
     return reading
 
 
+MERGED = 300
+"""Files in one merged file: mergecap writes the path of each into a comment, which holds 65535 bytes."""
+
+
 def batches(readings: dict[str, Reading]) -> list[list[str]]:
-    """The cases in groups in which no two have a connection between the same ends: merged, those would look like one."""
+    """The cases in groups of bounded size in which no two have a connection between the same ends: merged, those would
+    look like one.
+    """
     groups: list[tuple[list[str], set[Ends]]] = []
     for case, reading in readings.items():
         for cases, used in groups:
-            if used.isdisjoint(reading.ends):
+            if len(cases) < MERGED and used.isdisjoint(reading.ends):
                 cases.append(case)
                 used |= reading.ends
                 break
@@ -254,3 +307,8 @@ def test_recordings_with_the_same_ends_are_not_merged() -> None:
     first, second = ("::1", 1, "::1", 3260), ("::1", 2, "::1", 3260)
     readings = {"a": Reading(ends={first}), "b": Reading(ends={second}), "c": Reading(ends={first, second})}
     assert batches(readings) == [["a", "b"], ["c"]]
+
+
+def test_no_group_is_larger_than_what_can_be_merged() -> None:
+    readings = {str(number): Reading(ends={("::1", number, "::1", 3260)}) for number in range(2 * MERGED + 1)}
+    assert [len(cases) for cases in batches(readings)] == [MERGED, MERGED, 1]
