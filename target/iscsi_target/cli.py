@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from iscsi_target.personalities import PERSONALITIES, Personality, UnknownPerson
 from iscsi_target.personalities.apply import faults_of, under, wished, with_further_nodes
 from iscsi_target.portal import TargetServer
 from iscsi_target.shell import close_devices, make_engine
-from iscsi_target.shell.memory import keep_freed_memory
+from iscsi_target.shell.memory import GIVE_BACK_EVERY, give_back_freed_memory, keep_freed_memory
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 DEFAULT_NAME = "iqn.2026-11.org.iscsi-conformance:disk"
@@ -146,7 +147,10 @@ async def _serve(server: TargetServer, portals: Sequence[PortalConfig]) -> None:
         loop.add_signal_handler(number, stopped.set)
     endpoints = await server.start(portals)
     click.echo(json.dumps({"ready": [str(endpoint) for endpoint in endpoints]}))
-    await stopped.wait()
+    while not stopped.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), GIVE_BACK_EVERY)
+        give_back_freed_memory()
     await server.stop()
 
 

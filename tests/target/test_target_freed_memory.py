@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import resource
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from iscsi_target.shell.memory import keep_freed_memory
+from iscsi_target.shell.memory import give_back_freed_memory, keep_freed_memory
 
 
 class Mallopt:
@@ -40,3 +42,23 @@ def test_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch):
 def test_a_c_library_without_the_call_is_left_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
     assert not keep_freed_memory()
+
+
+def resident() -> int:
+    """Resident bytes of this process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+
+
+def test_memory_freed_below_what_is_in_use_is_given_back():
+    """Blocks that are too small to be mapped singly, with one of them kept, so that the heap cannot just shrink."""
+    blocks = [bytearray(b"x") * 98304 for _ in range(400)]
+    kept = blocks[-1]
+    blocks.clear()
+    before = resident()
+    give_back_freed_memory()
+    assert before - resident() > 100 * len(kept)
+
+
+def test_a_c_library_that_cannot_give_back_is_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    assert not give_back_freed_memory()
