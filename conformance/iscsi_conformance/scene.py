@@ -49,7 +49,8 @@ OpenStage = Callable[[TargetConfig, Sequence[Fault]], AbstractAsyncContextManage
 class Scene:
     """One case's stage and initiator.
 
-    open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one.
+    open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one. events: what it logged;
+    marks: how many records there were by then, for each of them.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Scene:
         self.recorder = recorder
         self.random_bytes = random_bytes
         self.events: list[EventLogged] = []
+        self.marks: list[int] = []
         self.clients: list[Client] = []
         self.stage: Stage | None = None
         self._open_stage = open_stage
@@ -163,3 +165,4 @@ class Scene:
     def _take(self, event: Event) -> None:
         if isinstance(event, EventLogged):
             self.events.append(event)
+            self.marks.append(len(self.recorder.records))
