@@ -35,6 +35,9 @@ SETTINGS: Mapping[str, Any] = {
 }
 """Timers of event cases: short enough for a real clock where the guide lets them be."""
 
+_LONG = 100.0
+"""Seconds that a case about time-outs waits at most; they cost nothing on the virtual clock."""
+
 READY = TEST_UNIT_READY.build()
 
 Act = Callable[["Play"], Awaitable[object]]
@@ -64,6 +67,8 @@ class Play:
         if row.connections > 1:
             self.options["connections"] = row.connections
         self._connects = 0
+        if row.virtual:
+            scene.patience = _LONG
 
     @property
     def stage(self) -> Stage:
