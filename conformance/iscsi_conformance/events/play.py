@@ -67,6 +67,7 @@ class Play:
         if row.connections > 1:
             self.options["connections"] = row.connections
         self._connects = 0
+        scene.switches = row.switches
         if row.virtual:
             scene.patience = _LONG
 
@@ -169,6 +170,16 @@ class Play:
         require(self.error is not None, self.name, "the request fails")
         await self.works()
 
+    async def done(self) -> None:
+        """What was asked was done on the same connection, which works on."""
+        require(self.error is None, self.name, "the request is done", seen=self.error)
+        await self.goes_on()
+
+    async def fails_and_recovers(self) -> None:
+        """What was asked failed, and the session works over a new connection."""
+        require(self.error is not None, self.name, "the request fails")
+        await self.recovers()
+
     async def works(self) -> None:
         """Proof of life: a command is answered."""
         error = await self.scene.attempt(self.session.execute(READY))
@@ -211,6 +222,8 @@ _FOLLOWS: Mapping[Then, Callable[[Play], Awaitable[None]]] = {
     Then.RECOVERS: Play.recovers,
     Then.GOES_ON: Play.goes_on,
     Then.FAILS_REQUEST: Play.fails_request,
+    Then.DONE: Play.done,
+    Then.FAILS_AND_RECOVERS: Play.fails_and_recovers,
     Then.GIVES_UP: Play.gives_up,
     Then.CLOSED_BEFORE: Play.closed_before,
     Then.REFUSED: Play.refused,

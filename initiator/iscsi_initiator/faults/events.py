@@ -5,7 +5,9 @@ not react to it (guide, Appendix B).
 from __future__ import annotations
 
 from iscsi_initiator.eventlog import EVENTS
-from iscsi_initiator.faults import behaves
+from iscsi_initiator.faults import behaves, takes_for
+from iscsi_protocol.fault import FieldIs, HasKey, Relation, Set, SetKey
+from iscsi_protocol.pdu import Opcode
 
 _LATER = frozenset({64})
 """Events that nothing logs yet."""
@@ -17,8 +19,49 @@ _KINDS = (
     ("does-not-react", "Event {} is logged, and nothing comes of it.", "goes_on_after"),
 )
 
-FAULTS = tuple(
+_OF_EACH = tuple(
     behaves(f"event.{event}.{kind}", says.format(event), **{switch: frozenset({event})})
     for event in sorted(EVENTS.keys() - _LATER)
     for kind, says, switch in _KINDS
 )
+
+_RESPONSE = Opcode.SCSI_RESPONSE
+
+_TOO_STRICT = (
+    takes_for(
+        "event.23.judges-reserved-fields",
+        "What stands in the reserved bytes of a SCSI Response counts as a residual.",
+        _RESPONSE,
+        Set("underflow", True),
+        Set("overflow", True),
+    ),
+    takes_for(
+        "event.23.judges-reserved-nop-in",
+        "What stands in the reserved bytes of a NOP-In counts as a second tag.",
+        Opcode.NOP_IN,
+        Set("ttt", 7),
+    ),
+    takes_for(
+        "event.23.judges-vendor-responses",
+        "A vendor's response code counts as a reserved one.",
+        _RESPONSE,
+        Set("response", 0x7F),
+        tests=(FieldIs("response", 0x7F, Relation.ABOVE),),
+    ),
+    takes_for(
+        "event.60.takes-target-failure-for-completed",
+        "A response code other than 0 is not looked at.",
+        _RESPONSE,
+        Set("response", 0),
+    ),
+    takes_for(
+        "event.60.forgets-protocol-level",
+        "That iSCSIProtocolLevel 2 was agreed on does not count.",
+        Opcode.LOGIN_RESPONSE,
+        SetKey("iSCSIProtocolLevel", "1"),
+        tests=(HasKey("iSCSIProtocolLevel"),),
+    ),
+)
+"""Near misses that are taken for the real thing."""
+
+FAULTS = (*_OF_EACH, *_TOO_STRICT)
