@@ -19,13 +19,13 @@ BLOCK = 512
 
 async def test(play: Play) -> object:
     """A command without data."""
-    return await play.ask(play.session.execute(READY))
+    return await play.ask(play.session.command(READY))
 
 
 async def read(play: Play, blocks: int = 8) -> object:
     """Read some blocks in one command."""
     cdb = READ_10.build(lba=0, blocks=blocks)
-    return await play.ask(play.session.execute(cdb, data_in=blocks * BLOCK))
+    return await play.ask(play.session.command(cdb, data_in=blocks * BLOCK))
 
 
 async def read_in_pieces(play: Play) -> object:
@@ -42,12 +42,19 @@ async def test_twice(play: Play) -> object:
 async def write(play: Play, blocks: int = 256) -> object:
     """Write more in one command than goes out unasked."""
     cdb = WRITE_10.build(lba=0, blocks=blocks)
-    return await play.ask(play.session.execute(cdb, data_out=bytes(blocks * BLOCK)))
+    return await play.ask(play.session.command(cdb, data_out=bytes(blocks * BLOCK)))
 
 
 async def ping(play: Play) -> object:
     """A NOP-Out that wants an answer."""
     return await play.ask(play.session.ping(b"are you there"))
+
+
+async def ping_often(play: Play) -> object:
+    """Several pings, one behind the other."""
+    for _ in range(8):
+        await ping(play)
+    return play.error
 
 
 async def negotiate(play: Play) -> object:

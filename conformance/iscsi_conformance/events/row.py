@@ -49,7 +49,7 @@ class EventCase:
 
     event: what it is about; name: last part of its id; variation: of the catalogue, the name where empty; says: a sentence.
     spoils: what the target does wrong on the first connections, `spoilt` of them (0: on all of them until the end).
-    config, policy: of the target; level: ErrorRecoveryLevel of both; connections: of the session.
+    config: of the target; level: ErrorRecoveryLevel of both; connections: of the session.
     switches: of the initiator's policy, which an operator may set. settings, options: what differs from `play.SETTINGS` and
     from plain `SessionOptions`.
     does: what is asked of the initiator once it is logged in, or instead of that where `before` is given.
@@ -67,7 +67,6 @@ class EventCase:
     spoils: tuple[Fault, ...] = ()
     spoilt: int = 1
     config: TargetConfig | None = None
-    policy: Mapping[str, object] = field(default_factory=dict)
     level: int = 0
     connections: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
