@@ -44,7 +44,10 @@ INITIATOR = Role.INITIATOR
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One case. clauses: requirement id to the id of the fault that makes the case fail on it."""
+    """One case. clauses: requirement id to the id of the fault that makes the case fail on it. proofs: further faults under
+    which it has to fail, whatever it then says. about: the event that it provokes, or nearly, and in which variation.
+    virtual: it waits for time-outs, and runs in memory on the virtual clock wherever the bundled pair does.
+    """
 
     id: str
     title: str
@@ -57,6 +60,9 @@ class Case:
     events: tuple[str, ...]
     time_limit: float
     function: CaseFunction = field(compare=False)
+    proofs: tuple[str, ...] = ()
+    about: tuple[str, str] | None = None
+    virtual: bool = False
 
     @property
     def area(self) -> str:
@@ -88,12 +94,15 @@ def case(
     destructive: bool = False,
     events: Iterable[str] = (),
     time_limit: float = 20.0,
+    proofs: Iterable[str] = (),
+    about: tuple[str, str] | None = None,
+    virtual: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated test function as a case.
 
     level MUST makes a failed expectation FAIL, SHOULD makes it WARN. touches: requirements that the case exercises
     without a fault of their own. destructive: the case writes to the logical unit. events: "iScsiPrt:22" and the like,
-    logged by the bundled initiator. time_limit: seconds. Raises CaseError.
+    logged by the bundled initiator. time_limit: seconds. proofs, about, virtual: see `Case`. Raises CaseError.
     """
 
     def registered(function: F) -> F:
@@ -116,6 +125,9 @@ def case(
             events=tuple(events),
             time_limit=time_limit,
             function=function,
+            proofs=tuple(proofs),
+            about=about,
+            virtual=virtual,
         )
         return function
 
@@ -147,7 +159,10 @@ def validate(cases: Iterable[Case], faults: Mapping[str, NamedFault]) -> None:
                 problems.append(f"{item.id}: {fault_id} is a fault of the {fault.side.value}")
             elif known.get(clause) and known[clause].role not in (item.role.value, "both"):
                 problems.append(f"{item.id}: {clause} binds the {known[clause].role}")
-        if not item.requirements:
+        for fault_id in item.proofs:
+            if fault_id not in faults:
+                problems.append(f"{item.id}: is to fail with {fault_id}, which does not exist")
+        if not item.requirements and not item.proofs:
             problems.append(f"{item.id}: names no requirement")
     if problems:
         raise CaseError("\n".join(problems))

@@ -213,6 +213,8 @@ def _result(
         transport=environment.transport,
         clock=environment.clock,
         evidence=evidence,
+        event=case.about[0] if case.about else None,
+        variation=case.about[1] if case.about else None,
     )
 
 

@@ -49,7 +49,9 @@ OpenStage = Callable[[TargetConfig, Sequence[Fault]], AbstractAsyncContextManage
 class Scene:
     """One case's stage and initiator.
 
-    open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one.
+    open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one. events: what it logged;
+    marks: how many records there were by then, for each of them. patience: seconds behind which nothing is waited for.
+    switches: of the initiator's policy.
     """
 
     def __init__(
@@ -58,8 +60,11 @@ class Scene:
         self.recorder = recorder
         self.random_bytes = random_bytes
         self.events: list[EventLogged] = []
+        self.marks: list[int] = []
         self.clients: list[Client] = []
         self.stage: Stage | None = None
+        self.patience = PATIENCE
+        self.switches: Mapping[str, object] = {}
         self._open_stage = open_stage
         self._fault = fault
         self._stack = AsyncExitStack()
@@ -105,7 +110,7 @@ class Scene:
     async def attempt(self, doing: Awaitable[object]) -> ClientError | TimeoutError | None:
         """Do something that may fail or never end, and give the error that came of it, None when it was done."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 await doing
         except (ClientError, TimeoutError) as error:
             return error
@@ -140,9 +145,9 @@ class Scene:
     async def until(self, condition: Callable[[], object]) -> bool:
         """Let the dialogue go on until this holds, or nobody would wait any longer; whether it holds."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + PATIENCE
+        end = loop.time() + self.patience
         while not condition() and loop.time() < end:
-            await passed(0.005)
+            await passed(self.patience / 1000)
         return bool(condition())
 
     async def close(self) -> None:
@@ -157,9 +162,10 @@ class Scene:
         return records[-1].event.value if records else "never connected"
 
     def _policy(self) -> Policy:
-        switches: dict[str, Any] = dict(self._fault.policy) if self._fault else {}
+        switches: dict[str, Any] = {**self.switches, **(self._fault.policy if self._fault else {})}
         return replace(CONFORMING, **switches)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, EventLogged):
             self.events.append(event)
+            self.marks.append(len(self.recorder.records))

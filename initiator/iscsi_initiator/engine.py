@@ -178,7 +178,9 @@ class InitiatorEngine:
         policy = self.policy
         if event in policy.never_logs:
             return
-        logged = EventLogged(session, event, b"" if event in policy.logs_without_dump else extra, now, text)
+        if event in policy.logs_wrong_dump:
+            extra = bytes(byte ^ 0xFF for byte in extra) or b"\0"
+        logged = EventLogged(session, event, extra, now, text)
         self._events.append(logged)
         if event in policy.logs_twice:
             self._events.append(logged)

@@ -70,8 +70,11 @@ class Policy:
     logs_twice: frozenset[int] = frozenset()
     """Events that are logged twice."""
 
-    logs_without_dump: frozenset[int] = frozenset()
-    """Events that are logged without their extra data."""
+    logs_wrong_dump: frozenset[int] = frozenset()
+    """Events whose extra data is inverted; one byte where there should be none."""
+
+    goes_on_after: frozenset[int] = frozenset()
+    """Events that are logged and not reacted to: nothing is closed, asked for again, or failed."""
 
 
 CONFORMING = Policy()
