@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,10 @@ def test_sense_data():
     rows = shown(10, encode(ScsiResponse(status=2, data=data)).to_bytes())["sense data"]
     assert rows["sense"] == "ILLEGAL REQUEST, INVALID FIELD IN CDB"
     assert rows["behind it"] == "05"
+    assert rows["sense key specific"] == "c0 00 02"
+    named = replace(illegal_request(0x2100), information=4096).build()
+    data = len(named).to_bytes(2, "big") + named
+    assert shown(10, encode(ScsiResponse(data=data)).to_bytes())["sense data"]["information"] == "0x1000"
     cut = shown(10, encode(ScsiResponse(data=b"\0\x12" + sense[:4])).to_bytes())["sense data"]
     assert cut["cut off"] == "4 of 18 bytes"
 
