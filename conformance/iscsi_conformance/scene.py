@@ -50,7 +50,7 @@ class Scene:
     """One case's stage and initiator.
 
     open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one. events: what it logged;
-    marks: how many records there were by then, for each of them.
+    marks: how many records there were by then, for each of them. patience: seconds behind which nothing is waited for.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Scene:
         self.marks: list[int] = []
         self.clients: list[Client] = []
         self.stage: Stage | None = None
+        self.patience = PATIENCE
         self._open_stage = open_stage
         self._fault = fault
         self._stack = AsyncExitStack()
@@ -107,7 +108,7 @@ class Scene:
     async def attempt(self, doing: Awaitable[object]) -> ClientError | TimeoutError | None:
         """Do something that may fail or never end, and give the error that came of it, None when it was done."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 await doing
         except (ClientError, TimeoutError) as error:
             return error
@@ -142,9 +143,9 @@ class Scene:
     async def until(self, condition: Callable[[], object]) -> bool:
         """Let the dialogue go on until this holds, or nobody would wait any longer; whether it holds."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + PATIENCE
+        end = loop.time() + self.patience
         while not condition() and loop.time() < end:
-            await passed(0.005)
+            await passed(self.patience / 1000)
         return bool(condition())
 
     async def close(self) -> None:

@@ -49,6 +49,19 @@ def culprit(play: Play) -> RawPdu:
     return found
 
 
+def last_header(play: Play) -> bytes:
+    """The header of the last PDU of the kind that the row spoils, whenever it came."""
+    opcodes = {fault.when.opcode for fault in play.row.spoils if fault.when.direction is Direction.TO_INITIATOR}
+    found = [
+        record.raw
+        for record in play.scene.recorder.records
+        if isinstance(record, PduRecord) and record.direction is Direction.TO_INITIATOR and record.raw.opcode in opcodes
+    ]
+    if not found:
+        raise Inconclusive("the target sent nothing of the kind")
+    return bytes(found[-1].bhs)
+
+
 def header(play: Play) -> bytes:
     """The header of the culprit."""
     return bytes(culprit(play).bhs)

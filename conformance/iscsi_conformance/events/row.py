@@ -34,6 +34,9 @@ class Then(Enum):
     OVER = "the session is over"
 
 
+_SHORT, _LONG = 20.0, 500.0
+"""Seconds that a case may take, on a real clock and on the virtual one."""
+
 PROOFS = ("silent", "twice", "wrong-dump", "does-not-react")
 """What each event's own faults of the initiator are called behind its number."""
 
@@ -75,7 +78,6 @@ class EventCase:
     proofs: tuple[str, ...] | None = None
     clauses: Mapping[str, str] = field(default_factory=dict)
     touches: tuple[str, ...] = ()
-    time_limit: float = 20.0
     virtual: bool = False
 
     @property
@@ -105,7 +107,7 @@ def register(module: str, rows: Iterable[EventCase], perform: Callable[[Any, Eve
             events=[name_of(event) for event in row.logged],
             proofs=row.faults,
             about=(name_of(row.event), row.variation or row.name),
-            time_limit=row.time_limit,
+            time_limit=_LONG if row.virtual else _SHORT,
             virtual=row.virtual,
         )(function)
         setattr(home, function.__name__, function)
