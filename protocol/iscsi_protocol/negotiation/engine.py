@@ -28,10 +28,12 @@ from iscsi_protocol.negotiation.permission import Pair, is_authentication_key, o
 from iscsi_protocol.negotiation.settings import check_pair, check_settings
 from iscsi_protocol.negotiation.values import REFUSALS, parse_value
 from iscsi_protocol.pdu.codes import LoginStatus, Stage
-from iscsi_protocol.text import KeyNameError, ValueFormError, check_key_name, parse_number
+from iscsi_protocol.text import KeyNameError, NumberError, ValueFormError, check_key_name, parse_number
 
 _ORDER = {name: place for place, name in enumerate(KEYS)}
 _LENGTH = "MaxRecvDataSegmentLength"
+_LARGEST_LENGTH = 0xFFFFFFFF
+"""The largest FirstBurstLength that the event about it can tell."""
 _SEND_TARGETS_ANSWER = frozenset({"TargetName", "TargetAddress"})
 
 
@@ -278,7 +280,14 @@ class Negotiator:
 
     def _burst_errors(self, stage: Stage) -> list[NegotiationError]:
         first, longest = self._value("FirstBurstLength"), self._value("MaxBurstLength")
-        if first is None or longest is None or parse_number(first) <= parse_number(longest):
+        if first is None or longest is None:
+            return []
+        try:
+            exceeds = parse_number(longest) < parse_number(first, high=_LARGEST_LENGTH)
+        except NumberError:
+            # That is an error of the key itself, and was found when it came.
+            return []
+        if not exceeds:
             return []
         reason = f"the first burst would be longer than MaxBurstLength={longest}"
         error = self._error("FirstBurstLength", first, reason, "R7143-13.14-02", stage, 4)
