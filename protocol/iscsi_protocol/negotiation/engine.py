@@ -418,6 +418,12 @@ class Negotiator:
             self._result = self._compute()
         return self._result
 
+    def check_answered(self) -> None:
+        """Raise NegotiationError where an answer is missing, of several the one that EVENT_ORDER names first."""
+        errors = [self._unanswered(KEYS[key]) for key in sorted(self.outstanding)]
+        if errors:
+            raise min(errors, key=lambda error: error.rank)
+
     def begin(self) -> None:
         """Begin a text negotiation in full feature phase; login must have been committed, or `current` given."""
         self._full_feature = True
