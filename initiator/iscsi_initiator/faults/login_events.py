@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iscsi_initiator.faults import takes_for
+from iscsi_initiator.faults import behaves, takes_for
 from iscsi_protocol.fault import FieldIs, HasKey, Part, Plus, Replace, Set, SetKey
 from iscsi_protocol.pdu import Opcode
 
@@ -45,6 +45,7 @@ FAULTS = (
         SetKey("CHAP_C", "0x" + "7e" * 1025),
         tests=(HasKey("CHAP_C"),),
     ),
+    behaves("event.35.takes-twelve-for-short", "A CHAP secret of 12 bytes is refused.", shortest_chap_secret=13),
     *(
         takes_for(
             f"event.16.takes-{name}-for-chap",

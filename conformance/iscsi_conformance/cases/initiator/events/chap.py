@@ -291,7 +291,11 @@ _UNPROVEN = tuple(
         *spoils,
         variation=variation,
         touches=("R7143-12.1.3-06",),
-        **mutual_session({"accept_any_chap_response": name == "reflected"}, algorithms=tuple(dict.fromkeys((algorithm, 5))), **changes),
+        **mutual_session(
+            {"accept_any_chap_response": name == "reflected"},
+            algorithms=tuple(dict.fromkeys((algorithm, 5))),
+            **changes,
+        ),
     )
     for algorithm in _HASHES
     for name, variation, what, spoils, changes in (

@@ -1,4 +1,4 @@
-"""Events 10 and 12: the target refuses a login, or sends the initiator elsewhere and does not say where (RFC 7143 11.13.5)."""
+"""Events 10 and 12: the target refuses a login, or redirects it and does not say where to (RFC 7143 11.13.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events 4, 11, 18, 19, 41, 61 and 62: keys that a target leaves out, cannot say, or does not agree on (RFC 7143 6, 7.12, 13)."""
+"""Events 4, 11, 18, 19, 41, 61 and 62: keys that are left out, illegal, or not agreed on (RFC 7143 6, 7.12, 13)."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ _OTHERS = (
             says(key, None),
             variation="bad-text",
             touches=("R7143-9.2-03",),
-            **mutual_session(),
+            **mutual_session(target_name=None),
         )
         for key in ("CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R")
     ),
