@@ -279,19 +279,12 @@ class Negotiator:
         return [self._error("SendTargets", asked[0], "other keys stand beside SendTargets", "R7143-C-07", stage)]
 
     def _burst_errors(self, stage: Stage) -> list[NegotiationError]:
-        first, longest = self._value("FirstBurstLength"), self._value("MaxBurstLength")
-        if first is None or longest is None:
-            return []
-        try:
-            exceeds = parse_number(longest) < parse_number(first, high=_LARGEST_LENGTH)
-        except NumberError:
-            # That is an error of the key itself, and was found when it came.
-            return []
-        if not exceeds:
+        first, longest = self._number("FirstBurstLength"), self._number("MaxBurstLength")
+        if first is None or longest is None or not longest < first <= _LARGEST_LENGTH:
             return []
         reason = f"the first burst would be longer than MaxBurstLength={longest}"
-        error = self._error("FirstBurstLength", first, reason, "R7143-13.14-02", stage, 4)
-        error.against = ("MaxBurstLength", longest)
+        error = self._error("FirstBurstLength", str(first), reason, "R7143-13.14-02", stage, 4)
+        error.against = ("MaxBurstLength", str(longest))
         return [error]
 
     # Answering, and judging answers.
@@ -378,11 +371,13 @@ class Negotiator:
         """What this side would choose for the key, given what is settled by now."""
         wish = self._settings.get(rule.name, rule.default or "None")
         if rule.name == "FirstBurstLength":
-            burst = self._value("MaxBurstLength") or self._wish(KEYS["MaxBurstLength"])
-            return str(min(parse_number(wish), parse_number(burst)))
+            burst = self._number("MaxBurstLength")
+            if burst is None:
+                burst = parse_number(self._wish(KEYS["MaxBurstLength"]))
+            return str(min(parse_number(wish), burst))
         if rule.name == "ErrorRecoveryLevel" and self.session_type is SessionType.DISCOVERY:
             return "0"
-        if rule.name == "MaxOutstandingR2T" and parse_number(self._value("ErrorRecoveryLevel") or "0") > 0:
+        if rule.name == "MaxOutstandingR2T" and (self._number("ErrorRecoveryLevel") or 0) > 0:
             in_order = KEYS["DataSequenceInOrder"]
             if "Yes" in (self._value(in_order.name), self._wish(in_order)):
                 return "1"
@@ -400,6 +395,13 @@ class Negotiator:
         if key in self._offered and KEYS[key].kind is Kind.BOOLEAN and not self._needs_answer(key):
             return self._offered[key]
         return None
+
+    def _number(self, key: str) -> int | None:
+        """The number agreed upon for a key; None also for a value that is none, which was an error when it came."""
+        try:
+            return parse_number(self._value(key) or "")
+        except NumberError:
+            return None
 
     # Ending.
 
