@@ -17,7 +17,9 @@ MAX_LOGIN_SEGMENT = NO_LIMIT
 
 
 class Link:
-    """One connection. number: the engine's; outbox: buffers to send; drained: how many times the outbox was taken."""
+    """One connection. number: the engine's; outbox: buffers to send; drained: how many times the outbox was taken;
+    payload: bytes of data segments in it, of which there may be as many as send_buffer says.
+    """
 
     __slots__ = (
         "data_digest",
@@ -29,9 +31,11 @@ class Link:
         "number",
         "outbox",
         "parameters",
+        "payload",
+        "send_buffer",
     )
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, send_buffer: int = NO_LIMIT) -> None:
         self.number = number
         self.framer = Framer(max_data_segment_length=MAX_LOGIN_SEGMENT)
         self.outbox: list[Buffer] = []
@@ -41,6 +45,8 @@ class Link:
         self.data_digest = False
         self.max_send = 8192
         self.parameters = OperationalParameters()
+        self.payload = 0
+        self.send_buffer = send_buffer
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """What a copy needs: bytes of its own in place of the requesters' buffers."""
@@ -62,8 +68,13 @@ class Link:
     def take(self) -> list[Buffer]:
         """What there is to send, which is thereby on its way."""
         buffers, self.outbox = self.outbox, []
+        self.payload = 0
         self.drained += 1
         return buffers
+
+    def has_room(self, length: int) -> bool:
+        """Whether so many bytes of payload may be queued besides."""
+        return self.payload + length <= self.send_buffer
 
     def send(self, bhs: bytes, data: Buffer = b"", ahs: bytes = b"") -> None:
         """Queue a PDU whose header says the truth about its parts. The data is passed on, not copied."""
@@ -74,6 +85,7 @@ class Link:
         if self.header_digest:
             outbox.append(digest_bytes(bhs, ahs))
         if len(data):
+            self.payload += len(data)
             outbox.append(data)
             padding = _PADDING[len(data) & 3]
             if padding:

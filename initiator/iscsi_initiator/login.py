@@ -13,7 +13,15 @@ from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.settings import SessionOptions, Settings, negotiation_wishes
 from iscsi_protocol import serial
-from iscsi_protocol.chap import MD5, AuthenticationFailed, ChapError, ChapInitiator, Step
+from iscsi_protocol.chap import (
+    MD5,
+    AuthenticationFailed,
+    ChapError,
+    ChapInitiator,
+    Hasher,
+    Step,
+    hashlib_hasher,
+)
 from iscsi_protocol.negotiation.engine import Negotiator
 from iscsi_protocol.negotiation.errors import EVENT_ORDER, NegotiationError
 from iscsi_protocol.negotiation.keys import Role, SessionType
@@ -43,9 +51,9 @@ _CID = 0
 
 
 class LoginFailed(Exception):
-    """The login is over. event, extra: what is logged; status: the target's, None where we are who ends it."""
+    """The login is over. event, extra: what is logged, None for nothing; status: the target's, None where we end it."""
 
-    def __init__(self, event: int, extra: bytes, text: str, status: int | None = None) -> None:
+    def __init__(self, event: int | None, extra: bytes, text: str, status: int | None = None) -> None:
         super().__init__(text)
         self.event = event
         self.extra = extra
@@ -66,8 +74,9 @@ class LoginRedirected(Exception):
 class LoginExchange:
     """The login of one connection.
 
-    isid, cmd_sn, itt: as they go into every request. issued: CHAP challenges that were sent before. outbox: PDUs to send.
-    finished: the final response came; then parameters, tsih, exp_stat_sn, exp_cmd_sn, max_cmd_sn and declared hold.
+    isid, cmd_sn, itt: as they go into every request. issued: CHAP challenges that were sent before. hasher: what CHAP hashes
+    with. outbox: PDUs to send. finished: the final response came; then parameters, tsih, exp_stat_sn, exp_cmd_sn,
+    max_cmd_sn and declared hold.
 
     The constructor raises ChapError for secrets that may not be used, and ValueError for wishes that no one may have.
     """
@@ -83,6 +92,7 @@ class LoginExchange:
         cmd_sn: int,
         itt: int,
         issued: Container[bytes] = frozenset(),
+        hasher: Hasher = hashlib_hasher,
     ) -> None:
         self._policy = policy
         self._isid = isid
@@ -99,6 +109,7 @@ class LoginExchange:
             required=chap.required if chap else False,
             algorithms=chap.algorithms if chap else (MD5,),
             issued=issued,
+            hasher=hasher,
         )
         self._stage = Stage.SECURITY
         self._asked: Stage | None = None
@@ -251,7 +262,7 @@ class LoginExchange:
         if final:
             self._conclude(raw, response, faults)
         if faults:
-            raise min(faults, key=lambda fault: EVENT_ORDER.index(fault.event))
+            raise min(faults, key=lambda fault: EVENT_ORDER.index(fault.event or 0))
         if final:
             self.tsih = response.tsih
             self.finished = True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.judge import excess_data, fault_of, sense_length
 from iscsi_initiator.requests import AsyncReceived, Failure, PingResult, ScsiResult, TaskManagementResult
-from iscsi_initiator.tasks import DataMissing, ScsiTask, Task, Violation
+from iscsi_initiator.tasks import DataMissing, ScsiTask, SendBufferFull, Task, Violation
 from iscsi_protocol import serial
 from iscsi_protocol.digest import crc32c_of, digest_value
 from iscsi_protocol.pdu import NO_TAG, AsyncMessage, NopIn, NopOut, RawPdu, Reject, decode
@@ -144,7 +144,10 @@ class Reception:
     def _r2t(self, raw: RawPdu, task: Task, now: float) -> None:
         session = self._session
         if session.link is not None and isinstance(task, ScsiTask):
-            task.take_r2t(raw, session.link, lenient=session.policy.accept_invalid_r2t)
+            try:
+                task.take_r2t(raw, session.link, lenient=session.policy.accept_invalid_r2t)
+            except SendBufferFull:
+                session.work.out_of_send_buffer(task, now)
 
     def _scsi_response(self, raw: RawPdu, task: Task, now: float) -> None:
         session = self._session

@@ -11,8 +11,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from iscsi_initiator.eventlog.dump import address, words
+from iscsi_initiator.limits import Resource
 from iscsi_initiator.link import Link
 from iscsi_initiator.login import LoginExchange, LoginFailed, LoginRedirected
+from iscsi_initiator.preparation import Preparation
 from iscsi_initiator.reception import Reception
 from iscsi_initiator.requests import (
     Event,
@@ -71,6 +73,7 @@ class Session:
         self.tsih = 0
         self.timers: dict[str, float] = {}
         self._engine = engine
+        self.preparation = Preparation(self, engine)
         self.work = Work(self)
         self._reception = Reception(self)
         self._login: LoginExchange | None = None
@@ -78,6 +81,7 @@ class Session:
         self._was_up = False
         self._leaving = False
         self._attempts = 0
+        self._unready = 0
         self._redirects = 0
         self._there: Endpoint = options.portal
         self._time2wait: float = 0
@@ -119,26 +123,69 @@ class Session:
         """Log a driver event."""
         self._engine.log(self.number, event, extra, now, text)
 
+    def take(self, resource: Resource) -> bool:
+        """Take one of what is limited, see `InitiatorEngine.take`."""
+        return self._engine.take(resource)
+
+    def give(self, resource: Resource) -> None:
+        """Give it back."""
+        self._engine.give(resource)
+
+    @property
+    def may_put_off(self) -> bool:
+        """Whether the requests that wait, of all sessions, are not too many."""
+        return self._engine.put_off <= self.settings.limits.work_items
+
     def touch(self, now: float) -> None:
         """Something was sent, or came."""
         self._last_activity = now
 
     # Connecting and logging in.
 
-    def open(self) -> None:
+    def open(self, now: float) -> None:
         """Begin the first attempt."""
-        self._connect()
+        self._connect(now)
 
-    def _connect(self) -> None:
+    def give_up(self, now: float, text: str, event: int | None) -> None:
+        """There is no way to log in."""
+        if event is not None:
+            self.log(event, b"", now, text)
+        self._over(now, Failure.LOGIN_FAILED, text, event=event)
+
+    def _connect(self, now: float) -> None:
         self.state = State.CONNECTING
-        self.connection = self._engine.want(self, self._there)
+        self.connection = self._engine.want(self, self._there, now)
+        if self.connection is None:
+            self._end_attempt(now, LoginFailed(6, b"", "there are as many connections as this initiator may have"))
+
+    def not_set_up(self, connection: int, now: float, text: str, event: int | None, extra: bytes = b"") -> None:
+        """This host could not do its part for a connection that was to be made."""
+        if connection == self.connection:
+            self._end_attempt(now, LoginFailed(event, extra, text))
+
+    def bind_failed(self, connection: int, error: int, now: float) -> None:
+        """There is no local end for a connection: try again until the network is ready, or was waited for long enough."""
+        self._unready += 1
+        if self._unready <= self.settings.network_ready_retry_count:
+            self._close_connection()
+            self.state = State.WAITING
+            self.timers["reconnect"] = now + self.settings.delay_between_reconnect
+            return
+        self._unready = 0
+        self.not_set_up(connection, now, f"no local end for a connection (error {error})", 5, words(error))
+
+    def send_failed(self, error: int, now: float) -> None:
+        """A PDU could not be sent. Before full feature phase the end of the connection tells all there is to tell."""
+        if self.state in (State.LOGGED_IN, State.LOGOUT):
+            self.log(7, words(error), now, f"error {error}")
 
     def connection_made(self, now: float) -> None:
         """TCP is up: begin to log in."""
         if self.connection is None:
             return
         self.state = State.LOGIN
-        link = self.link = Link(self.connection)
+        self._unready = 0
+        link = self.link = Link(self.connection, self.settings.limits.send_buffer)
         if self._was_up and self.policy.new_isid_on_recovery:
             self._isid = bytes(Isid.draw(self._engine.random_bytes))
         try:
@@ -151,6 +198,7 @@ class Session:
                 cmd_sn=self.work.cmd_sn,
                 itt=self.work.next_itt(),
                 issued=self._engine.challenges,
+                hasher=self._engine.hasher,
             )
         except ChapError as error:
             event = error.event_id
@@ -193,7 +241,7 @@ class Session:
         self._there = Endpoint(redirect.address.host, redirect.address.port)
         if redirect.permanent:
             self.portal = self._there
-        self._connect()
+        self._connect(now)
 
     def _logged_in(self, link: Link, login: LoginExchange, now: float) -> None:
         self.timers.pop("login", None)
@@ -213,6 +261,7 @@ class Session:
             self.log(34, self.target_name_bytes, now, "logged in again")
         tag, alias = login.declared("TargetPortalGroupTag"), login.declared("TargetAlias")
         self.emit(SessionUp(self.number, self.tsih, recovered, tag, alias))
+        self.preparation.seal(now)
 
     def _end_attempt(
         self, now: float, failure: LoginFailed | None, *, unreachable: bool = False, final: bool = False
@@ -222,7 +271,8 @@ class Session:
         text, status, event = "", None, None
         if failure is not None:
             text, status, event = failure.text, failure.status, failure.event
-            self.log(failure.event, failure.extra, now, failure.text)
+            if event is not None:
+                self.log(event, failure.extra, now, failure.text)
         self._attempts += 1
         self._there = self.portal
         self._redirects = 0
@@ -238,7 +288,7 @@ class Session:
             if unreachable
             else "the connection was closed during login"
         )
-        self._over(Failure.NO_DEVICE if self._was_up else Failure.LOGIN_FAILED, reason, status, event, unreachable)
+        self._over(now, Failure.NO_DEVICE if self._was_up else Failure.LOGIN_FAILED, reason, status, event, unreachable)
 
     # The connection.
 
@@ -334,7 +384,7 @@ class Session:
         self.timers.clear()
         self.work.connection_gone(now, recover=again)
         if not again:
-            self._over(Failure.CONNECTION_LOST, reason)
+            self._over(now, Failure.CONNECTION_LOST, reason)
             return
         self._attempts = 0
         self._there = self.portal
@@ -345,6 +395,7 @@ class Session:
 
     def _over(
         self,
+        now: float,
         failure: Failure,
         reason: str,
         status: int | None = None,
@@ -354,7 +405,7 @@ class Session:
         self.state = State.OVER
         self.timers.clear()
         self.work.fail_all(failure)
-        self.emit(SessionClosed(self.number, reason, status, event, unreachable))
+        self.preparation.end(SessionClosed(self.number, reason, status, event, unreachable), now)
 
     def adopt(self, parameters: OperationalParameters) -> None:
         """Parameters were agreed on anew in full feature phase."""
@@ -373,7 +424,7 @@ class Session:
             self._send_logout(now)
         elif self.state is not State.LOGOUT:
             self._close_connection()
-            self._over(Failure.NOT_CONNECTED, "")
+            self._over(now, Failure.NOT_CONNECTED, "")
 
     def _send_logout(self, now: float) -> None:
         """Logout with reason 0: with one connection, the session (11.14)."""
@@ -408,7 +459,7 @@ class Session:
         self._close_connection()
         if self._leaving:
             self.work.connection_gone(now, recover=False)
-            self._over(Failure.ABORTED, "")
+            self._over(now, Failure.ABORTED, "")
         else:
             self._lost(now, "the target asked for logout", response.time2wait, self._pause_until)
 
@@ -481,7 +532,7 @@ class Session:
             failure = LoginFailed(43, words(Opcode.LOGIN_REQUEST), "no answer to the login in time")
             self._end_attempt(now, failure)
         elif name == "reconnect":
-            self._connect()
+            self._connect(now)
         elif name == "logout":
             self._send_logout(now)
         elif name == "drop":

@@ -40,6 +40,14 @@ class Violation(Exception):
         self.text = text
 
 
+class UnusableBuffer(Exception):
+    """A requester's buffer that is read-only, released, or not in one piece."""
+
+
+class SendBufferFull(Exception):
+    """What is to be sent finds no room on its connection."""
+
+
 class DataMissing(Exception):
     """Data-In that shows that data before it was lost. At recovery level 0 the task ends, and nothing is logged."""
 
@@ -89,8 +97,13 @@ class ScsiTask(Task):
         self.restart()
 
     def _open_buffers(self) -> None:
-        self.read_into = memoryview(self.scsi.data_in).cast("B")
-        self.write_from = memoryview(self.scsi.data_out).cast("B")
+        try:
+            self.read_into = memoryview(self.scsi.data_in).cast("B")
+            self.write_from = memoryview(self.scsi.data_out).cast("B")
+        except (TypeError, ValueError) as error:
+            raise UnusableBuffer(str(error)) from error
+        if self.read_into.readonly:
+            raise UnusableBuffer("read-only")
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """What a copy needs: all but the views, which are those of the copied request."""
@@ -118,19 +131,23 @@ class ScsiTask(Task):
         """Whether it reads and writes; R2Ts and Data-In PDUs then share one count (11.8.2)."""
         return bool(len(self.read_into) and len(self.write_from))
 
+    def _first_burst(self, link: Link) -> tuple[int, int]:
+        """Bytes of immediate data, and of unsolicited Data-Out behind it, as far as agreed (13.10, 13.11)."""
+        parameters = link.parameters
+        burst = min(len(self.write_from), parameters.first_burst_length)
+        immediate = min(burst, link.max_send) if parameters.immediate_data else 0
+        return immediate, 0 if parameters.initial_r2t else burst - immediate
+
     def send(self, link: Link) -> None:
-        """The command with immediate data, and the unsolicited Data-Out behind it, as far as agreed (13.10, 13.11)."""
-        request, data, parameters = self.scsi, self.write_from, link.parameters
+        """The command, with the data that goes out unasked. Raises SendBufferFull, and nothing was sent."""
+        request, data = self.scsi, self.write_from
         length = len(data)
         reading = len(self.read_into)
-        immediate = 0
-        unsolicited = 0
+        immediate = unsolicited = 0
         if length:
-            burst = min(length, parameters.first_burst_length)
-            if parameters.immediate_data:
-                immediate = min(burst, link.max_send)
-            if not parameters.initial_r2t:
-                unsolicited = burst - immediate
+            immediate, unsolicited = self._first_burst(link)
+            if not link.has_room(immediate + unsolicited):
+                raise SendBufferFull
         flags = request.attribute | (0 if unsolicited else _FINAL)
         if reading:
             flags |= _READ
@@ -174,7 +191,10 @@ class ScsiTask(Task):
             data_sn += 1
 
     def take_r2t(self, raw: RawPdu, link: Link, *, lenient: bool) -> None:
-        """Answer an R2T. lenient: also one that should be refused, as far as there is data. Raises Violation (28)."""
+        """Answer an R2T. lenient: also one that should be refused, as far as there is data.
+
+        Raises Violation (28); SendBufferFull, and none of the data was sent.
+        """
         lun, ttt, r2t_sn, offset, desired = _r2t(raw.bhs, 0)
         fault = self._r2t_fault(link, ttt, r2t_sn, offset, desired)
         if fault:
@@ -189,8 +209,11 @@ class ScsiTask(Task):
             self.data_sn += 1
         self.r2t_sn += 1
         self.next_write = max(self.next_write, offset + desired)
-        if not self.timed_out:
-            self._send_data(link, lun, ttt, offset, desired)
+        if self.timed_out:
+            return
+        if not link.has_room(desired):
+            raise SendBufferFull
+        self._send_data(link, lun, ttt, offset, desired)
 
     def _r2t_fault(self, link: Link, ttt: int, r2t_sn: int, offset: int, desired: int) -> str:
         parameters = link.parameters

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from iscsi_initiator.escalation import Escalation
 from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.exchange import TextExchange
+from iscsi_initiator.limits import Resource
 from iscsi_initiator.link import Link
 from iscsi_initiator.requests import (
     Failure,
@@ -21,7 +22,7 @@ from iscsi_initiator.requests import (
     TaskManagementResult,
     TextNegotiation,
 )
-from iscsi_initiator.tasks import ScsiTask, Task
+from iscsi_initiator.tasks import ScsiTask, SendBufferFull, Task, UnusableBuffer
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import NO_TAG, NopOut, TaskManagementRequest
 from iscsi_protocol.pdu.codes import Opcode, TaskFunction, TaskResponse
@@ -93,10 +94,20 @@ class Work:
         if session.over:
             self._done(request, failure=Failure.NOT_CONNECTED)
             return
+        io = isinstance(request, ScsiRequest) and not request.management
+        place = Resource.IO_REQUEST if io else Resource.REQUEST_RESOURCE
+        if not session.take(place):
+            self._short_of(place, request, now)
+            return
+        request.place = place
         self.pending.append(request)
         if session.recovering:
             self._hold(request, now)
         self.pump(now)
+        if self.pending and self.pending[-1] is request and not session.may_put_off:
+            self.pending.pop()
+            self._short_of(Resource.WORK_ITEM, request, now)
+            return
         if request.due is None and self.pending and self.pending[-1] is request:
             request.due = now + self._allowance(request)
             self._wait_until(request.due)
@@ -133,12 +144,12 @@ class Work:
         link = session.link
         if link is None:
             return
+        if len(self.tasks) >= session.settings.limits.tags:
+            self._short_of(Resource.TAG, request, now)
+            return
         session.touch(now)
         if isinstance(request, ScsiRequest):
-            task = ScsiTask(self.next_itt(), self.next_cmd_sn(), request)
-            allowance = self._allowance(request)
-            self.add(task, now + allowance, allowance)
-            task.send(link)
+            self._start_scsi(request, link, now)
         elif isinstance(request, TaskManagement):
             self.send_task_management(request, now)
         elif isinstance(request, Ping):
@@ -151,6 +162,33 @@ class Work:
             )
             self.add(exchange, now + self._allowance(request), self._allowance(request))
             self.text.begin(exchange, request)
+
+    def _start_scsi(self, request: ScsiRequest, link: Link, now: float) -> None:
+        try:
+            task = ScsiTask(self.next_itt(), self.cmd_sn, request)
+            task.send(link)
+        except UnusableBuffer as error:
+            self._session.log(56, b"", now, f"a buffer cannot be used: {error}")
+            self._done(request, failure=Failure.UNUSABLE_BUFFER)
+            return
+        except SendBufferFull:
+            self._short_of(Resource.SEND_BUFFER, request, now)
+            return
+        self.next_cmd_sn()
+        allowance = self._allowance(request)
+        self.add(task, now + allowance, allowance)
+
+    def _short_of(self, resource: Resource, request: Request, now: float) -> None:
+        """A request fails for want of something."""
+        self._session.log(resource.event, b"", now, f"as many {resource.field} as there may be")
+        self._done(request, failure=Failure.NO_RESOURCES)
+
+    def out_of_send_buffer(self, task: ScsiTask, now: float) -> None:
+        """The data that an R2T asks for finds no room: the task is aborted, and sends nothing more."""
+        self._session.log(Resource.SEND_BUFFER.event, b"", now, "no room for the data of an R2T")
+        task.timed_out = True
+        if task.ending is None:
+            self.escalation.end(task, Failure.NO_RESOURCES, now)
 
     def _allowance(self, request: Request) -> float:
         """Seconds that a request has."""
@@ -255,6 +293,9 @@ class Work:
 
     def _done(self, request: Request, *, result: object = None, failure: Failure | None = None) -> None:
         request.result, request.failure = (result, None) if failure is None else (None, failure)
+        if request.place is not None:
+            self._session.give(request.place)
+            request.place = None
         self._session.emit(RequestDone(request))
 
     def task_management_answered(self, task: Task, result: TaskManagementResult, now: float) -> None:

@@ -17,6 +17,7 @@ from typing import Self
 
 from iscsi_initiator.client.driver import Driver
 from iscsi_initiator.client.errors import ClientError, RequestFailed, ScsiError, SessionFailed
+from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import InitiatorEngine
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.policy import CONFORMING, Policy
@@ -39,7 +40,9 @@ from iscsi_initiator.requests import (
 )
 from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
 from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
+from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_initiator.url import IscsiUrl, parse_url
+from iscsi_protocol.chap import Hasher, hashlib_hasher
 from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import Endpoint, SettingsRecord, Tap
 from iscsi_protocol.identity import Isid
@@ -53,7 +56,7 @@ from iscsi_protocol.scsi.command import Command
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import Status
 
-__all__ = ["Client", "ClientError", "Driver", "RequestFailed", "ScsiError", "SessionFailed"]
+__all__ = ["Client", "ClientError", "Driver", "RequestFailed", "ScsiError", "Service", "SessionFailed"]
 
 _CODES = {2: "H", 4: "I", 8: "Q"}
 _UNIT_ATTENTIONS = 8
@@ -63,15 +66,25 @@ _UNIT_ATTENTIONS = 8
 class Client:
     """One session. Made by `connect`. on_event, when set, sees every event of the engine."""
 
-    def __init__(self, settings: Settings, policy: Policy, options: SessionOptions, lun: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        options: SessionOptions,
+        lun: int,
+        *,
+        service: Service | None = None,
+        hasher: Hasher = hashlib_hasher,
+    ) -> None:
         self.settings = settings
         self.options = options
         self.lun = lun
-        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy)
+        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher)
         self.on_event: Callable[[Event], None] | None = None
         self.events: list[EventLogged] = []
         self.recoveries = 0
         self.closed: SessionClosed | None = None
+        self._service = service
         self._driver: Driver | None = None
         self._log: EventLogWriter | None = None
         self._session = 0
@@ -100,12 +113,15 @@ class Client:
         clock: Callable[[], float] | None = None,
         event_log: EventLogWriter | None = None,
         on_event: Callable[[Event], None] | None = None,
+        service: Service | None = None,
+        hasher: Hasher = hashlib_hasher,
     ) -> Self:
         """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
 
         isid: one of the random kind where it is None, so that clients do not reinstate each other's sessions (6.3.5).
         options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
-        the driver's events. Raises UrlError, SessionFailed.
+        the driver's events. service: answers the driver's up-calls; where it is None each is refused. hasher: what this
+        host hashes with for CHAP. Raises UrlError, SessionFailed.
         """
         url = parse_url(where) if isinstance(where, str) else where
         if isinstance(url, Endpoint):
@@ -119,7 +135,7 @@ class Client:
             data_digest=data_digest,
             isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
-        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun)
+        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, service=service, hasher=hasher)
         client._log = event_log
         client.on_event = on_event
         if connector is None:
@@ -132,7 +148,7 @@ class Client:
         if tap is not None:
             tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
         client._up = asyncio.get_running_loop().create_future()
-        client._session = client.engine.open_session(options)
+        client._session = client.engine.open_session(options, driver.clock())
         driver.pump()
         try:
             await client._up
@@ -373,8 +389,22 @@ class Client:
             self._over.set()
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
+        elif isinstance(event, UpCallWanted):
+            self._ask(event)
         if self.on_event is not None:
             self.on_event(event)
+
+    def _ask(self, call: UpCallWanted) -> None:
+        """Pass an up-call on to the service."""
+
+        def answer(result: bytes | None) -> None:
+            self.engine.up_call_answered(call.token, result, self.driver.clock())
+            self.driver.pump()
+
+        if self._service is None:
+            answer(None)
+        else:
+            self._service.take(call, answer)
 
 
 def _what(request: Request) -> str:
