@@ -8,13 +8,16 @@ Time is an argument (seconds, any origin), entropy is an injected function. A sh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from iscsi_initiator.connection import Connection
+from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.policy import CONFORMING, Policy
 from iscsi_initiator.requests import Event, EventLogged, Request
 from iscsi_initiator.session import Session
 from iscsi_initiator.settings import SessionOptions, Settings
+from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.pdu import Buffer
@@ -44,7 +47,7 @@ class InitiatorEngine:
         self.random_bytes = random_bytes
         self.challenges: set[bytes] = set()
         self._sessions: dict[int, Session] = {}
-        self._by_connection: dict[int, Session] = {}
+        self._by_connection: dict[int, Connection] = {}
         self._wanted: list[ConnectionWanted] = []
         self._closing: dict[int, list[Buffer]] = {}
         self._events: deque[Event] = deque()
@@ -64,6 +67,32 @@ class InitiatorEngine:
     def close_session(self, session: int, now: float) -> None:
         """Log out. SessionClosed tells when it is done. Raises NoSuchSession."""
         self._session(session).close(now)
+
+    def add_connection(self, session: int, portal: Endpoint | None, now: float) -> int:
+        """Add a connection to a session that is up, to this portal or the next of its own; its CID. ConnectionUp or
+        ConnectionRemoved tells how it went. Raises Refused: INVALID_SESSION_ID, PORTAL_NOT_FOUND, SESSION_NOT_CONNECTED,
+        TOO_MANY_CONNECTIONS.
+        """
+        return self._known(session).add_connection(portal, now)
+
+    def remove_connection(self, session: int, cid: int, now: float) -> None:
+        """Log a connection out, which is then gone. Raises Refused: INVALID_SESSION_ID, INVALID_CONNECTION_ID,
+        REMOVE_CONNECTION_IN_PROGRESS, CANT_REMOVE_LAST_CONNECTION, CANNOT_REMOVE_LEADING_CONNECTION,
+        CANNOT_REMOVE_ACTIVE_CONNECTION (under Fail Over Only), CONNECTION_FAILED (it is being recovered).
+        """
+        self._known(session).remove_connection(cid, now)
+
+    def set_load_balance(self, session: int, policy: LoadBalance, paths: Sequence[Path], now: float) -> None:
+        """Spread the requests of a session by another policy from now on; a path's id is the CID of its connection. Raises
+        Refused.
+        """
+        self._known(session).balance.set(policy, paths)
+
+    def _known(self, session: int) -> Session:
+        found = self._sessions.get(session)
+        if found is None or found.over:
+            raise Refused(StatusCode.INVALID_SESSION_ID, f"there is no session {session}")
+        return found
 
     def submit(self, session: int, request: Request, now: float) -> None:
         """Have a request done. RequestDone tells when it is. Raises NoSuchSession."""
@@ -97,32 +126,32 @@ class InitiatorEngine:
         self, connection: int, now: float, local: Endpoint | None = None, remote: Endpoint | None = None
     ) -> None:
         """A wanted connection is up. One that is not wanted any more is to be closed: see `wants_close`."""
-        session = self._by_connection.get(connection)
-        if session is None:
+        made = self._by_connection.get(connection)
+        if made is None:
             self._closing.setdefault(connection, [])
         else:
-            session.connection_made(now)
+            made.connection_made(now)
 
     def connection_lost(self, connection: int, reason: TransportEvent, now: float) -> None:
         """A connection did not come up (REFUSED, TIMED_OUT, UNREACHABLE), or ended and not by us (FIN, RST, TIMED_OUT)."""
         self._closing.pop(connection, None)
-        session = self._by_connection.pop(connection, None)
-        if session is not None:
-            session.connection_lost(reason, now)
+        lost = self._by_connection.pop(connection, None)
+        if lost is not None:
+            lost.connection_lost(reason, now)
 
     def receive(self, connection: int, data: Buffer, now: float) -> None:
         """Bytes of a connection; any number of PDUs and pieces of them. The buffer may be used again afterwards."""
-        session = self._by_connection.get(connection)
-        if session is not None:
-            session.receive(data, now)
+        receiver = self._by_connection.get(connection)
+        if receiver is not None:
+            receiver.receive(data, now)
 
     def data_to_send(self, connection: int) -> list[Buffer]:
         """What is to be sent on a connection now, for one sendmsg(). Payload is the requester's own buffer."""
         if connection in self._closing:
             buffers, self._closing[connection] = self._closing[connection], []
             return buffers
-        session = self._by_connection.get(connection)
-        return session.link.take() if session is not None and session.link is not None else []
+        sender = self._by_connection.get(connection)
+        return sender.link.take() if sender is not None and sender.link is not None else []
 
     def wants_close(self, connection: int) -> str | None:
         """How to close a connection once data_to_send() was sent: "fin", said once. None for others."""
@@ -133,8 +162,11 @@ class InitiatorEngine:
 
     def dirty_connections(self) -> list[int]:
         """Connections that have something to send, or are to be closed."""
-        links = [session.link for session in self._sessions.values() if session.link is not None]
-        return [*self._closing, *(link.number for link in links if link.outbox)]
+        dirty = list(self._closing)
+        for number, connection in self._by_connection.items():
+            if connection.link is not None and connection.link.outbox:
+                dirty.append(number)
+        return dirty
 
     # Time and events.
 
@@ -156,12 +188,12 @@ class InitiatorEngine:
 
     # For sessions.
 
-    def want(self, session: Session, endpoint: Endpoint) -> int:
-        """Have a connection opened; its number."""
+    def want(self, connection: Connection, endpoint: Endpoint) -> int:
+        """Have a TCP connection opened; its number."""
         self._last_connection += 1
         number = self._last_connection
-        self._by_connection[number] = session
-        self._wanted.append(ConnectionWanted(number, session.number, endpoint))
+        self._by_connection[number] = connection
+        self._wanted.append(ConnectionWanted(number, connection.session.number, endpoint))
         return number
 
     def close_connection(self, connection: int) -> None:
@@ -173,15 +205,17 @@ class InitiatorEngine:
         """Queue an event."""
         self._events.append(event)
 
-    def log(self, session: int, event: int, extra: bytes, now: float, text: str) -> None:
-        """Queue a driver event, unless the policy has it otherwise."""
+    def log(self, session: int, event: int, extra: bytes, now: float, text: str) -> bool:
+        """Queue a driver event, unless the policy has it otherwise, and tell whether it is to be acted on."""
         policy = self.policy
-        if event in policy.never_logs:
-            return
-        logged = EventLogged(session, event, b"" if event in policy.logs_without_dump else extra, now, text)
-        self._events.append(logged)
-        if event in policy.logs_twice:
-            self._events.append(logged)
+        if event not in policy.never_logs:
+            if event in policy.logs_without_dump:
+                extra = b""
+            elif event in policy.logs_wrong_dump:
+                extra = bytes(byte ^ 0xFF for byte in extra) or b"\0"
+            logged = EventLogged(session, event, extra, now, text)
+            self._events += [logged, logged] if event in policy.logs_twice else [logged]
+        return event not in policy.goes_on_after
 
     def _session(self, number: int) -> Session:
         try:
