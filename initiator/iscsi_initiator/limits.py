@@ -51,3 +51,23 @@ class Limits:
         for field in fields(self):
             if getattr(self, field.name) < 0:
                 raise ValueError(f"a limit of {getattr(self, field.name)} {field.name}")
+
+
+class Usage:
+    """What the requests of all sessions have taken of the resources that are limited for them together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.taken = {Resource.IO_REQUEST: 0, Resource.REQUEST_RESOURCE: 0}
+
+    def take(self, resource: Resource) -> bool:
+        """Take one, until `give` gives it back. False where none is left."""
+        taken = self.taken
+        if taken[resource] >= getattr(self.limits, resource.field):
+            return False
+        taken[resource] += 1
+        return True
+
+    def give(self, resource: Resource) -> None:
+        """See `take`."""
+        self.taken[resource] -= 1

@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from iscsi_initiator.requests import SecretSealed, SessionClosed
+from iscsi_initiator.limits import Resource
+from iscsi_initiator.requests import Failure, SecretSealed, SessionClosed
 from iscsi_initiator.upcalls import UpCallKind, UpCallWanted
 from iscsi_protocol.chap import Credentials, available
 from iscsi_protocol.history import Endpoint
@@ -33,14 +34,22 @@ class Preparation:
     def begin(self, now: float) -> None:
         """Get ready, and have the session make its first connection."""
         session, engine, chap = self._session, self._engine, self._session.options.chap
-        if engine.sessions_open > session.settings.limits.sessions:
-            session.give_up(now, "there are as many sessions as this initiator may have", 2)
-        elif chap is not None and not available(chap.algorithms, engine.hasher):
-            session.give_up(now, "this host performs no hash that CHAP may use", 37)
-        elif chap is not None and chap.sealed:
+        if engine.sessions_open > session.settings.limits.sessions and session.short_of(Resource.SESSION, now):
+            self._give_up(now, "there are as many sessions as this initiator may have", Resource.SESSION.event)
+            return
+        if chap is not None and not available(chap.algorithms, engine.hasher):
+            text = "this host performs no hash that CHAP may use"
+            if session.log(37, b"", now, text):
+                self._give_up(now, text, 37)
+                return
+        if chap is not None and chap.sealed:
             self._ask(UpCallKind.DECRYPT, chap.credentials.secret, now)
         else:
             session.open(now)
+
+    def _give_up(self, now: float, text: str, event: int | None) -> None:
+        """There is no way to log in, which was logged as this event."""
+        self._session.end(now, Failure.LOGIN_FAILED, text, event=event)
 
     def protect(self, connection: int, endpoint: Endpoint, now: float) -> None:
         """Have IPsec configured for a connection, which is made once the service says so."""
@@ -78,27 +87,28 @@ class Preparation:
 
     def up_call_ended(self, call: UpCallWanted, answer: bytes | None, now: float, *, in_time: bool) -> None:
         """See `Asker`."""
+        kind, payload = call.kind, call.payload
+        event = None if in_time else kind.event
+        text = f"the service did not {kind.words}{'' if in_time else ' in time'}"
+        if event is not None and not self._session.log(event, b"", now, text):
+            if kind is UpCallKind.RELEASE_IPSEC:
+                return
+            event, answer = None, b"" if isinstance(payload, Endpoint) else payload
         connection = self._protecting.pop(call.token, 0)
-        event = None if in_time else call.kind.event
-        fault = "" if answer is not None else f"the service did not {call.kind.words}{'' if in_time else ' in time'}"
-        if call.kind is UpCallKind.CONFIGURE_IPSEC:
-            if not fault and isinstance(call.payload, Endpoint):
-                if call.payload not in self._protected:
-                    self._protected.append(call.payload)
-                self._engine.connect(connection)
+        if isinstance(payload, Endpoint):
+            if kind is UpCallKind.RELEASE_IPSEC:
+                self._end_if_released()
+            elif answer is None:
+                self._engine.not_set_up(connection, now, text, event)
             else:
-                self._session.not_set_up(connection, now, fault, event)
-        elif call.kind is UpCallKind.RELEASE_IPSEC:
-            if event is not None:
-                self._session.log(event, b"", now, fault)
-            self._end_if_released()
+                if payload not in self._protected:
+                    self._protected.append(payload)
+                self._engine.connect(connection, payload)
         elif answer is not None:
             self._secrets.append(answer)
-            self._next_secret(call.kind, now)
-        elif call.kind is UpCallKind.DECRYPT:
-            self._session.give_up(now, fault, event)
-        elif event is not None:
-            self._session.log(event, b"", now, fault)
+            self._next_secret(kind, now)
+        elif kind is UpCallKind.DECRYPT:
+            self._give_up(now, text, event)
 
     def _next_secret(self, kind: UpCallKind, now: float) -> None:
         """A secret was decrypted or encrypted; there may be another, for mutual CHAP."""

@@ -138,16 +138,26 @@ class Ping(Request):
 
 
 class TextNegotiation(Request):
-    """A text exchange in full feature phase: SendTargets, or keys that may be declared anew."""
+    """A text exchange in full feature phase: SendTargets, or keys that may be declared anew.
 
-    __slots__ = ("asked_for", "pairs")
+    asked_for: by the target, which gets it at once; cid: the connection that it is about, None for any.
+    """
+
+    __slots__ = ("asked_for", "cid", "pairs")
 
     def __init__(
-        self, pairs: Pairs = (), *, timeout: float | None = None, token: object = None, asked_for: bool = False
+        self,
+        pairs: Pairs = (),
+        *,
+        timeout: float | None = None,
+        token: object = None,
+        asked_for: bool = False,
+        cid: int | None = None,
     ) -> None:
         super().__init__(timeout, token)
         self.pairs = pairs
         self.asked_for = asked_for
+        self.cid = cid
 
     @property
     def send_targets(self) -> bool:
@@ -206,11 +216,13 @@ class EventLogged:
     source: str = "iScsiPrt"
 
 
-@dataclass(frozen=True, slots=True)
 class RequestDone:
-    """A request is finished; see its `result` and `failure`."""
+    """A request is finished; see its `result` and `failure`. There are so many of them that it is no frozen dataclass."""
 
-    request: Request
+    __slots__ = ("request",)
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +258,40 @@ class SessionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionUp:
+    """A connection of a session reached full feature phase. connection: the engine's number for it."""
+
+    session: int
+    cid: int
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """A connection of a session that was up is gone, whoever ended it; another event tells if it comes back or leaves."""
+
+    session: int
+    cid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRemoved:
+    """A connection left the list of its session: removed from above, or its attempts to log in came to an end."""
+
+    session: int
+    cid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceGone:
+    """The session did not come back in time: what waited for it failed, and all else will until it is up again."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class AsyncReceived:
     """An Asynchronous Message that concerns those above: event 0 with its sense data, or a vendor's."""
 
@@ -268,5 +314,16 @@ class SecretSealed:
 
 
 Event = (
-    EventLogged | RequestDone | SessionUp | SessionLost | SessionClosed | AsyncReceived | UpCallWanted | SecretSealed
+    EventLogged
+    | RequestDone
+    | SessionUp
+    | SessionLost
+    | SessionClosed
+    | ConnectionUp
+    | ConnectionLost
+    | ConnectionRemoved
+    | DeviceGone
+    | AsyncReceived
+    | UpCallWanted
+    | SecretSealed
 )

@@ -187,6 +187,12 @@ class SessionOptions:
 
     header_digest, data_digest: what is offered, in order of preference; CRC32C alone requires it. isid: the same at every
     login, so that recovery reinstates the session. extra_keys: pairs offered besides, for operational negotiation.
+
+    connections: how many to log in with, of which the target may allow fewer; portals: where the second and further ones go,
+    in turn, portal itself where there are none. advertised: where recovery looks besides portal, unless portal_named, which
+    holds it to the one portal. multipath: several sessions reach the target, so that LinkDownTime holds requests.
+    no_target_reset: the answer to a SCSI request without end stops short of a reset of the whole target.
+
     source: local address and port that connections begin at, None and port 0 for any. ipsec: the service has to protect
     each connection before it is made. persistent: it will log in again at later starts; plain CHAP secrets are encrypted
     by the service, for a store (event SecretSealed).
@@ -203,6 +209,12 @@ class SessionOptions:
     source: Endpoint | None = None
     ipsec: bool = False
     persistent: bool = False
+    connections: int = 1
+    portals: tuple[Endpoint, ...] = ()
+    advertised: tuple[Endpoint, ...] = ()
+    portal_named: bool = False
+    multipath: bool = False
+    no_target_reset: bool = False
 
     def declared(self) -> dict[str, object]:
         """What the event oracle has to know of the session's settings: requirements and secrets."""
@@ -218,6 +230,10 @@ class SessionOptions:
             "CHAPSecret": chap.credentials.secret if chap and not chap.sealed else None,
             "MutualCHAPSecret": chap.target_secret if chap and not chap.sealed else None,
             "TargetName": self.target_name,
+            "Connections": self.connections,
+            "Multipath": self.multipath,
+            "NoTargetReset": self.no_target_reset,
+            "Recover": self.recover,
         }
 
 
@@ -231,10 +247,10 @@ def negotiation_wishes(settings: Settings, options: SessionOptions) -> dict[str,
     wishes["MaxRecvDataSegmentLength"] = str(settings.max_recv_data_segment_length)
     wishes["DefaultTime2Wait"] = str(settings.default_time2wait)
     wishes["DefaultTime2Retain"] = str(settings.default_time2retain)
-    wishes["ErrorRecoveryLevel"] = "0"
+    wishes["ErrorRecoveryLevel"] = str(settings.error_recovery_level if options.target_name is not None else 0)
     if options.target_name is not None:
         wishes["TargetName"] = options.target_name
-        wishes["MaxConnections"] = "1"
+        wishes["MaxConnections"] = str(settings.max_connections)
         wishes["InitialR2T"] = _boolean(settings.initial_r2t)
         wishes["ImmediateData"] = _boolean(settings.immediate_data)
         wishes["MaxBurstLength"] = str(settings.max_burst_length)

@@ -60,7 +60,12 @@ class Bench:
         self.settings = settings or Settings()
         self.engine = InitiatorEngine(self.settings, random_bytes=entropy(), policy=policy, hasher=hasher)
         self.options = options or SessionOptions(portal=PORTAL, target_name=TARGET)
-        self.answers: dict[str, str | None] = {"MaxRecvDataSegmentLength": "8192", **(answers or {})}
+        self.answers: dict[str, str | None] = {
+            "MaxRecvDataSegmentLength": "8192",
+            "MaxConnections": "1",
+            "ErrorRecoveryLevel": "0",
+            **(answers or {}),
+        }
         self.events: list[Any] = []
         self.sent: list[Pdu] = []
         self.raws: list[RawPdu] = []

@@ -287,7 +287,7 @@ def test_every_end_gives_back_what_was_taken(up, end):
         bench.collect()
         bench.lose()
     assert all(bench.done(request) for request in requests)
-    assert set(bench.engine.in_use.values()) == {0}
+    assert set(bench.engine.usage.taken.values()) == {0}
 
 
 # 55: room to send

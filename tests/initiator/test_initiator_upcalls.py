@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from iscsi_initiator.requests import Failure, ScsiRequest, SecretSealed, SessionClosed, SessionUp
+from iscsi_initiator.requests import ConnectionUp, Failure, ScsiRequest, SecretSealed, SessionClosed, SessionUp
 from iscsi_initiator.settings import ChapOptions, SessionOptions, Settings
 from iscsi_initiator.upcalls import UpCallKind, UpCallWanted
 from iscsi_protocol.chap import Credentials, response
@@ -284,7 +284,7 @@ def persistent(up, *, mutual=False, **changes):
 
 def test_secrets_of_a_persistent_session_are_encrypted_once_it_is_up(up):
     bench = persistent(up)
-    assert [type(event) for event in bench.events] == [SessionUp, UpCallWanted]
+    assert [type(event) for event in bench.events if not isinstance(event, ConnectionUp)] == [SessionUp, UpCallWanted]
     call = asked(bench, UpCallKind.ENCRYPT)
     assert call.payload == SECRET
     tell(bench, call, b"sealed 1")
@@ -353,6 +353,7 @@ def test_open_up_calls_are_part_of_a_snapshot(bench):
 
 def test_an_answer_that_nobody_waits_for_is_passed_over(up):
     bench = up()
+    before = list(bench.events)
     bench.engine.up_call_answered(99, b"", bench.now)
     bench.collect()
-    assert len(bench.events) == 1
+    assert bench.events == before

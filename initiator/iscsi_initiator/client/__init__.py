@@ -16,12 +16,15 @@ from types import TracebackType
 from typing import Self
 
 from iscsi_initiator.client.driver import Driver
-from iscsi_initiator.client.errors import ClientError, RequestFailed, ScsiError, SessionFailed
+from iscsi_initiator.client.errors import ClientError, ConnectionFailed, RequestFailed, ScsiError, SessionFailed
 from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import InitiatorEngine
 from iscsi_initiator.eventlog import EventLogWriter
+from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.policy import CONFORMING, Policy
 from iscsi_initiator.requests import (
+    ConnectionRemoved,
+    ConnectionUp,
     Event,
     EventLogged,
     Ping,
@@ -56,7 +59,16 @@ from iscsi_protocol.scsi.command import Command
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import Status
 
-__all__ = ["Client", "ClientError", "Driver", "RequestFailed", "ScsiError", "Service", "SessionFailed"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "ConnectionFailed",
+    "Driver",
+    "RequestFailed",
+    "ScsiError",
+    "Service",
+    "SessionFailed",
+]
 
 _CODES = {2: "H", 4: "I", 8: "Q"}
 _UNIT_ATTENTIONS = 8
@@ -91,6 +103,7 @@ class Client:
         self._up: asyncio.Future[None] | None = None
         self._over = asyncio.Event()
         self._waiting: dict[Request, asyncio.Future[None]] = {}
+        self._moving: dict[int, asyncio.Future[Event]] = {}
         self._geometry: tuple[int, int] | None = None
 
     @classmethod
@@ -187,6 +200,47 @@ class Client:
     def tsih(self) -> int:
         """The session's handle at the target."""
         return self.engine.session(self._session).tsih
+
+    @property
+    def connections(self) -> tuple[int, ...]:
+        """The CIDs of the connections that are in full feature phase."""
+        session = self.engine.session(self._session)
+        return tuple(cid for cid, connection in session.connections.items() if connection.up)
+
+    @property
+    def device_gone(self) -> bool:
+        """Whether requests fail at once, because the session did not come back in time."""
+        return self.engine.session(self._session).device_gone
+
+    async def add_connection(self, portal: Endpoint | None = None) -> int:
+        """Add a connection, to this portal or the next of options.portals; its CID once it is up. Raises Refused,
+        ConnectionFailed.
+        """
+        cid = self.engine.add_connection(self._session, portal, self.driver.clock())
+        await self._connection_over(cid, ConnectionUp)
+        return cid
+
+    async def remove_connection(self, cid: int) -> None:
+        """Log a connection out and be rid of it. Raises Refused."""
+        self.engine.remove_connection(self._session, cid, self.driver.clock())
+        await self._connection_over(cid, ConnectionRemoved)
+
+    def set_load_balance(self, policy: LoadBalance, paths: Sequence[Path] = ()) -> None:
+        """Spread requests by another policy from now on. paths: one a connection, by CID; empty for all alike. Raises
+        Refused.
+        """
+        self.engine.set_load_balance(self._session, policy, paths, self.driver.clock())
+
+    async def _connection_over(self, cid: int, wanted: type[ConnectionUp | ConnectionRemoved]) -> None:
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._moving[cid] = future
+        self.driver.pump()
+        try:
+            event = await future
+        finally:
+            self._moving.pop(cid, None)
+        if not isinstance(event, wanted):
+            raise ConnectionFailed(cid, getattr(event, "reason", ""))
 
     def use_lun(self, lun: int) -> None:
         """Address another LUN from now on."""
@@ -384,9 +438,16 @@ class Client:
                 self._up.set_result(None)
         elif isinstance(event, SessionLost):
             self.recoveries += 1
+        elif isinstance(event, ConnectionUp | ConnectionRemoved):
+            moving = self._moving.get(event.cid)
+            if moving is not None and not moving.done():
+                moving.set_result(event)
         elif isinstance(event, SessionClosed):
             self.closed = event
             self._over.set()
+            for moving in self._moving.values():
+                if not moving.done():
+                    moving.set_result(event)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
         elif isinstance(event, UpCallWanted):
