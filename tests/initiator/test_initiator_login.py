@@ -54,7 +54,7 @@ def test_what_a_plain_login_says(bench):
     second = made.take(LoginRequest)
     offered = dict(decode_pairs(second.data))
     assert offered["InitialR2T"] == "No"
-    assert offered["ErrorRecoveryLevel"] == "0"
+    assert (offered["ErrorRecoveryLevel"], offered["MaxConnections"]) == ("2", "32")
     assert offered["MaxRecvDataSegmentLength"] == "65536"
     assert (second.itt, second.isid, second.cmd_sn) == (first.itt, first.isid, first.cmd_sn)
     assert second.exp_stat_sn == 0x1001
