@@ -12,6 +12,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import msgspec
+
 from iscsi_conformance.bundled import PLAIN, bundled_config
 from iscsi_conformance.clock import passed
 from iscsi_conformance.peer import Operator, RandomBytes
@@ -72,8 +74,12 @@ class Scene:
     async def target(
         self, *stimulus: Fault, config: TargetConfig | None = None, policy: Mapping[str, object] | None = None
     ) -> Stage:
-        """Bring up the target with these faults, on every connection afresh. At most one target in a case."""
+        """Bring up the target with these faults, on every connection afresh. At most one target in a case.
+
+        Its recovery level is 0 unless the configuration's keys name another.
+        """
         made = config or bundled_config(policy)
+        made = msgspec.structs.replace(made, keys={"ErrorRecoveryLevel": "0", **made.keys})
         self.stage = await self._stack.enter_async_context(self._open_stage(made, stimulus))
         return self.stage
 
