@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.target.workloads import BLOCKS, findings, in_memory, over_tcp
+from tests.target.workloads import BLOCKS, findings, in_memory, over_tcp, over_uneven_connections
 
 from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.virtual import run_virtual
@@ -72,6 +73,12 @@ def test_random_work_in_memory(setting: Setting, plan: list[Step]) -> None:
     assert not findings(book)
 
 
+@given(setting=session_settings, plan=st.lists(steps, max_size=25), seed=st.integers(0, 2**32))
+def test_random_work_over_uneven_connections(setting: Setting, plan: list[Step], seed: int) -> None:
+    dice = Random(seed)
+    run_virtual(over_uneven_connections(setting, plan, lambda _: (dice.random() ** 3, dice.random() ** 3)))
+
+
 shortages = st.builds(
     Limits,
     commands=st.sampled_from((1, 2, 4, 128)),
@@ -131,6 +138,24 @@ def test_a_lost_connection_has_its_tasks_continued_by_another_one() -> None:
     assert exerciser.recoveries == 2
     assert exerciser.sessions == 1
     assert not findings(book)
+
+
+def test_a_function_whose_answer_is_lost_is_asked_for_again() -> None:
+    """It reaches the target before the second read, on a slower connection, which it ends without a word (4.2.2.1); its
+    answer waits for the status of the first read (11.6.1), and goes with the connection.
+    """
+    setting = Setting(level=2, connections=2, digests=False)
+    plan: list[Step] = [
+        Harm(Damage.HEADER_CAME, 1),
+        Read(0, 0, 8),
+        Read(1, 20, 8),
+        Function(0, TaskFunction.CLEAR_TASK_SET),
+        Gather(),
+    ]
+    delays = ((0.0, 2.0), (1.0, 0.0), (0.0, 0.0))
+    exerciser = run_virtual(over_uneven_connections(setting, plan, lambda place: delays[place]))
+    assert exerciser.harmed == [Damage.HEADER_CAME]
+    assert exerciser.recoveries == 1
 
 
 def test_the_model_tells_a_wrong_block_a_stale_block_and_one_in_the_wrong_place() -> None:

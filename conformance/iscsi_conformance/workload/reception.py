@@ -279,11 +279,7 @@ class Reception:
         task.asked.discard(pdu.r2t_sn)
         task.r2t_sn = max(task.r2t_sn, pdu.r2t_sn + 1)
         if task.stopped:
-            task.unanswered.append(pdu)
             return
-        self._answer_r2t(link, task, pdu)
-
-    def _answer_r2t(self, link: Link, task: Task, pdu: R2T) -> None:
         self._send_data(link, task, pdu.ttt, pdu.lun, pdu.buffer_offset, task.requested(pdu))
 
     def _take_reject(self, link: Link, pdu: Reject) -> None:

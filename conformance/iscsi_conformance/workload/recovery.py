@@ -150,7 +150,6 @@ class Recovery(Reception):
                 task.data_sns = set(range(exp_data_sn))
                 task.status = task.due = None
             task.asked.clear()
-            task.unanswered.clear()
             task.held = None
             task.link = heir
             request = TaskManagementRequest(
