@@ -14,7 +14,9 @@ from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.virtual import run_virtual
 from iscsi_conformance.workload.model import BLOCK, ModelDisk, WrongData
 from iscsi_conformance.workload.plan import Abort, Damage, Function, Gather, Harm, Lose, Read, Setting, Step, Write
-from iscsi_protocol.pdu import TaskAttribute, TaskFunction
+from iscsi_protocol.fault import Drop, Fault, FieldIs, Reset, When
+from iscsi_protocol.pdu import Opcode, TaskAttribute, TaskFunction
+from iscsi_protocol.stream import Direction
 from iscsi_target.config import Limits
 
 OVER_TCP = 20
@@ -137,6 +139,19 @@ def test_a_lost_connection_has_its_tasks_continued_by_another_one() -> None:
     exerciser = run_virtual(in_memory(setting, plan, book))
     assert exerciser.recoveries == 2
     assert exerciser.sessions == 1
+    assert not findings(book)
+
+
+def test_an_heir_that_breaks_has_the_tasks_of_the_first_connection_continued_as_well() -> None:
+    """It breaks before the first of two reassignments is answered."""
+    setting = Setting(level=2, connections=1, digests=False, keys=(("InitialR2T", "Yes"), ("ImmediateData", "No")))
+    plan: list[Step] = [Write(0, 0, 8), Write(0, 20, 4), Lose(0, logout=False), Gather()]
+    # Task tags: two of logins, two of the writes.
+    first = When(direction=Direction.TO_INITIATOR, opcode=Opcode.TASK_MANAGEMENT_RESPONSE, tests=(FieldIs("itt", 5),))
+    breaks = Fault(when=first, what=(Drop(), Reset()))
+    book = RuleBook()
+    exerciser = run_virtual(in_memory(setting, plan, book, faults=[breaks]))
+    assert exerciser.recoveries == 2
     assert not findings(book)
 
 

@@ -16,7 +16,7 @@ from iscsi_conformance.workload.exerciser import Exerciser
 from iscsi_conformance.workload.model import BLOCK, ModelDisk
 from iscsi_conformance.workload.plan import Setting, Step
 from iscsi_initiator.transport import Connector, Receiver, TcpConnector
-from iscsi_protocol.fault import NamedFault
+from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_target.completion import Buffer
 from iscsi_target.config import Limits, LunConfig, PortalConfig, Size, TargetConfig, TargetNode
@@ -143,11 +143,10 @@ async def in_memory(
     setting: Setting,
     plan: Sequence[Step],
     book: RuleBook,
-    fault: NamedFault | None = None,
+    faults: Sequence[Fault] = (),
     limits: Limits = CONFIG.limits,
 ) -> Exerciser:
     async with engine(limits) as made:
-        faults = () if fault is None else fault.faults
         portal = MemoryPortal(made, CONFIG.portals, tap=book.record, faults=faults)
         try:
             return await exercise(MemoryConnector(portal), portal.endpoints, setting, plan)

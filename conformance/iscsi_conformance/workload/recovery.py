@@ -141,7 +141,11 @@ class Recovery(Reception):
 
     async def _continue(self, dead: Link, heir: Link) -> None:
         """Commands that the target never had are sent again, the others are reassigned."""
-        for task in [each for each in self.tasks.values() if each.link is dead and not each.over]:
+        tasks = [each for each in self.tasks.values() if each.link is dead and not each.over]
+        for task in tasks:
+            # All at once: should the heir go too, what is left is continued when that one is recovered.
+            task.link = heir
+        for task in tasks:
             if serial.ge(task.command.cmd_sn, self._numbers.exp_cmd_sn):
                 self._send_command(heir, task)
                 continue
@@ -151,7 +155,6 @@ class Recovery(Reception):
                 task.status = task.due = None
             task.asked.clear()
             task.held = None
-            task.link = heir
             request = TaskManagementRequest(
                 function=TaskFunction.TASK_REASSIGN,
                 immediate=True,
