@@ -143,7 +143,8 @@ class Reception:
         self._answers[request.itt] = answer
         link.send(request)
         for _ in range(ATTEMPTS):
-            await asyncio.wait([answer], timeout=self.setting.patience)
+            waited = [answer, link.broken]
+            await asyncio.wait(waited, timeout=self.setting.patience, return_when=asyncio.FIRST_COMPLETED)
             self._raise_trouble()
             if answer.done():
                 return None if answer.cancelled() else answer.result()
