@@ -136,9 +136,14 @@ class Reception:
         self._numbers.itt += 1
         return self._numbers.itt
 
-    async def _ask(self, link: Link, request: TaskManagementRequest | LogoutRequest) -> Pdu | None:
-        """Send an immediate request, and wait for its answer; None when the connection or the session went first."""
-        request = replace(request, itt=self._tag(), cmd_sn=self._numbers.cmd_sn, exp_stat_sn=link.raw.exp_stat_sn)
+    async def _ask(
+        self, link: Link, request: TaskManagementRequest | LogoutRequest, about: Link | None = None
+    ) -> Pdu | None:
+        """Send an immediate request, and wait for its answer; None when the connection or the session went first. about: the
+        connection that is to be logged out, whose numbers the request then has (11.14.4).
+        """
+        exp_stat_sn = (about or link).raw.exp_stat_sn
+        request = replace(request, itt=self._tag(), cmd_sn=self._numbers.cmd_sn, exp_stat_sn=exp_stat_sn)
         answer: asyncio.Future[Pdu] = asyncio.get_running_loop().create_future()
         self._answers[request.itt] = answer
         link.send(request)
