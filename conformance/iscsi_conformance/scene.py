@@ -51,6 +51,7 @@ class Scene:
 
     open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one. events: what it logged;
     marks: how many records there were by then, for each of them. patience: seconds behind which nothing is waited for.
+    switches: of the initiator's policy.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Scene:
         self.clients: list[Client] = []
         self.stage: Stage | None = None
         self.patience = PATIENCE
+        self.switches: Mapping[str, object] = {}
         self._open_stage = open_stage
         self._fault = fault
         self._stack = AsyncExitStack()
@@ -160,7 +162,7 @@ class Scene:
         return records[-1].event.value if records else "never connected"
 
     def _policy(self) -> Policy:
-        switches: dict[str, Any] = dict(self._fault.policy) if self._fault else {}
+        switches: dict[str, Any] = {**self.switches, **(self._fault.policy if self._fault else {})}
         return replace(CONFORMING, **switches)
 
     def _take(self, event: Event) -> None:

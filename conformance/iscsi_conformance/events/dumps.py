@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_conformance.verdict import Inconclusive
-from iscsi_protocol.history import PduRecord
+from iscsi_protocol.history import BytesRecord, PduRecord
 from iscsi_protocol.pdu import Opcode, RawPdu
 from iscsi_protocol.stream import Direction
 
@@ -60,6 +60,23 @@ def last_header(play: Play) -> bytes:
     if not found:
         raise Inconclusive("the target sent nothing of the kind")
     return bytes(found[-1].bhs)
+
+
+def latest_header(play: Play) -> bytes:
+    """The header of the last PDU of any kind that came before the first event was logged."""
+    found = b""
+    for index, record in enumerate(play.scene.recorder.records):
+        if index < play.first_event_at and isinstance(record, PduRecord):
+            found = bytes(record.raw.bhs) if record.direction is Direction.TO_INITIATOR else found
+    return found
+
+
+def unfinished_header(play: Play) -> bytes:
+    """The header of a PDU that never came whole."""
+    for record in play.scene.recorder.records:
+        if isinstance(record, BytesRecord) and record.direction is Direction.TO_INITIATOR:
+            return record.data[:48]
+    raise Inconclusive("every PDU came whole")
 
 
 def header(play: Play) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_conformance.events.catalogue import events, name_of
-from iscsi_conformance.events.dumps import RULES, words
+from iscsi_conformance.events.dumps import RULES, culprit, words
 from iscsi_conformance.events.row import EventCase, Then
 from iscsi_conformance.scene import Scene, Stage
 from iscsi_conformance.stimulus import A_MOMENT, configured
@@ -18,8 +18,9 @@ from iscsi_initiator.client import Client, ClientError, SessionFailed
 from iscsi_initiator.eventlog import EVENTS
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_protocol.history import TransportEvent
-from iscsi_protocol.pdu import Pdu
+from iscsi_protocol.pdu import Pdu, RawPdu
 from iscsi_protocol.scsi.opcodes import TEST_UNIT_READY
+from iscsi_protocol.stream import Direction
 from iscsi_target.config import TargetConfig
 
 SETTINGS: Mapping[str, Any] = {
@@ -67,6 +68,7 @@ class Play:
         if row.connections > 1:
             self.options["connections"] = row.connections
         self._connects = 0
+        scene.switches = row.switches
         if row.virtual:
             scene.patience = _LONG
 
@@ -98,6 +100,14 @@ class Play:
         """What the initiator sent of this kind."""
         return self.scene.sent(kind)
 
+    def received_raw(self) -> list[RawPdu]:
+        """All that came from the target."""
+        return self.scene.raw(Direction.TO_INITIATOR)
+
+    def culprit(self) -> RawPdu:
+        """See `dumps.culprit`."""
+        return culprit(self)
+
     def connects(self) -> int:
         """How many connections were tried so far."""
         return len(self.scene.transport(TransportEvent.CONNECT))
@@ -111,7 +121,7 @@ class Play:
         """Bring up the target and have the initiator log in; how that ends is kept."""
         row = self.row
         config = row.config or spoilable(row.level, row.connections)
-        stage = await self.scene.target(*row.spoils, config=config, policy=row.policy)
+        stage = await self.scene.target(*row.spoils, config=config)
         options = {"portal": stage.endpoints[0], **self.options}
         if row.spoilt:
             stage.operator.mend_behind(row.spoilt)
@@ -169,6 +179,16 @@ class Play:
         require(self.error is not None, self.name, "the request fails")
         await self.works()
 
+    async def done(self) -> None:
+        """What was asked was done on the same connection, which works on."""
+        require(self.error is None, self.name, "the request is done", seen=self.error)
+        await self.goes_on()
+
+    async def fails_and_recovers(self) -> None:
+        """What was asked failed, and the session works over a new connection."""
+        require(self.error is not None, self.name, "the request fails")
+        await self.recovers()
+
     async def works(self) -> None:
         """Proof of life: a command is answered."""
         error = await self.scene.attempt(self.session.execute(READY))
@@ -211,6 +231,8 @@ _FOLLOWS: Mapping[Then, Callable[[Play], Awaitable[None]]] = {
     Then.RECOVERS: Play.recovers,
     Then.GOES_ON: Play.goes_on,
     Then.FAILS_REQUEST: Play.fails_request,
+    Then.DONE: Play.done,
+    Then.FAILS_AND_RECOVERS: Play.fails_and_recovers,
     Then.GIVES_UP: Play.gives_up,
     Then.CLOSED_BEFORE: Play.closed_before,
     Then.REFUSED: Play.refused,

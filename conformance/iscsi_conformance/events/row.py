@@ -28,6 +28,8 @@ class Then(Enum):
     RECOVERS = "it comes back, and the session works on"
     GOES_ON = "nothing ends: the same connection works on"
     FAILS_REQUEST = "the request fails, and the session works on"
+    DONE = "the request is done, and the connection stays"
+    FAILS_AND_RECOVERS = "the request fails, and the session comes back"
     GIVES_UP = "the login comes to nothing, and the initiator closes the connection"
     CLOSED_BEFORE = "the login comes to nothing, and the connection is gone already"
     REFUSED = "nothing goes out: the request or the session fails at once"
@@ -47,8 +49,9 @@ class EventCase:
 
     event: what it is about; name: last part of its id; variation: of the catalogue, the name where empty; says: a sentence.
     spoils: what the target does wrong on the first connections, `spoilt` of them (0: on all of them until the end).
-    config, policy: of the target; level: ErrorRecoveryLevel of both; connections: of the session.
-    settings, options: what differs from `play.SETTINGS` and from plain `SessionOptions`.
+    config: of the target; level: ErrorRecoveryLevel of both; connections: of the session.
+    switches: of the initiator's policy, which an operator may set. settings, options: what differs from `play.SETTINGS` and
+    from plain `SessionOptions`.
     does: what is asked of the initiator once it is logged in, or instead of that where `before` is given.
     logged: ids in order, () for a near miss. dumps: id to what its extra data has to be, where `dumps` has no rule for it.
     then: see there. watch: further requirements on what was seen.
@@ -64,11 +67,11 @@ class EventCase:
     spoils: tuple[Fault, ...] = ()
     spoilt: int = 1
     config: TargetConfig | None = None
-    policy: Mapping[str, object] = field(default_factory=dict)
     level: int = 0
     connections: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    switches: Mapping[str, object] = field(default_factory=dict)
     before: Act | None = None
     does: Act | None = None
     logged: tuple[int, ...] = ()
