@@ -196,7 +196,9 @@ class SessionOptions:
             "CHAPName": chap.credentials.name if chap else None,
             "CHAPSecret": chap.credentials.secret if chap else None,
             "MutualCHAPSecret": chap.target_secret if chap else None,
+            "MutualCHAPName": chap.target_name if chap else None,
             "TargetName": self.target_name,
+            "ISID": self.isid.hex(),
         }
 
 
