@@ -5,6 +5,7 @@ Numbers are little-endian 32-bit words; PDU headers, digests, names and text are
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_conformance.verdict import Inconclusive
-from iscsi_protocol.history import BytesRecord, PduRecord
+from iscsi_protocol.history import BytesRecord, Endpoint, PduRecord, TransportEvent, TransportRecord
 from iscsi_protocol.pdu import Opcode, RawPdu
 from iscsi_protocol.stream import Direction
 
 if TYPE_CHECKING:
     from iscsi_conformance.events.play import DumpOf, Play
+
+_NEVER_UP = frozenset({TransportEvent.REFUSED, TransportEvent.TIMED_OUT, TransportEvent.UNREACHABLE})
+_WINSOCK_INET, _WINSOCK_INET6 = 2, 23
 
 
 def words(*numbers: int) -> bytes:
@@ -86,13 +90,56 @@ def header(play: Play) -> bytes:
 
 def last_login_response(play: Play) -> bytes:
     """The whole of the Login Response that decided."""
-    found = b""
+    return deciding_response(play).to_bytes()
+
+
+def deciding_response(play: Play) -> RawPdu:
+    """The last Login Response that came before the first event was logged. Raises Inconclusive where none came."""
+    found = None
     for index, record in enumerate(play.scene.recorder.records):
         if index < play.first_event_at and isinstance(record, PduRecord) and record.raw.opcode == Opcode.LOGIN_RESPONSE:
-            found = record.raw.to_bytes()
-    if not found:
+            found = record.raw
+    if found is None:
         raise Inconclusive("the target sent no Login Response")
     return found
+
+
+def login_text(play: Play) -> bytes:
+    """The data of the Login Response that decided."""
+    return bytes(deciding_response(play).data)
+
+
+def login_counters(play: Play) -> bytes:
+    """ExpCmdSN and MaxCmdSN of the Login Response that decided."""
+    header = bytes(deciding_response(play).bhs)
+    return words(int.from_bytes(header[28:32], "big"), int.from_bytes(header[32:36], "big"))
+
+
+def login_value(key: str) -> DumpOf:
+    """The value that the Login Response that decided has for a key, the first where it has several."""
+
+    def value(play: Play) -> bytes:
+        name = key.encode() + b"="
+        for pair in login_text(play).split(b"\0"):
+            if pair.startswith(name):
+                return pair.removeprefix(name)
+        raise Inconclusive(f"the target said nothing about {key}")
+
+    return value
+
+
+def addresses(play: Play) -> tuple[bytes, ...]:
+    """Family, port and address of every connect attempt that came to nothing."""
+    records = (record for record in play.scene.recorder.records if isinstance(record, TransportRecord))
+    tried = [record.target for record in records if record.event in _NEVER_UP and record.target is not None]
+    if not tried:
+        raise Inconclusive("every connection came up")
+    return tuple(_address(endpoint) for endpoint in tried)
+
+
+def _address(endpoint: Endpoint) -> bytes:
+    family, code = (socket.AF_INET6, _WINSOCK_INET6) if ":" in endpoint.host else (socket.AF_INET, _WINSOCK_INET)
+    return struct.pack("<HH", code, endpoint.port) + socket.inet_pton(family, endpoint.host)
 
 
 def damaged_header(play: Play) -> bytes:
@@ -159,8 +206,15 @@ RULES: Mapping[int, DumpOf] = MappingProxyType(
         **dict.fromkeys(_NAMED, target_name),
         **dict.fromkeys(_HEADERS, header),
         **{event: _function(opcode) for event, opcode in _FUNCTIONS.items()},
+        1: addresses,
+        3: login_counters,
         10: last_login_response,
         11: last_login_response,
+        12: login_text,
+        13: login_value("AuthMethod"),
+        14: login_value("CHAP_A"),
+        15: login_value("CHAP_C"),
+        17: login_value("CHAP_R"),
         22: damaged_header,
         25: checksums,
         29: rejected_header,

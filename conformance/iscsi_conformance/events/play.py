@@ -4,6 +4,7 @@ the row.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -117,18 +118,27 @@ class Play:
         self.error = await self.scene.attempt(doing)
         return self.error
 
-    async def log_in(self) -> None:
-        """Bring up the target and have the initiator log in; how that ends is kept."""
+    async def bring_up(self) -> Stage:
+        """The target, spoilt as the row wants it; brought up once."""
         row = self.row
-        config = row.config or spoilable(row.level, row.connections)
-        stage = await self.scene.target(*row.spoils, config=config)
-        options = {"portal": stage.endpoints[0], **self.options}
-        if row.spoilt:
-            stage.operator.mend_behind(row.spoilt)
+        if self.scene.stage is None:
+            config = row.config or spoilable(row.level, row.connections)
+            stage = await self.scene.target(*row.spoils, config=config)
+            if row.spoilt:
+                stage.operator.mend_behind(row.spoilt)
+        return self.stage
+
+    async def log_in(self) -> None:
+        """Have the initiator log in; how that ends is kept. Raises Failed for a login that has no end."""
+        stage = await self.bring_up()
+        options = SessionOptions(**{"portal": stage.endpoints[0], **self.options})
         try:
-            self.client = await self.scene.login(settings=self.settings, options=SessionOptions(**options))
+            async with asyncio.timeout(self.scene.patience):
+                self.client = await self.scene.login(settings=self.settings, options=options)
         except SessionFailed as failed:
             self.failed = failed
+        except TimeoutError:
+            raise Failed(self.name, f"the login ends within {self.scene.patience:g} s") from None
         self._connects = self.connects()
 
     async def run(self) -> None:

@@ -16,11 +16,15 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from iscsi_initiator.client.driver import Driver
-from iscsi_initiator.client.errors import ClientError, RequestFailed, ScsiError, SessionFailed
+from iscsi_initiator.client.errors import ClientError, ConnectionFailed, RequestFailed, ScsiError, SessionFailed
+from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import InitiatorEngine
 from iscsi_initiator.eventlog import EventLogWriter
+from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.policy import CONFORMING, Policy
 from iscsi_initiator.requests import (
+    ConnectionRemoved,
+    ConnectionUp,
     Event,
     EventLogged,
     Ping,
@@ -39,7 +43,9 @@ from iscsi_initiator.requests import (
 )
 from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
 from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
+from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_initiator.url import IscsiUrl, parse_url
+from iscsi_protocol.chap import Hasher, hashlib_hasher
 from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import Endpoint, SettingsRecord, Tap
 from iscsi_protocol.identity import Isid
@@ -53,7 +59,16 @@ from iscsi_protocol.scsi.command import Command
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import Status
 
-__all__ = ["Client", "ClientError", "Driver", "RequestFailed", "ScsiError", "SessionFailed"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "ConnectionFailed",
+    "Driver",
+    "RequestFailed",
+    "ScsiError",
+    "Service",
+    "SessionFailed",
+]
 
 REQUEST_OPCODES: Mapping[type[Request], Opcode] = MappingProxyType(
     {
@@ -73,15 +88,25 @@ _UNIT_ATTENTIONS = 8
 class Client:
     """One session. Made by `connect`. on_event, when set, sees every event of the engine."""
 
-    def __init__(self, settings: Settings, policy: Policy, options: SessionOptions, lun: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        options: SessionOptions,
+        lun: int,
+        *,
+        service: Service | None = None,
+        hasher: Hasher = hashlib_hasher,
+    ) -> None:
         self.settings = settings
         self.options = options
         self.lun = lun
-        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy)
+        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher)
         self.on_event: Callable[[Event], None] | None = None
         self.events: list[EventLogged] = []
         self.recoveries = 0
         self.closed: SessionClosed | None = None
+        self._service = service
         self._driver: Driver | None = None
         self._log: EventLogWriter | None = None
         self._tap: Tap | None = None
@@ -89,6 +114,7 @@ class Client:
         self._up: asyncio.Future[None] | None = None
         self._over = asyncio.Event()
         self._waiting: dict[Request, asyncio.Future[None]] = {}
+        self._moving: dict[int, asyncio.Future[Event]] = {}
         self._geometry: tuple[int, int] | None = None
 
     @classmethod
@@ -111,12 +137,15 @@ class Client:
         clock: Callable[[], float] | None = None,
         event_log: EventLogWriter | None = None,
         on_event: Callable[[Event], None] | None = None,
+        service: Service | None = None,
+        hasher: Hasher = hashlib_hasher,
     ) -> Self:
         """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
 
         isid: one of the random kind where it is None, so that clients do not reinstate each other's sessions (6.3.5).
         options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
-        the driver's events. Raises UrlError, SessionFailed.
+        the driver's events. service: answers the driver's up-calls; where it is None each is refused. hasher: what this
+        host hashes with for CHAP. Raises UrlError, SessionFailed.
         """
         url = parse_url(where) if isinstance(where, str) else where
         if isinstance(url, Endpoint):
@@ -130,7 +159,7 @@ class Client:
             data_digest=data_digest,
             isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
-        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun)
+        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, service=service, hasher=hasher)
         client._log = event_log
         client._tap = tap
         client.on_event = on_event
@@ -144,7 +173,7 @@ class Client:
         if tap is not None:
             tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
         client._up = asyncio.get_running_loop().create_future()
-        client._session = client.engine.open_session(options)
+        client._session = client.engine.open_session(options, driver.clock())
         driver.pump()
         try:
             await client._up
@@ -183,6 +212,47 @@ class Client:
     def tsih(self) -> int:
         """The session's handle at the target."""
         return self.engine.session(self._session).tsih
+
+    @property
+    def connections(self) -> tuple[int, ...]:
+        """The CIDs of the connections that are in full feature phase."""
+        session = self.engine.session(self._session)
+        return tuple(cid for cid, connection in session.connections.items() if connection.up)
+
+    @property
+    def device_gone(self) -> bool:
+        """Whether requests fail at once, because the session did not come back in time."""
+        return self.engine.session(self._session).device_gone
+
+    async def add_connection(self, portal: Endpoint | None = None) -> int:
+        """Add a connection, to this portal or the next of options.portals; its CID once it is up. Raises Refused,
+        ConnectionFailed.
+        """
+        cid = self.engine.add_connection(self._session, portal, self.driver.clock())
+        await self._connection_over(cid, ConnectionUp)
+        return cid
+
+    async def remove_connection(self, cid: int) -> None:
+        """Log a connection out and be rid of it. Raises Refused."""
+        self.engine.remove_connection(self._session, cid, self.driver.clock())
+        await self._connection_over(cid, ConnectionRemoved)
+
+    def set_load_balance(self, policy: LoadBalance, paths: Sequence[Path] = ()) -> None:
+        """Spread requests by another policy from now on. paths: one a connection, by CID; empty for all alike. Raises
+        Refused.
+        """
+        self.engine.set_load_balance(self._session, policy, paths, self.driver.clock())
+
+    async def _connection_over(self, cid: int, wanted: type[ConnectionUp | ConnectionRemoved]) -> None:
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._moving[cid] = future
+        self.driver.pump()
+        try:
+            event = await future
+        finally:
+            self._moving.pop(cid, None)
+        if not isinstance(event, wanted):
+            raise ConnectionFailed(cid, getattr(event, "reason", ""))
 
     def use_lun(self, lun: int) -> None:
         """Address another LUN from now on."""
@@ -391,13 +461,34 @@ class Client:
                 self._up.set_result(None)
         elif isinstance(event, SessionLost):
             self.recoveries += 1
+        elif isinstance(event, ConnectionUp | ConnectionRemoved):
+            moving = self._moving.get(event.cid)
+            if moving is not None and not moving.done():
+                moving.set_result(event)
         elif isinstance(event, SessionClosed):
             self.closed = event
             self._over.set()
+            for moving in self._moving.values():
+                if not moving.done():
+                    moving.set_result(event)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
+        elif isinstance(event, UpCallWanted):
+            self._ask(event)
         if self.on_event is not None:
             self.on_event(event)
+
+    def _ask(self, call: UpCallWanted) -> None:
+        """Pass an up-call on to the service."""
+
+        def answer(result: bytes | None) -> None:
+            self.engine.up_call_answered(call.token, result, self.driver.clock())
+            self.driver.pump()
+
+        if self._service is None:
+            answer(None)
+        else:
+            self._service.take(call, answer)
 
 
 def _what(request: Request) -> str:
