@@ -39,6 +39,7 @@ LOGIN_SEGMENT_LIMIT = 8192
 MAX_EXCHANGES = 100
 """Responses without progress to the full feature phase, behind which a target is not listened to any longer."""
 
+
 class LoginFailed(Exception):
     """The login is over. event, extra: what is logged; status: the target's, None where we are who ends it."""
 

@@ -241,7 +241,9 @@ class Work:
                 return
         carrier = session.any_up()
         link = referenced.link if referenced is not None and referenced.link.up else carrier.link if carrier else None
-        if link is None or (request.function in _ABOUT_A_TASK and referenced is not None and link is not referenced.link):
+        if link is None or (
+            request.function in _ABOUT_A_TASK and referenced is not None and link is not referenced.link
+        ):
             self._done(request, failure=Failure.CONNECTION_LOST)
             return
         about = referenced if request.function in _ABOUT_A_TASK else None
@@ -393,15 +395,21 @@ class Work:
 
     def handle_timer(self, now: float) -> None:
         """What ran out of time by now."""
-        for clock in list(self._clocks.values()):
-            while clock:
-                task = next(iter(clock.values()))
-                if task.deadline is None or task.deadline > now:
-                    break
-                del clock[task.itt]
-                self._timed_out(task, now)
+        while (task := self._first_due(now)) is not None:
+            self._clocks[task.allowance].pop(task.itt, None)
+            self._timed_out(task, now)
         if self._waiting_until is not None and self._waiting_until <= now:
             self._give_up(now)
+
+    def _first_due(self, now: float) -> Task | None:
+        """Of the tasks that ran out of time the first; of those at the same moment the one that was sent first."""
+        due: list[Task] = []
+        for clock in self._clocks.values():
+            for task in clock.values():
+                if task.deadline is not None and task.deadline <= now:
+                    due.append(task)
+                break
+        return min(due, key=lambda task: (task.deadline or 0.0, task.itt), default=None)
 
     def _wait_until(self, limit: float) -> None:
         """A request that waits does so until then; next_deadline may be too early, never too late."""
@@ -544,6 +552,7 @@ class Work:
         task.link.queued -= 1
         task.link = link
         link.queued += 1
+        task.first_drained = -1
 
     def resume(self, task: ScsiTask, now: float, *, at_once: bool = False) -> None:
         """A task goes on; its clock begins anew. at_once: by sending its command."""
@@ -576,7 +585,8 @@ class Work:
         """Every task is over. With a recovery to come, SCSI requests wait for it, in the order in which they were sent."""
         tasks = sorted(self.tasks.values(), key=lambda task: (task.cmd_sn - self.exp_cmd_sn) & _MASK)
         self.tasks.clear()
-        self._clocks.clear()
+        for clock in self._clocks.values():
+            clock.clear()
         self._gaps.clear()
         self.escalation.reset()
         again: list[Request] = []
