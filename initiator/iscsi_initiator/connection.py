@@ -75,6 +75,7 @@ class Connection:
         self._reception = Reception(self)
         self._login: LoginExchange | None = None
         self._attempts = 0
+        self._unready = 0
         self._redirects = 0
         self._there = portal
         self._exp_stat_sn = 0
@@ -100,17 +101,42 @@ class Connection:
 
     # Connecting and logging in.
 
-    def begin(self) -> None:
+    def begin(self, now: float) -> None:
         """Begin the first attempt of a series."""
         self._attempts = self._redirects = 0
         self._there = self.session.portal_of(self, 0)
-        self.connect()
+        self.connect(now)
 
-    def connect(self) -> None:
+    def connect(self, now: float) -> None:
         """Begin one attempt."""
         self.timers.clear()
         self.state = State.CONNECTING
-        self.number = self.session.want(self, self._there)
+        if self.session.may_connect(now):
+            self.number = self.session.want(self, self._there, now)
+        else:
+            self.not_set_up(now, "there are as many connections as this initiator may have", 6)
+
+    def not_set_up(self, now: float, text: str, event: int | None) -> None:
+        """This host could not do its part for a connection, and that was logged. event: as what."""
+        self._end_attempt(now, LoginFailed(event, b"", text), logged=True)
+
+    def bind_failed(self, error: int, now: float) -> None:
+        """There is no local end for a connection: try again until the network is ready, or was waited for long enough."""
+        settings = self.session.settings
+        self._unready += 1
+        if self._unready <= settings.network_ready_retry_count:
+            self.close()
+            self.timers["reconnect"] = now + settings.delay_between_reconnect
+            return
+        self._unready = 0
+        text = f"there is no local end for a connection (error {error})"
+        if self.session.log(5, words(error), now, text):
+            self.not_set_up(now, text, 5)
+
+    def send_failed(self, error: int, now: float) -> None:
+        """A PDU could not be sent. Before full feature phase the end of the connection tells all there is to tell."""
+        if self.up:
+            self.session.log(7, words(error), now, f"error {error}")
 
     def connection_made(self, now: float) -> None:
         """TCP is up: begin to log in."""
@@ -118,7 +144,8 @@ class Connection:
             return
         session = self.session
         self.state = State.LOGIN
-        link = self.link = Link(self.number, self.cid)
+        self._unready = 0
+        link = self.link = Link(self.number, self.cid, session.settings.limits.send_buffer)
         link.last_activity = now
         try:
             login = session.login_of(self, self._exp_stat_sn)
@@ -161,7 +188,7 @@ class Connection:
         self._there = Endpoint(redirect.address.host, redirect.address.port)
         if redirect.permanent:
             self.portal = self._there
-        self.connect()
+        self.connect(now)
 
     def _logged_in(self, link: Link, login: LoginExchange, now: float) -> None:
         session = self.session
@@ -186,14 +213,20 @@ class Connection:
         session.recovery.connection_up(self, now)
 
     def _end_attempt(
-        self, now: float, failure: LoginFailed | None, *, unreachable: bool = False, final: bool = False
+        self,
+        now: float,
+        failure: LoginFailed | None,
+        *,
+        unreachable: bool = False,
+        final: bool = False,
+        logged: bool = False,
     ) -> None:
-        """An attempt to log in came to nothing. failure: what is logged and why; None where that was done already."""
+        """An attempt to log in came to nothing. failure: why, and what is logged unless it is `logged` already."""
         session = self.session
         text, status, event = "", None, None
         if failure is not None:
             text, status, event = failure.text, failure.status, failure.event
-            if not session.log(failure.event, failure.extra, now, failure.text):
+            if not logged and event is not None and not session.log(event, failure.extra, now, text):
                 return
         self.close()
         self._attempts += 1
@@ -432,9 +465,9 @@ class Connection:
             event = 43 if self.leading else 45
             self._end_attempt(now, LoginFailed(event, words(Opcode.LOGIN_REQUEST), "no answer to the login in time"))
         elif name == "reconnect":
-            self.connect()
+            self.connect(now)
         elif name == "return":
-            self.begin()
+            self.begin(now)
         elif name == "logout":
             self.send_logout(now)
         elif name == "drop":

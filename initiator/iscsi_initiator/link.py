@@ -21,7 +21,8 @@ MAX_LOGIN_SEGMENT = NO_LIMIT
 class Link:
     """One connection. number: the engine's; cid: the target's name of it; outbox: buffers to send; drained: how many times
     the outbox was taken; level: ErrorRecoveryLevel; up: in full feature phase; holes: StatSNs that do not count yet, None
-    while all do; queued: SCSI tasks that are allegiant to it; last_activity: when something went or came.
+    while all do; queued: SCSI tasks that are allegiant to it; last_activity: when something went or came;
+    payload: bytes of data segments in the outbox, which send_buffer bounds.
     """
 
     __slots__ = (
@@ -38,11 +39,13 @@ class Link:
         "number",
         "outbox",
         "parameters",
+        "payload",
         "queued",
+        "send_buffer",
         "up",
     )
 
-    def __init__(self, number: int, cid: int = 0) -> None:
+    def __init__(self, number: int, cid: int = 0, send_buffer: int = NO_LIMIT) -> None:
         self.number = number
         self.cid = cid
         self.level = 0
@@ -58,6 +61,8 @@ class Link:
         self.data_digest = False
         self.max_send = 8192
         self.parameters = OperationalParameters()
+        self.payload = 0
+        self.send_buffer = send_buffer
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """What a copy needs: bytes of its own in place of the requesters' buffers."""
@@ -81,8 +86,13 @@ class Link:
     def take(self) -> list[Buffer]:
         """What there is to send, which is thereby on its way."""
         buffers, self.outbox = self.outbox, []
+        self.payload = 0
         self.drained += 1
         return buffers
+
+    def has_room(self, length: int) -> bool:
+        """Whether so many bytes of payload may be queued besides."""
+        return self.payload + length <= self.send_buffer
 
     def send(self, bhs: bytes, data: Buffer = b"", ahs: bytes = b"") -> None:
         """Queue a PDU whose header says the truth about its parts. The data is passed on, not copied."""
@@ -93,6 +103,7 @@ class Link:
         if self.header_digest:
             outbox.append(digest_bytes(bhs, ahs))
         if len(data):
+            self.payload += len(data)
             outbox.append(data)
             padding = _PADDING[len(data) & 3]
             if padding:

@@ -13,7 +13,15 @@ from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.settings import SessionOptions, Settings, negotiation_wishes
 from iscsi_protocol import serial
-from iscsi_protocol.chap import MD5, AuthenticationFailed, ChapError, ChapInitiator, Step
+from iscsi_protocol.chap import (
+    MD5,
+    AuthenticationFailed,
+    ChapError,
+    ChapInitiator,
+    Hasher,
+    Step,
+    hashlib_hasher,
+)
 from iscsi_protocol.negotiation.engine import Negotiator
 from iscsi_protocol.negotiation.errors import EVENT_ORDER, NegotiationError
 from iscsi_protocol.negotiation.keys import Role, SessionType
@@ -41,9 +49,9 @@ MAX_EXCHANGES = 100
 
 
 class LoginFailed(Exception):
-    """The login is over. event, extra: what is logged; status: the target's, None where we are who ends it."""
+    """The login is over. event, extra: what is logged, None for nothing; status: the target's, None where we end it."""
 
-    def __init__(self, event: int, extra: bytes, text: str, status: int | None = None) -> None:
+    def __init__(self, event: int | None, extra: bytes, text: str, status: int | None = None) -> None:
         super().__init__(text)
         self.event = event
         self.extra = extra
@@ -85,6 +93,7 @@ class LoginExchange:
         cid: int = 0,
         exp_stat_sn: int = 0,
         issued: Container[bytes] = frozenset(),
+        hasher: Hasher = hashlib_hasher,
         current: OperationalParameters | None = None,
     ) -> None:
         self._policy = policy
@@ -105,7 +114,9 @@ class LoginExchange:
             target_name=chap.target_name if chap else None,
             required=chap.required if chap else False,
             algorithms=chap.algorithms if chap else (MD5,),
+            shortest_secret=policy.shortest_chap_secret,
             issued=issued,
+            hasher=hasher,
         )
         self._stage = Stage.SECURITY
         self._asked: Stage | None = None
@@ -260,7 +271,7 @@ class LoginExchange:
         if final:
             self._conclude(raw, response, faults)
         if faults:
-            raise min(faults, key=lambda fault: EVENT_ORDER.index(fault.event))
+            raise min(faults, key=lambda fault: EVENT_ORDER.index(fault.event or 0))
         if final:
             self.tsih = response.tsih
             self.finished = True
@@ -286,11 +297,13 @@ class LoginExchange:
 
     def _conclude(self, raw: RawPdu, response: LoginResponse, faults: list[LoginFailed]) -> None:
         """What only the final response shows: keys never answered, and a command window that is none."""
-        if not faults:
-            try:
+        try:
+            if faults:
+                self._negotiator.check_answered()
+            else:
                 self._negotiator.commit(Stage.FULL_FEATURE)
-            except NegotiationError as error:
-                faults.append(self._failure(raw, error))
+        except NegotiationError as error:
+            faults.append(self._failure(raw, error))
         if serial.lt(response.max_cmd_sn, serial.add(response.exp_cmd_sn, -1)):
             extra = words(response.exp_cmd_sn, response.max_cmd_sn)
             faults.append(LoginFailed(3, extra, "MaxCmdSN is below ExpCmdSN - 1"))

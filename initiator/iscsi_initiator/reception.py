@@ -16,7 +16,7 @@ from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.judge import excess_data, fault_of, sense_length
 from iscsi_initiator.link import Link
 from iscsi_initiator.requests import AsyncReceived, Failure, PingResult, ScsiResult, TaskManagementResult
-from iscsi_initiator.tasks import DataMissing, Reassignment, RecoveryLogout, ScsiTask, Task, Violation
+from iscsi_initiator.tasks import DataMissing, Reassignment, RecoveryLogout, ScsiTask, SendBufferFull, Task, Violation
 from iscsi_initiator.work import MAX_RESENDS
 from iscsi_protocol import serial
 from iscsi_protocol.digest import crc32c_of, digest_value
@@ -228,10 +228,13 @@ class Reception:
         if not isinstance(task, ScsiTask):
             return
         snacks, lenient = self._connection.snacks, self._session.policy.accept_invalid_r2t
-        if snacks is None or task.in_order(int.from_bytes(raw.bhs[36:40], "big")):
-            task.take_r2t(raw, lenient=lenient)
-        else:
-            snacks.take_r2t(task, raw, now, lenient=lenient)
+        try:
+            if snacks is None or task.in_order(int.from_bytes(raw.bhs[36:40], "big")):
+                task.take_r2t(raw, lenient=lenient)
+            else:
+                snacks.take_r2t(task, raw, now, lenient=lenient)
+        except SendBufferFull as full:
+            self._session.work.admission.no_room(task, full, now)
 
     def _scsi_response(self, raw: RawPdu, task: Task, now: float) -> None:
         session = self._session

@@ -129,7 +129,7 @@ class Recovery:
         carrier = self._session.any_up()
         if carrier is not None and carrier.link is not None:
             self._reassign(connection, carrier.link, now)
-        connection.begin()
+        connection.begin(now)
 
     def connection_up(self, connection: Connection, now: float) -> None:
         """A connection is in full feature phase."""
@@ -141,17 +141,17 @@ class Recovery:
             self._reassign(connection, link, now)
         for other in list(session.connections.values()):
             if other.state is State.NEW or (other.state is State.WAITING and not other.timers and not other.returning):
-                other.begin()
-        self._add_missing()
+                other.begin(now)
+        self._add_missing(now)
 
-    def _add_missing(self) -> None:
+    def _add_missing(self, now: float) -> None:
         """At the first login: as many connections as were asked for and are allowed."""
         session = self._session
         wanted = min(session.options.connections, session.most_connections)
         if not session.complete:
             session.complete = True
-            while len(session.connections) < wanted:
-                session.new_connection(session.next_portal()).begin()
+            for _ in range(wanted - len(session.connections)):
+                session.new_connection(session.next_portal()).begin(now)
 
     def settled(self, connection: Connection) -> bool:
         """Whether nothing of a connection that is down is left to recover."""
@@ -240,7 +240,7 @@ class Recovery:
             return
         if session.tsih == 0:
             failure = Failure.NO_DEVICE if session.was_up else Failure.LOGIN_FAILED
-            session.end(failure, reason, status, event, unreachable)
+            session.end(now, failure, reason, status, event, unreachable)
         elif session.leaving:
             connection.state = State.OVER
         elif not session.up or self._orphans(connection):
@@ -286,7 +286,7 @@ class Recovery:
         again = session.options.recover and session.options.target_name is not None and not session.leaving
         session.work.session_gone(now, recover=again)
         if not again:
-            session.end(Failure.CONNECTION_LOST, reason)
+            session.end(now, Failure.CONNECTION_LOST, reason)
             return
         session.tsih = 0
         leading = session.leading
@@ -308,7 +308,7 @@ class Recovery:
             for each in session.connections.values():
                 each.close()
             session.work.session_gone(now, recover=False)
-            session.end(Failure.ABORTED, "")
+            session.end(now, Failure.ABORTED, "")
         elif whole or link is None:
             self.session_failed(now, "the target asked for logout", response.time2wait, connection.pause_until)
         else:

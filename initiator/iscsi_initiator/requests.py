@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from iscsi_initiator.limits import Resource
+from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.pdu.codes import TaskAttribute, TaskFunction
 from iscsi_protocol.scsi.lun import encode_lun
@@ -27,6 +29,8 @@ class Failure(Enum):
     NO_SUCH_TASK = "the task that it is about is not on its way"
     NOT_CONNECTED = "there is no such session, or it is closed"
     LOGIN_FAILED = "the login failed"
+    NO_RESOURCES = "a limit of this initiator is reached"
+    UNUSABLE_BUFFER = "the buffer cannot be used"
 
 
 def slots_of(instance: object) -> dict[str, object]:
@@ -41,10 +45,11 @@ def slots_of(instance: object) -> dict[str, object]:
 class Request:
     """One piece of work for a session. `result` or `failure` is set when it is done. timeout: seconds, None = setting.
 
-    due: until when it may wait to be sent; held_until: until when it waits for a lost connection.
+    due: until when it may wait to be sent; held_until: until when it waits for a lost connection; place: what it takes of
+    what is limited.
     """
 
-    __slots__ = ("due", "failure", "held_until", "result", "session", "timeout", "token")
+    __slots__ = ("due", "failure", "held_until", "place", "result", "session", "timeout", "token")
 
     def __init__(self, timeout: float | None = None, token: object = None) -> None:
         self.timeout = timeout
@@ -54,13 +59,15 @@ class Request:
         self.held_until: float | None = None
         self.result: Any = None
         self.failure: Failure | None = None
+        self.place: Resource | None = None
 
 
 class ScsiRequest(Request):
     """A SCSI command. lun: number or 8-byte structure; cdb: any length up to 260 bytes.
 
     data_out: what to write; it is not copied and must not change until the request is done. data_in: a writable buffer of
-    exactly the bytes to read, or their number. Both make a bidirectional command. management: sent through the management
+    exactly the bytes to read, or their number. Both make a bidirectional command. A buffer that is read-only, released or
+    in pieces fails the request when it is to be sent (event 56). management: sent through the management
     interface (event 47 and WMIRequestTimeout). hold: start again when the session was recovered, instead of failing.
     """
 
@@ -87,8 +94,6 @@ class ScsiRequest(Request):
         self.attribute = attribute
         self.management = management
         self.hold = hold
-        if memoryview(self.data_in).readonly:
-            raise ValueError("a read needs a buffer that can be written")
         if len(self.lun) != 8:
             raise ValueError("a LUN has 8 bytes")
         if not 1 <= len(self.cdb) <= 260:
@@ -297,6 +302,17 @@ class AsyncReceived:
     vcode: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SecretSealed:
+    """The service encrypted the CHAP secrets of a persistent session: what a store may keep of them, and what
+    `ChapOptions.sealed` takes. target_secret: None without mutual CHAP.
+    """
+
+    session: int
+    secret: bytes
+    target_secret: bytes | None = None
+
+
 Event = (
     EventLogged
     | RequestDone
@@ -308,4 +324,6 @@ Event = (
     | ConnectionRemoved
     | DeviceGone
     | AsyncReceived
+    | UpCallWanted
+    | SecretSealed
 )

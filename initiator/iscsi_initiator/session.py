@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from iscsi_initiator.balance import Balance
 from iscsi_initiator.connection import Connection, State
+from iscsi_initiator.limits import Resource
 from iscsi_initiator.link import Link
 from iscsi_initiator.login import LoginExchange
+from iscsi_initiator.preparation import Preparation
 from iscsi_initiator.recovery import Recovery
 from iscsi_initiator.requests import Event, Failure, Ping, SessionClosed, SessionUp, TextNegotiation
 from iscsi_initiator.settings import SessionOptions
@@ -39,6 +41,7 @@ class Session:
         self.number = number
         self.options = options
         self.settings = engine.settings
+        self.usage = engine.usage
         self.policy = engine.policy
         self.connections: dict[int, Connection] = {}
         self.ready: list[Link] = []
@@ -51,6 +54,7 @@ class Session:
         self.device_gone = False
         self.logging_out_over: Connection | None = None
         self.balance = Balance(self)
+        self.preparation = Preparation(self, engine)
         self.work = Work(self)
         self.recovery = Recovery(self)
         self._engine = engine
@@ -101,6 +105,15 @@ class Session:
         """Log a driver event, and tell whether to act on it, which only the policy can deny."""
         return self._engine.log(self.number, event, extra, now, text)
 
+    def short_of(self, resource: Resource, now: float) -> bool:
+        """None is left of something: log it, and tell whether what needs it is to fail."""
+        return self.log(resource.event, b"", now, f"there are as many {resource.field} as this initiator may have")
+
+    @property
+    def put_off(self) -> int:
+        """How many requests wait to be sent, over all sessions."""
+        return self._engine.put_off
+
     def any_up(self, other_than: Connection | None = None) -> Connection | None:
         """A connection in full feature phase, one that takes requests if there is any."""
         up = [each for each in self.connections.values() if each.up and each is not other_than]
@@ -122,9 +135,13 @@ class Session:
 
     # For connections.
 
-    def want(self, connection: Connection, endpoint: Endpoint) -> int:
+    def may_connect(self, now: float) -> bool:
+        """Whether this initiator may have one TCP connection more."""
+        return self._engine.has_connection or not self.short_of(Resource.CONNECTION, now)
+
+    def want(self, connection: Connection, endpoint: Endpoint, now: float) -> int:
         """Have a TCP connection opened; its number."""
-        return self._engine.want(connection, endpoint)
+        return self._engine.want(connection, endpoint, now)
 
     def close_connection(self, number: int) -> None:
         """Have a TCP connection closed."""
@@ -158,6 +175,7 @@ class Session:
             exp_stat_sn=exp_stat_sn,
             itt=self.work.next_itt(),
             issued=self._engine.challenges,
+            hasher=self._engine.hasher,
             current=None if connection.leading else self._parameters.of_new_connection(),
         )
 
@@ -177,12 +195,14 @@ class Session:
             self.recovery.session_lost = self.device_gone = False
             tag, alias = login.declared("TargetPortalGroupTag"), login.declared("TargetAlias")
             self.emit(SessionUp(self.number, self.tsih, recovered, tag, alias))
+            if not recovered:
+                self.preparation.seal(now)
 
     # From above.
 
-    def open(self) -> None:
+    def open(self, now: float) -> None:
         """Begin the first attempt."""
-        self.new_connection(self.options.portal).begin()
+        self.new_connection(self.options.portal).begin(now)
 
     def new_connection(self, portal: Endpoint) -> Connection:
         """One connection more, with a CID of its own."""
@@ -206,7 +226,7 @@ class Session:
         if len(self.connections) >= self.most_connections:
             raise Refused(StatusCode.TOO_MANY_CONNECTIONS, f"the session may have {self.most_connections} connections")
         connection = self.new_connection(portal or self.next_portal())
-        connection.begin()
+        connection.begin(now)
         return connection.cid
 
     def remove_connection(self, cid: int, now: float) -> None:
@@ -248,7 +268,7 @@ class Session:
         if over is None:
             for connection in self.connections.values():
                 connection.close()
-            self.end(Failure.NOT_CONNECTED, "")
+            self.end(now, Failure.NOT_CONNECTED, "")
             return
         self.work.fail_all(Failure.NOT_CONNECTED)
         if self.logging_out_over is None:
@@ -260,20 +280,21 @@ class Session:
 
     def end(
         self,
+        now: float,
         failure: Failure,
         reason: str,
         status: int | None = None,
         event: int | None = None,
         unreachable: bool = False,
     ) -> None:
-        """It is over, and every request with it."""
+        """It is over, and every request with it. Those above are told once the service let go of it."""
         self.over = True
         for connection in self.connections.values():
             connection.close()
             connection.state = State.OVER
         self.recovery.reset()
         self.work.fail_all(failure)
-        self.emit(SessionClosed(self.number, reason, status, event, unreachable))
+        self.preparation.end(SessionClosed(self.number, reason, status, event, unreachable), now)
 
     # Asynchronous messages (11.9.1).
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
 
+from iscsi_initiator.limits import Limits
+from iscsi_initiator.status_codes import StatusCode
 from iscsi_protocol.chap import MD5, Credentials
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.identity import Isid
@@ -122,6 +124,7 @@ class Settings:
     snack_timeout: float = 5
     max_login_redirects: int = 8
     task_reporting: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         check_name(self.initiator_name)
@@ -147,10 +150,21 @@ class Settings:
         return {row.name: getattr(self, row.field) for row in SETTINGS}
 
 
+def needs_reload(active: Settings, declared: Settings) -> tuple[str, ...]:
+    """The names of the rows that differ: settings are read when the initiator starts, and count from its next start on."""
+    return tuple(row.name for row in SETTINGS if getattr(active, row.field) != getattr(declared, row.field))
+
+
+def status_of_change(active: Settings, declared: Settings) -> StatusCode | None:
+    """How it goes to declare other settings: a warning where they do not count before a reload; None where all is done."""
+    return None if active == declared else StatusCode.OPERATION_REQUIRES_REBOOT
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChapOptions:
     """CHAP for one session. credentials: ours; target_secret: what the target has to know, which asks for mutual CHAP;
-    target_name: the name it has to give, None for any; required: do not go without CHAP.
+    target_name: the name it has to give, None for any; required: do not go without CHAP; sealed: both secrets are as a
+    store keeps them, and the service has to decrypt them before the login.
     """
 
     credentials: Credentials
@@ -158,6 +172,7 @@ class ChapOptions:
     target_name: str | None = None
     required: bool = True
     algorithms: tuple[int, ...] = (MD5,)
+    sealed: bool = False
 
 
 NO_DIGEST = ("None",)
@@ -177,6 +192,10 @@ class SessionOptions:
     in turn, portal itself where there are none. advertised: where recovery looks besides portal, unless portal_named, which
     holds it to the one portal. multipath: several sessions reach the target, so that LinkDownTime holds requests.
     no_target_reset: the answer to a SCSI request without end stops short of a reset of the whole target.
+
+    source: local address and port that connections begin at, None and port 0 for any. ipsec: the service has to protect
+    each connection before it is made. persistent: it will log in again at later starts; plain CHAP secrets are encrypted
+    by the service, for a store (event SecretSealed).
     """
 
     portal: Endpoint
@@ -187,6 +206,9 @@ class SessionOptions:
     data_digest: tuple[str, ...] = NO_DIGEST
     extra_keys: tuple[tuple[str, str], ...] = ()
     recover: bool = True
+    source: Endpoint | None = None
+    ipsec: bool = False
+    persistent: bool = False
     connections: int = 1
     portals: tuple[Endpoint, ...] = ()
     advertised: tuple[Endpoint, ...] = ()
@@ -205,9 +227,11 @@ class SessionOptions:
             "CHAPConfigured": chap is not None,
             "CHAPRequired": chap is not None and (chap.required or chap.target_secret is not None),
             "CHAPName": chap.credentials.name if chap else None,
-            "CHAPSecret": chap.credentials.secret if chap else None,
-            "MutualCHAPSecret": chap.target_secret if chap else None,
+            "CHAPSecret": chap.credentials.secret if chap and not chap.sealed else None,
+            "MutualCHAPSecret": chap.target_secret if chap and not chap.sealed else None,
+            "MutualCHAPName": chap.target_name if chap else None,
             "TargetName": self.target_name,
+            "ISID": self.isid.hex(),
             "Connections": self.connections,
             "Multipath": self.multipath,
             "NoTargetReset": self.no_target_reset,

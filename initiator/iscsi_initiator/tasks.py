@@ -45,6 +45,21 @@ class Violation(Exception):
         self.text = text
 
 
+class UnusableBuffer(Exception):
+    """A requester's buffer that is read-only, released, or not in one piece."""
+
+
+class SendBufferFull(Exception):
+    """The data that an R2T asks for finds no room on its connection. lun, ttt, offset, length: what was asked for."""
+
+    def __init__(self, lun: bytes, ttt: int, offset: int, length: int) -> None:
+        super().__init__(lun, ttt, offset, length)
+        self.lun = lun
+        self.ttt = ttt
+        self.offset = offset
+        self.length = length
+
+
 class DataMissing(Exception):
     """Data that was lost and does not come again: the task ends, and nothing is logged."""
 
@@ -74,11 +89,21 @@ class Task:
 _NOTHING = memoryview(b"")
 
 
-def _view(buffer: Buffer) -> memoryview:
-    if not len(buffer):
-        return _NOTHING
-    view = memoryview(buffer)
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+def _view(buffer: Buffer, *, writable: bool = False) -> memoryview:
+    """The bytes of a buffer. Raises UnusableBuffer."""
+    try:
+        if not len(buffer):
+            return _NOTHING
+        view = memoryview(buffer)
+        if view.format != "B" or view.ndim != 1:
+            view = view.cast("B")
+    except (TypeError, ValueError) as error:
+        raise UnusableBuffer(str(error)) from error
+    if not view.c_contiguous:
+        raise UnusableBuffer("in pieces")
+    if writable and view.readonly:
+        raise UnusableBuffer("read-only")
+    return view
 
 
 class ScsiTask(Task):
@@ -118,7 +143,7 @@ class ScsiTask(Task):
         self.tries = 1
         self.ending: Failure | None = None
         self.timed_out = False
-        self.read_into = _view(request.data_in)
+        self.read_into = _view(request.data_in, writable=True)
         self.write_from = _view(request.data_out)
         self.next_sn = self.received = self.next_offset = self.sequence = 0
         self.next_write = self.in_flight = 0
@@ -134,7 +159,7 @@ class ScsiTask(Task):
     def __setstate__(self, state: tuple[None, dict[str, object]]) -> None:
         for name, value in state[1].items():
             setattr(self, name, value)
-        self.read_into = _view(self.scsi.data_in)
+        self.read_into = _view(self.scsi.data_in, writable=True)
         self.write_from = _view(self.scsi.data_out)
 
     def restart(self) -> None:
@@ -167,20 +192,19 @@ class ScsiTask(Task):
             self.trouble = Trouble()
         return self.trouble
 
+    def first_burst(self) -> tuple[int, int]:
+        """Bytes of immediate data, and of unsolicited Data-Out behind it, as far as agreed (13.10, 13.11)."""
+        parameters = self.link.parameters
+        burst = min(len(self.write_from), parameters.first_burst_length)
+        immediate = min(burst, self.link.max_send) if parameters.immediate_data else 0
+        return immediate, 0 if parameters.initial_r2t else burst - immediate
+
     def send(self) -> None:
-        """The command with immediate data, and the unsolicited Data-Out behind it, as far as agreed (13.10, 13.11)."""
+        """The command, with the data that goes out unasked."""
         request, data, link = self.scsi, self.write_from, self.link
         length = len(data)
         reading = len(self.read_into)
-        immediate = 0
-        unsolicited = 0
-        if length:
-            parameters = link.parameters
-            burst = min(length, parameters.first_burst_length)
-            if parameters.immediate_data:
-                immediate = min(burst, link.max_send)
-            if not parameters.initial_r2t:
-                unsolicited = burst - immediate
+        immediate, unsolicited = self.first_burst() if length else (0, 0)
         flags = request.attribute | (0 if unsolicited else _FINAL)
         if reading:
             flags |= _READ
@@ -202,7 +226,7 @@ class ScsiTask(Task):
             self.next_write = immediate
             if unsolicited:
                 # Data-Out without a valid Target Transfer Tag carries no LUN (11.7.4).
-                self._send_data(bytes(8), NO_TAG, immediate, unsolicited)
+                self.send_data(bytes(8), NO_TAG, immediate, unsolicited)
                 self.next_write += unsolicited
 
     def _ahs(self) -> bytes:
@@ -213,7 +237,7 @@ class ScsiTask(Task):
             segments.append(bidirectional_read_length(len(self.read_into)))
         return encode_ahs(segments)
 
-    def _send_data(self, lun: bytes, ttt: int, offset: int, length: int) -> None:
+    def send_data(self, lun: bytes, ttt: int, offset: int, length: int) -> None:
         """One sequence of Data-Out PDUs."""
         data, link, itt = self.write_from, self.link, self.itt
         limit, exp_stat_sn = link.max_send, link.exp_stat_sn
@@ -235,7 +259,7 @@ class ScsiTask(Task):
 
     def take_r2t(self, raw: RawPdu, *, lenient: bool, again: bool = False) -> None:
         """Answer an R2T. lenient: also one that should be refused, as far as there is data; again: it was asked for, and its
-        number is not judged. Raises Violation (28).
+        number is not judged. Raises Violation (28); SendBufferFull, and none of the data was sent.
         """
         lun, ttt, r2t_sn, offset, desired = _r2t(raw.bhs, 0)
         fault = self._r2t_fault(ttt, offset, desired, again=again)
@@ -252,8 +276,11 @@ class ScsiTask(Task):
         if not again:
             self.next_sn += 1
         self.next_write = max(self.next_write, offset + desired)
-        if not self.timed_out:
-            self._send_data(lun, ttt, offset, desired)
+        if self.timed_out:
+            return
+        if not self.link.has_room(desired):
+            raise SendBufferFull(lun, ttt, offset, desired)
+        self.send_data(lun, ttt, offset, desired)
 
     def _r2t_fault(self, ttt: int, offset: int, desired: int, *, again: bool) -> str:
         parameters = self.link.parameters

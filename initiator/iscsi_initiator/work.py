@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from iscsi_initiator.admission import Admission
 from iscsi_initiator.escalation import Escalation
 from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.link import Link
@@ -54,6 +55,7 @@ class Work:
         self.cmd_sn = 1
         self.exp_cmd_sn = 1
         self.max_cmd_sn = 1
+        self.admission = Admission(session, self)
         self.escalation = Escalation(session)
         self._itt = 0
         self._clocks: dict[float, dict[int, Task]] = {}
@@ -103,13 +105,21 @@ class Work:
         if session.device_gone:
             self._done(request, failure=Failure.NO_DEVICE)
             return
+        if not self.admission.admits(request, now):
+            self._done(request, failure=Failure.NO_RESOURCES)
+            return
         pending = self.pending
         pending.append(request)
         if session.ready:
             self.pump(now)
         elif session.recovering:
             self._hold(request, now)
-        if pending and request.due is None and pending[-1] is request:
+        if not pending or pending[-1] is not request:
+            return
+        if not self.admission.lets_wait(now):
+            pending.pop()
+            self._done(request, failure=Failure.NO_RESOURCES)
+        elif request.due is None:
             request.due = now + self._allowance(request)
             self._wait_until(request.due)
 
@@ -137,7 +147,11 @@ class Work:
                     return
                 pending.popleft()
                 link = ready[0] if len(ready) == 1 else session.balance.choose(ready)
-                task = ScsiTask(link, self.next_itt(), self.next_cmd_sn(), request)
+                task, failure = self.admission.begin(link, request, now)
+                if task is None:
+                    self._done(request, failure=failure)
+                    continue
+                self.next_cmd_sn()
                 allowance = self._allowance(request)
                 link.queued += 1
                 link.last_activity = now
@@ -154,15 +168,18 @@ class Work:
             chosen = self._idle_for_text(request)
             if chosen is None or not (request.asked_for or self.window_open):
                 return False
-            self.pending.popleft()
-            self._begin_text(request, chosen, now)
-            return True
+            link = chosen
         self.pending.popleft()
+        if not self.admission.has_tag(now):
+            self._done(request, failure=Failure.NO_RESOURCES)
+            return True
         link.last_activity = now
         if isinstance(request, TaskManagement):
             self.send_task_management(request, now)
         elif isinstance(request, Ping):
             self.ping(request, link, now)
+        elif isinstance(request, TextNegotiation):
+            self._begin_text(request, link, now)
         return True
 
     def _idle_for_text(self, request: TextNegotiation) -> Link | None:
@@ -287,9 +304,7 @@ class Work:
                 self._release(task)
         elif isinstance(task.request, TextNegotiation):
             self._session.connections[task.link.cid].text.over(task)
-        request = task.request
-        request.result, request.failure = (result, None) if failure is None else (None, failure)
-        self._session.emit(RequestDone(request))
+        self._done(task.request, result=result, failure=failure)
 
     def forget(self, task: Task) -> None:
         """A task is over, and nothing comes of its request by that."""
@@ -306,6 +321,9 @@ class Work:
 
     def _done(self, request: Request, *, result: object = None, failure: Failure | None = None) -> None:
         request.result, request.failure = (result, None) if failure is None else (None, failure)
+        if request.place is not None:
+            self._session.usage.give(request.place)
+            request.place = None
         self._session.emit(RequestDone(request))
 
     def task_management_answered(self, task: Task, result: TaskManagementResult, now: float) -> None:
@@ -394,22 +412,21 @@ class Work:
         return earliest
 
     def handle_timer(self, now: float) -> None:
-        """What ran out of time by now."""
-        while (task := self._first_due(now)) is not None:
-            self._clocks[task.allowance].pop(task.itt, None)
+        """What ran out of time by now: by deadline, and of equal ones what was sent first."""
+        while (task := self._overdue(now)) is not None:
+            del self._clocks[task.allowance][task.itt]
             self._timed_out(task, now)
         if self._waiting_until is not None and self._waiting_until <= now:
             self._give_up(now)
 
-    def _first_due(self, now: float) -> Task | None:
-        """Of the tasks that ran out of time the first; of those at the same moment the one that was sent first."""
-        due: list[Task] = []
-        for clock in self._clocks.values():
-            for task in clock.values():
-                if task.deadline is not None and task.deadline <= now:
-                    due.append(task)
-                break
-        return min(due, key=lambda task: (task.deadline or 0.0, task.itt), default=None)
+    def _overdue(self, now: float) -> Task | None:
+        firsts = [next(iter(clock.values())) for clock in self._clocks.values() if clock]
+        due = [
+            (task.deadline, -task.allowance, task)
+            for task in firsts
+            if task.deadline is not None and task.deadline <= now
+        ]
+        return min(due, key=lambda each: each[:2])[2] if due else None
 
     def _wait_until(self, limit: float) -> None:
         """A request that waits does so until then; next_deadline may be too early, never too late."""
@@ -515,9 +532,11 @@ class Work:
                 continue
             if not task.immediate:
                 self._gaps.setdefault(link.cid, []).append(task.cmd_sn)
-            if self.escalation.owns(task.request):
-                self.forget(task)
-            elif isinstance(task.request, Reassignment | RecoveryLogout) or type(task.request) is Request:
+            if (
+                self.escalation.owns(task.request)
+                or isinstance(task.request, Reassignment | RecoveryLogout)
+                or type(task.request) is Request
+            ):
                 self.forget(task)
             else:
                 self.finish(task, failure=Failure.CONNECTION_LOST)

@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
-from iscsi_initiator.settings import SETTINGS, Settings
+from iscsi_initiator.limits import Limits
+from iscsi_initiator.settings import SETTINGS, Settings, needs_reload, status_of_change
+from iscsi_initiator.status_codes import StatusCode
 
 APPENDIX_F = (
     ("TCPConnectTime", 15, "s"),
@@ -93,3 +95,21 @@ def test_names_and_fields_are_unique():
 @pytest.mark.parametrize(("given", "used"), [(0, 15), (4, 15), (5, 5), (6, 6), (20, 20)])
 def test_a_short_srb_timeout_delta_is_not_used(given, used):
     assert Settings(srb_timeout_delta=given).effective_srb_timeout_delta == used
+
+
+@pytest.mark.parametrize("row", [row for row in SETTINGS if row.number], ids=lambda row: row.name)
+def test_each_driver_timer_counts_only_after_a_reload(row):
+    active = Settings(**{"first_burst_length": 512, row.field: row.low})
+    assert needs_reload(active, active) == ()
+    assert status_of_change(active, active) is None
+    declared = dataclasses.replace(active, **{row.field: row.low + 1})
+    assert needs_reload(active, declared) == (row.name,)
+    assert status_of_change(active, declared) is StatusCode.OPERATION_REQUIRES_REBOOT == 0xAFFF003B
+    assert needs_reload(declared, active) == (row.name,)
+
+
+@pytest.mark.parametrize("change", [{"initiator_alias": "x"}, {"limits": Limits(tags=1)}])
+def test_what_is_no_row_needs_a_reload_too(change):
+    declared = Settings(**change)
+    assert needs_reload(Settings(), declared) == ()
+    assert status_of_change(Settings(), declared) is StatusCode.OPERATION_REQUIRES_REBOOT

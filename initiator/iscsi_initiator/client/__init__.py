@@ -10,13 +10,14 @@ import asyncio
 import secrets
 import struct
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from iscsi_initiator.client.driver import Driver
 from iscsi_initiator.client.errors import ClientError, ConnectionFailed, RequestFailed, ScsiError, SessionFailed
+from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import InitiatorEngine
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.multipath import LoadBalance, Path
@@ -42,12 +43,14 @@ from iscsi_initiator.requests import (
 )
 from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
 from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
+from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_initiator.url import IscsiUrl, parse_url
+from iscsi_protocol.chap import Hasher, hashlib_hasher
 from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import Endpoint, SettingsRecord, Tap
 from iscsi_protocol.identity import Isid
 from iscsi_protocol.negotiation.parameters import OperationalParameters
-from iscsi_protocol.pdu import Buffer
+from iscsi_protocol.pdu import Buffer, Opcode
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.capacity import CAPACITY_10_LIMIT, ReadCapacity10, ReadCapacity16, parse_luns
 from iscsi_protocol.scsi.cdb import opcode_name
@@ -56,7 +59,26 @@ from iscsi_protocol.scsi.command import Command
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import Status
 
-__all__ = ["Client", "ClientError", "ConnectionFailed", "Driver", "RequestFailed", "ScsiError", "SessionFailed"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "ConnectionFailed",
+    "Driver",
+    "RequestFailed",
+    "ScsiError",
+    "Service",
+    "SessionFailed",
+]
+
+REQUEST_OPCODES: Mapping[type[Request], Opcode] = MappingProxyType(
+    {
+        ScsiRequest: Opcode.SCSI_COMMAND,
+        TaskManagement: Opcode.TASK_MANAGEMENT_REQUEST,
+        Ping: Opcode.NOP_OUT,
+        TextNegotiation: Opcode.TEXT_REQUEST,
+    }
+)
+"""The PDU that carries a request."""
 
 _CODES = {2: "H", 4: "I", 8: "Q"}
 _UNIT_ATTENTIONS = 8
@@ -66,17 +88,28 @@ _UNIT_ATTENTIONS = 8
 class Client:
     """One session. Made by `connect`. on_event, when set, sees every event of the engine."""
 
-    def __init__(self, settings: Settings, policy: Policy, options: SessionOptions, lun: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        options: SessionOptions,
+        lun: int,
+        *,
+        service: Service | None = None,
+        hasher: Hasher = hashlib_hasher,
+    ) -> None:
         self.settings = settings
         self.options = options
         self.lun = lun
-        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy)
+        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher)
         self.on_event: Callable[[Event], None] | None = None
         self.events: list[EventLogged] = []
         self.recoveries = 0
         self.closed: SessionClosed | None = None
+        self._service = service
         self._driver: Driver | None = None
         self._log: EventLogWriter | None = None
+        self._tap: Tap | None = None
         self._session = 0
         self._up: asyncio.Future[None] | None = None
         self._over = asyncio.Event()
@@ -104,12 +137,15 @@ class Client:
         clock: Callable[[], float] | None = None,
         event_log: EventLogWriter | None = None,
         on_event: Callable[[Event], None] | None = None,
+        service: Service | None = None,
+        hasher: Hasher = hashlib_hasher,
     ) -> Self:
         """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
 
         isid: one of the random kind where it is None, so that clients do not reinstate each other's sessions (6.3.5).
         options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
-        the driver's events. Raises UrlError, SessionFailed.
+        the driver's events. service: answers the driver's up-calls; where it is None each is refused. hasher: what this
+        host hashes with for CHAP. Raises UrlError, SessionFailed.
         """
         url = parse_url(where) if isinstance(where, str) else where
         if isinstance(url, Endpoint):
@@ -123,8 +159,9 @@ class Client:
             data_digest=data_digest,
             isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
-        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun)
+        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, service=service, hasher=hasher)
         client._log = event_log
+        client._tap = tap
         client.on_event = on_event
         if connector is None:
             connector = TcpConnector(
@@ -136,7 +173,7 @@ class Client:
         if tap is not None:
             tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
         client._up = asyncio.get_running_loop().create_future()
-        client._session = client.engine.open_session(options)
+        client._session = client.engine.open_session(options, driver.clock())
         driver.pump()
         try:
             await client._up
@@ -228,6 +265,7 @@ class Client:
         """Have a request done, and give its result. Raises RequestFailed. When cancelled, the request is aborted."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
+        self._declare(request)
         self.engine.submit(self._session, request, self.driver.clock())
         self.driver.pump_soon()
         try:
@@ -240,6 +278,16 @@ class Client:
         if request.failure is not None:
             raise RequestFailed(request.failure, _what(request))
         return request.result
+
+    def _declare(self, request: Request) -> None:
+        """Have the history tell what no PDU does: that a request has a time-out of its own, or is the management's."""
+        management = isinstance(request, ScsiRequest) and request.management
+        opcode = REQUEST_OPCODES.get(type(request))
+        if self._tap is None or opcode is None or (request.timeout is None and not management):
+            return
+        cdb = request.cdb.hex() if isinstance(request, ScsiRequest) else None
+        said = {"Opcode": int(opcode), "CDB": cdb, "Timeout": request.timeout, "Management": management}
+        self._tap(SettingsRecord(self.driver.clock(), {"Request": said}))
 
     async def execute(
         self,
@@ -425,8 +473,22 @@ class Client:
                     moving.set_result(event)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
+        elif isinstance(event, UpCallWanted):
+            self._ask(event)
         if self.on_event is not None:
             self.on_event(event)
+
+    def _ask(self, call: UpCallWanted) -> None:
+        """Pass an up-call on to the service."""
+
+        def answer(result: bytes | None) -> None:
+            self.engine.up_call_answered(call.token, result, self.driver.clock())
+            self.driver.pump()
+
+        if self._service is None:
+            answer(None)
+        else:
+            self._service.take(call, answer)
 
 
 def _what(request: Request) -> str:

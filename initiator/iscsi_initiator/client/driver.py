@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from iscsi_initiator.engine import ConnectionWanted, InitiatorEngine
 from iscsi_initiator.requests import Event
-from iscsi_initiator.transport import ConnectFailed, Connector, Transport
+from iscsi_initiator.transport import BindFailed, ConnectFailed, Connector, Transport
 from iscsi_protocol.history import TransportEvent
 
 
@@ -62,9 +62,12 @@ class Driver:
         for wanted in engine.connections_wanted():
             self._connecting[wanted.connection] = self._loop.create_task(self._connect(wanted))
         for connection in engine.dirty_connections():
+            line = self._lines.get(connection)
+            if line is not None and line.blocked and not engine.is_closing(connection):
+                # What the network does not take waits in the engine, whose limit it counts against.
+                continue
             buffers = engine.data_to_send(connection)
             how = engine.wants_close(connection)
-            line = self._lines.get(connection)
             if line is not None and line.transport is not None:
                 if buffers:
                     line.transport.write(buffers)
@@ -81,10 +84,15 @@ class Driver:
         number = wanted.connection
         line = _Line(self, number)
         try:
-            transport = await self._connector.connect(wanted.endpoint, line)
+            transport = await self._connector.connect(wanted.endpoint, line, wanted.source)
         except ConnectFailed as error:
             self._connecting.pop(number, None)
             self.lost(number, error.event)
+            return
+        except BindFailed as error:
+            self._connecting.pop(number, None)
+            self.engine.bind_failed(number, error.error, self.clock())
+            self.pump()
             return
         self._connecting.pop(number, None)
         if self._stopped:
@@ -104,6 +112,11 @@ class Driver:
         """A connection did not come up, or is gone."""
         self._lines.pop(connection, None)
         self.engine.connection_lost(connection, reason, self.clock())
+        self.pump()
+
+    def send_failed(self, connection: int, error: int) -> None:
+        """Bytes could not be sent on a connection."""
+        self.engine.send_failed(connection, error, self.clock())
         self.pump()
 
     def _arm(self) -> None:
@@ -146,6 +159,11 @@ class _Line:
         self._number = number
         self.transport: Transport | None = None
 
+    @property
+    def blocked(self) -> bool:
+        """Whether the network does not take any more for now."""
+        return self.transport is not None and self.transport.blocked
+
     def data_received(self, view: memoryview) -> None:
         """See `Receiver`."""
         self._driver.received(self._number, view)
@@ -153,3 +171,11 @@ class _Line:
     def connection_lost(self, reason: TransportEvent) -> None:
         """See `Receiver`."""
         self._driver.lost(self._number, reason)
+
+    def send_failed(self, error: int) -> None:
+        """See `Receiver`."""
+        self._driver.send_failed(self._number, error)
+
+    def writable(self) -> None:
+        """See `Receiver`."""
+        self._driver.pump()
