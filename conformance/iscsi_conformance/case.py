@@ -44,7 +44,10 @@ INITIATOR = Role.INITIATOR
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One case. clauses: requirement id to the id of the fault that makes the case fail on it."""
+    """One case. clauses: requirement id to the id of the fault that makes the case fail on it. proofs: further faults under
+    which it has to fail, whatever it then says. about: the event that it provokes, or nearly, and in which variation.
+    virtual: it waits for time-outs, and runs in memory on the virtual clock wherever the bundled pair does.
+    """
 
     id: str
     title: str
@@ -56,12 +59,21 @@ class Case:
     destructive: bool
     events: tuple[str, ...]
     time_limit: float
+    wire_only: bool
     function: CaseFunction = field(compare=False)
+    proofs: tuple[str, ...] = ()
+    about: tuple[str, str] | None = None
+    virtual: bool = False
 
     @property
     def area(self) -> str:
         """The first part of the id."""
         return self.id.split(".", 1)[0]
+
+    @property
+    def subject(self) -> str:
+        """What fails when the whole does: its first requirement, or the event that it is about."""
+        return next(iter(self.requirements), self.about[0] if self.about else self.id)
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -88,12 +100,18 @@ def case(
     destructive: bool = False,
     events: Iterable[str] = (),
     time_limit: float = 20.0,
+    proofs: Iterable[str] = (),
+    about: tuple[str, str] | None = None,
+    virtual: bool = False,
+    wire_only: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated test function as a case.
 
     level MUST makes a failed expectation FAIL, SHOULD makes it WARN. touches: requirements that the case exercises
     without a fault of their own. destructive: the case writes to the logical unit. events: "iScsiPrt:22" and the like,
-    logged by the bundled initiator. time_limit: seconds. Raises CaseError.
+    logged by the bundled initiator. time_limit: seconds. wire_only: the case has its initiator do things by `Scene.perform`
+    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual: see `Case`.
+    Raises CaseError.
     """
 
     def registered(function: F) -> F:
@@ -102,6 +120,8 @@ def case(
             raise CaseError(f"{case_id}: not a usable case id")
         if not title:
             raise CaseError(f"{case_id}: the docstring says what the case is about, and it is missing")
+        if wire_only and role is not Role.INITIATOR:
+            raise CaseError(f"{case_id}: wire_only is for cases that judge an initiator")
         if case_id in CASES and CASES[case_id].function.__qualname__ != function.__qualname__:
             raise CaseError(f"{case_id}: given twice")
         CASES[case_id] = Case(
@@ -115,7 +135,11 @@ def case(
             destructive=destructive,
             events=tuple(events),
             time_limit=time_limit,
+            wire_only=wire_only,
             function=function,
+            proofs=tuple(proofs),
+            about=about,
+            virtual=virtual,
         )
         return function
 
@@ -147,7 +171,10 @@ def validate(cases: Iterable[Case], faults: Mapping[str, NamedFault]) -> None:
                 problems.append(f"{item.id}: {fault_id} is a fault of the {fault.side.value}")
             elif known.get(clause) and known[clause].role not in (item.role.value, "both"):
                 problems.append(f"{item.id}: {clause} binds the {known[clause].role}")
-        if not item.requirements:
+        for fault_id in item.proofs:
+            if fault_id not in faults:
+                problems.append(f"{item.id}: is to fail with {fault_id}, which does not exist")
+        if not item.requirements and not item.proofs:
             problems.append(f"{item.id}: names no requirement")
     if problems:
         raise CaseError("\n".join(problems))

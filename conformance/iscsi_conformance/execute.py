@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Protocol
@@ -17,6 +17,7 @@ from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Evidence, FindingRow
 from iscsi_conformance.scene import Scene
 from iscsi_conformance.verdict import Failed, Inconclusive, Outcome, PeerGone, Skipped, Unsupported, Verdict, printable
+from iscsi_initiator.requests import EventLogged
 from iscsi_protocol.history import Record
 
 LIFE_ATTEMPTS = 7
@@ -33,13 +34,23 @@ class Judge(Protocol):
     def findings(self, role: str) -> list[FindingRow]:
         """What this role did wrong, in order."""
 
+    def disagreement(self, logged: Sequence[EventLogged], now: float) -> str:
+        """How what the initiator logged by now differs from what the history asks for; empty where it does not."""
+
+
+class MakeJudge(Protocol):
+    """Makes a fresh rule book. events: it also predicts what the initiator logs."""
+
+    def __call__(self, *, events: bool) -> Judge:
+        """See there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the operator wants of a run. judge: makes a fresh rule book for each case."""
 
     destructive: bool
-    judge: Callable[[], Judge]
+    judge: MakeJudge
 
 
 async def run_case(case: Case, environment: Environment, options: Options, recorder: Recorder) -> CaseResult:
@@ -49,7 +60,7 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
-    judge = options.judge()
+    judge = options.judge(events=case.role is Role.INITIATOR)
     recorder.listen(judge.record)
     peer = Peer(environment, recorder)
     scene = _scene(case, environment, recorder)
@@ -57,10 +68,15 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
     outcome = await _outcome(case, peer, scene, options, evidence)
     if scene is not None:
         evidence.events = scene.logged()
-        if outcome is None and evidence.events != list(case.events):
+        if outcome is None and scene.logs_events and evidence.events != list(case.events):
             logged, due = ", ".join(evidence.events) or "nothing", ", ".join(case.events) or "nothing"
-            outcome = Failed(case.requirements[0], f"the initiator logged {logged}; {due} was due")
+            outcome = Failed(case.subject, f"the initiator logged {logged}; {due} was due")
+        predicted = "" if scene.switches else judge.disagreement(scene.events, loop.time())
+        if predicted:
+            evidence.notes.append(f"the history asks for other events: {predicted}")
+            outcome = outcome or Failed(case.subject, f"the history asks for other events: {predicted}")
         outcome = await _close(scene, outcome)
+        evidence.notes += [printable(note) for note in scene.notes]
     findings = judge.findings(case.role)
     evidence.findings = findings
     outcome = _with_findings(case, outcome, findings, evidence)
@@ -79,7 +95,11 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
 
 def _scene(case: Case, environment: Environment, recorder: Recorder) -> Scene | None:
     """The stage of an initiator-role case, None for the other role."""
-    if case.role is not Role.INITIATOR or environment.open_stage is None:
+    if case.role is not Role.INITIATOR:
+        return None
+    if environment.make_scene is not None:
+        return environment.make_scene(case.id, recorder)
+    if environment.open_stage is None:
         return None
     return Scene(environment.open_stage, recorder, environment.random_bytes, environment.initiator_fault)
 
@@ -96,12 +116,13 @@ async def _close(scene: Scene, outcome: Outcome | None) -> Outcome | None:
 
 async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options, evidence: Evidence) -> Outcome | None:
     """How the case itself ended; None is a pass."""
+    limit = case.time_limit if scene is None else max(case.time_limit, scene.time_limit)
     try:
         if case.destructive and not options.destructive and scene is None:
             raise Skipped("the case writes to the logical unit; --destructive allows it")
         for feature in case.needs:
             peer.require(feature)
-        async with asyncio.timeout(case.time_limit):
+        async with asyncio.timeout(limit):
             await case.function(**await _arguments(case, peer, scene))
     except Failed as failed:
         evidence.failed.append(failed.clause)
@@ -112,7 +133,7 @@ async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options
     except Outcome as outcome:
         return outcome
     except TimeoutError:
-        return Inconclusive(f"the case did not end within {case.time_limit:g} s")
+        return Inconclusive(f"the case did not end within {limit:g} s")
     except asyncio.CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 - the one place where our own defects become the verdict ERROR
@@ -213,6 +234,8 @@ def _result(
         transport=environment.transport,
         clock=environment.clock,
         evidence=evidence,
+        event=case.about[0] if case.about else None,
+        variation=case.about[1] if case.about else None,
     )
 
 

@@ -102,7 +102,7 @@ class InitiatorEngine:
 
     def add_connection(self, session: int, portal: Endpoint | None, now: float) -> int:
         """Add a connection to a session that is up, to this portal or the next of its own; its CID. ConnectionUp or
-        ConnectionRemoved tells how it went. Raises Refused: INVALID_SESSION_ID, PORTAL_NOT_FOUND, SESSION_NOT_CONNECTED,
+        ConnectionRemoved tells how it went. Raises Refused: INVALID_SESSION_ID, PORTAL_NOT_FOUND, CONNECTION_FAILED (the session is down),
         TOO_MANY_CONNECTIONS.
         """
         return self._known(session).add_connection(portal, now)
@@ -293,9 +293,7 @@ class InitiatorEngine:
         """Queue a driver event, unless the policy has it otherwise, and tell whether it is to be acted on."""
         policy = self.policy
         if event not in policy.never_logs:
-            if event in policy.logs_without_dump:
-                extra = b""
-            elif event in policy.logs_wrong_dump:
+            if event in policy.logs_wrong_dump:
                 extra = bytes(byte ^ 0xFF for byte in extra) or b"\0"
             logged = EventLogged(session, event, extra, now, text)
             self._events += [logged, logged] if event in policy.logs_twice else [logged]

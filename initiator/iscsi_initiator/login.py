@@ -114,6 +114,7 @@ class LoginExchange:
             target_name=chap.target_name if chap else None,
             required=chap.required if chap else False,
             algorithms=chap.algorithms if chap else (MD5,),
+            shortest_secret=policy.shortest_chap_secret,
             issued=issued,
             hasher=hasher,
         )
@@ -296,11 +297,13 @@ class LoginExchange:
 
     def _conclude(self, raw: RawPdu, response: LoginResponse, faults: list[LoginFailed]) -> None:
         """What only the final response shows: keys never answered, and a command window that is none."""
-        if not faults:
-            try:
+        try:
+            if faults:
+                self._negotiator.check_answered()
+            else:
                 self._negotiator.commit(Stage.FULL_FEATURE)
-            except NegotiationError as error:
-                faults.append(self._failure(raw, error))
+        except NegotiationError as error:
+            faults.append(self._failure(raw, error))
         if serial.lt(response.max_cmd_sn, serial.add(response.exp_cmd_sn, -1)):
             extra = words(response.exp_cmd_sn, response.max_cmd_sn)
             faults.append(LoginFailed(3, extra, "MaxCmdSN is below ExpCmdSN - 1"))

@@ -620,6 +620,15 @@ def test_the_first_that_applies_wins(bench):
     refused(made, 18)
 
 
+@pytest.mark.parametrize(("others", "event"), [({"DataPDUInOrder": "No"}, 18), ({"MaxBurstLength": "many"}, 18)])
+def test_a_missing_answer_wins_like_a_wrong_one(bench, others, event):
+    options = replace(PLAIN, header_digest=REQUIRE_DIGEST)
+    made = bench(options=options, answers={"HeaderDigest": None, **others})
+    request = made.operational()
+    made.respond(request, made.consent(request))
+    refused(made, event)
+
+
 def test_requests_that_wait_for_a_login_fail_with_it(bench):
     made = bench()
     request = ScsiRequest(0, bytes(6))
