@@ -47,7 +47,7 @@ class Connection:
 
     number: the engine's for the TCP connection, None while there is none; returning: its next login ends a recovery (event
     34); joined: it was up in this session; released: the target let go of its CID (7.2.2); paused: no request is begun on it;
-    removed: it is not to come back; logout_over: the link over which its logout for recovery went; time2wait, time2retain: seconds, as the target last gave them.
+    removed: it is not to come back; logout_over: the link over which its logout for recovery went; asked_to_leave: the target wants it to log out; time2wait, time2retain: seconds, as the target last gave them.
     """
 
     def __init__(self, session: Session, cid: int, portal: Endpoint) -> None:
@@ -71,6 +71,7 @@ class Connection:
         self.pause_until = 0.0
         self.logout_reason: int | None = None
         self.logout_over: Link | None = None
+        self.asked_to_leave = False
         self._reception = Reception(self)
         self._login: LoginExchange | None = None
         self._attempts = 0
@@ -200,7 +201,7 @@ class Connection:
         self._login = None
         self.state = State.LOGGED_IN
         self._attempts = self._redirects = 0
-        self.paused = False
+        self.paused = self.asked_to_leave = False
         self.time2wait = login.parameters.default_time2wait
         self.time2retain = login.parameters.default_time2retain
         returned, self.returning = self.returning, False
@@ -446,7 +447,7 @@ class Connection:
 
     def logout_timed_out(self, now: float) -> None:
         """Events 51 and 44."""
-        event = 44 if self.session.leaving or self.removed else 51
+        event = 51 if self.asked_to_leave else 44
         if self.session.log(event, words(Opcode.LOGOUT_REQUEST), now, "no answer in time"):
             self.logout_failed(now, "no answer to the logout")
 
@@ -473,5 +474,7 @@ class Connection:
             self.session.recovery.drop_overdue(self, now)
         elif name == "snack" and self.snacks is not None:
             self.snacks.handle_timer(now)
+        elif name == "recover":
+            self.session.recovery.time_to_recover(self, now)
         elif name == "continue":
             self.session.recovery.time_to_continue(self, now)

@@ -75,6 +75,10 @@ class Holes:
         self.reopen(number)
         self._withheld.add(number)
 
+    def withheld(self, number: int) -> bool:
+        """Whether a number came and does not count yet."""
+        return number in self._withheld
+
     def left(self, run: Run) -> Run | None:
         """What of a run is to be asked for again: from its first number that is missing to its end; None for nothing."""
         at, count = run

@@ -52,7 +52,7 @@ class Recovery:
         self._recover(connection, now, wait)
         for other in session.connections.values():
             if other is not connection and other.logout_over is link:
-                self._recover(other, now, self._wait_of(other))
+                self._recover(other, now, 0)
         if not session.up:
             self._tell_lost(reason)
         session.work.hold_all(now)
@@ -66,14 +66,18 @@ class Recovery:
             self._session.emit(SessionLost(self._session.number, reason))
 
     def _recover(self, connection: Connection, now: float, wait: float) -> None:
-        """Log the connection out over another one, or have it reinstated where there is none."""
+        """Have the connection logged out over another one, or reinstated where there is none, when that may be."""
         connection.logout_over = None
+        connection.timers["recover"] = now + wait
+        self._retained_until[connection.cid] = now + wait + connection.time2retain
+
+    def time_to_recover(self, connection: Connection, now: float) -> None:
+        """Time2Wait is over (7.5)."""
         carrier = self._session.any_up()
         if carrier is not None and carrier.link is not None:
             self._log_out(connection, carrier.link, now)
-            return
-        connection.timers["return"] = now + wait
-        self._retained_until[connection.cid] = now + wait + connection.time2retain
+        else:
+            connection.begin(now)
 
     def _log_out(self, connection: Connection, link: Link, now: float) -> None:
         session, work = self._session, self._session.work
@@ -114,6 +118,7 @@ class Recovery:
             return
         connection.logout_over = None
         connection.released = True
+        self._retained_until.pop(connection.cid, None)
         self._resend(connection, now)
         connection.timers["continue"] = now + (0 if self._session.policy.ignore_time2wait else response.time2wait)
 

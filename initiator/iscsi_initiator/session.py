@@ -222,7 +222,7 @@ class Session:
         if portal is not None and len(known) > 1 and portal not in known:
             raise Refused(StatusCode.PORTAL_NOT_FOUND, f"the target has no portal {portal}")
         if not self.up or self.leaving:
-            raise Refused(StatusCode.SESSION_NOT_CONNECTED, "the session is not logged in")
+            raise Refused(StatusCode.CONNECTION_FAILED, "the session is not logged in")
         if len(self.connections) >= self.most_connections:
             raise Refused(StatusCode.TOO_MANY_CONNECTIONS, f"the session may have {self.most_connections} connections")
         connection = self.new_connection(portal or self.next_portal())
@@ -302,6 +302,7 @@ class Session:
         """AsyncEvent 1: log out within so many seconds; tasks get half of them to end."""
         if not self.log(32, self.target_name_bytes, now, f"logout within {seconds} s"):
             return
+        connection.asked_to_leave = True
         if self.policy.ignore_logout_request or connection.state is State.LOGOUT or "logout" in connection.timers:
             return
         connection.pause_until = now + self.settings.async_logout_pause_timeout

@@ -30,6 +30,7 @@ REMEMBERED = 256
 
 _STATUS = int(Flag.STATUS)
 _data_in = unpacker(DataIn, "data_sn", "buffer_offset")
+_data_sn = unpacker(DataIn, "data_sn")
 _r2t_sn = unpacker(R2T, "r2t_sn")
 _snack = unpacker(SnackRequest, "@1", "itt", "ttt", "beg_run", "run_length")
 
@@ -150,6 +151,9 @@ class Snacks:
         """A Data-In that is not simply the next of its task. Raises Violation (26)."""
         number, offset = _data_in(raw.bhs, 0)
         trouble = task.troubled
+        if raw.bhs[1] & _STATUS:
+            # No SNACK for data may acknowledge the status behind it (11.16).
+            self._withhold(int.from_bytes(raw.bhs[24:28], "big"))
         if trouble.anew and number != task.next_sn:
             return  # sent before the target heard of the R-Data SNACK
         trouble.anew = False
@@ -260,16 +264,19 @@ class Snacks:
                 self._supersede(task, stat_sn)
                 return False
             trouble.status = None
-        if due is not None:
-            holes = (trouble.holes if trouble else None) or Holes(task.next_sn)
-            if due != holes.top and holes.ahead(due):
-                task.troubled.holes = holes
-                self._ask_data(task, holes.reveal(due), now)
-        trouble = task.trouble
-        if trouble is None or (trouble.holes is None and not trouble.anew):
+        shown = (trouble.holes if trouble else None) or Holes(task.next_sn)
+        lacking = due is not None and due != shown.top and shown.ahead(due)
+        if not lacking and shown.closed and not (trouble and trouble.anew):
+            holes = self._link.holes
+            if holes is not None and holes.withheld(stat_sn):
+                self._count(holes, stat_sn)
             return True
         self._withhold(stat_sn)
+        trouble = task.troubled
         trouble.status = (raw.kept(), stat_sn)
+        if lacking and due is not None:
+            trouble.holes = shown
+            self._ask_data(task, shown.reveal(due), now)
         return False
 
     def _supersede(self, task: ScsiTask, stat_sn: int) -> None:
@@ -291,7 +298,10 @@ class Snacks:
 
     def acknowledgement_wanted(self, task: ScsiTask, raw: RawPdu) -> None:
         """A Data-In with the A bit: acknowledge the data up to it, as soon as there are no holes before it (11.7.2)."""
-        task.troubled.acknowledgement = (bytes(raw.bhs[8:16]), int.from_bytes(raw.bhs[20:24], "big"))
+        trouble = task.troubled
+        (number,) = _data_sn(raw.bhs, 0)
+        if trouble.acknowledgement is None or number > trouble.acknowledgement[2]:
+            trouble.acknowledgement = (bytes(raw.bhs[8:16]), int.from_bytes(raw.bhs[20:24], "big"), number)
         self.acknowledge(task)
 
     def acknowledge(self, task: ScsiTask) -> None:
@@ -299,7 +309,7 @@ class Snacks:
         trouble = task.trouble
         if trouble is None or trouble.acknowledgement is None or trouble.holes is not None or trouble.anew:
             return
-        lun, tag = trouble.acknowledgement
+        lun, tag, _ = trouble.acknowledgement
         trouble.acknowledgement = None
         task.acknowledge()
         self._send(SnackType.DATA_ACK, NO_TAG, tag, (task.next_sn, 0), lun)

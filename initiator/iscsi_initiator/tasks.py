@@ -320,13 +320,14 @@ class ScsiTask(Task):
             if not lenient:
                 raise Violation(26, bytes(raw.bhs), fault)
             return
+        if raw.bhs[1] & _FINAL:
+            self.sequence = 0
         if length and offset > self.next_offset:
             raise DataMissing
         self.read_into[offset:end] = data
         self.received += length
-        self.next_offset = max(self.next_offset, end)
-        if raw.bhs[1] & _FINAL:
-            self.sequence = 0
+        if end > self.next_offset:
+            self.next_offset = end
 
     def beyond(self, end: int) -> str:
         """How data up to this byte is too much, empty where it is not."""
@@ -338,8 +339,8 @@ _START = (0, 0)
 
 class Trouble:
     """What a task keeps that has lost something. holes: DataSNs and R2TSNs that are missing; asked: runs of them that were
-    asked for; status: the response that came before all data did, None for one that is to come anew, with its StatSN; acknowledgement: LUN and tag of a DataACK
-    that is due when the holes are closed; tag: of the last R-Data SNACK, 0 for none; anew: its data has yet to begin;
+    asked for; status: the response that came before all data did, None for one that is to come anew, with its StatSN; acknowledgement: LUN, tag and DataSN of the
+    Data-In whose DataACK is due when the holes are closed; tag: of the last R-Data SNACK, 0 for none; anew: its data has yet to begin;
     rebased: whatever number comes next is the next (7.2.2).
     """
 
@@ -349,7 +350,7 @@ class Trouble:
         self.holes: Holes | None = None
         self.asked: list[Run] = []
         self.status: tuple[RawPdu | None, int] | None = None
-        self.acknowledgement: tuple[bytes, int] | None = None
+        self.acknowledgement: tuple[bytes, int, int] | None = None
         self.tag = 0
         self.anew = False
         self.rebased = False
