@@ -155,6 +155,42 @@ def test_an_heir_that_breaks_has_the_tasks_of_the_first_connection_continued_as_
     assert not findings(book)
 
 
+def test_an_heir_that_breaks_before_it_can_log_out_the_first_connection_costs_no_time() -> None:
+    """The second connection has a bad header on its way when the first one breaks; what the target retains of the first it
+    would have given up long before the exerciser loses its patience.
+    """
+    setting = Setting(
+        level=2,
+        connections=2,
+        digests=True,
+        keys=(("InitialR2T", "Yes"), ("ImmediateData", "No")),
+        patience=30.0,
+        retain=10,
+    )
+    plan: list[Step] = [
+        Write(0, 0, 8),
+        Harm(Damage.HEADER_SENT, 1),
+        Write(1, 20, 4),
+        Lose(0, logout=True),
+        Gather(),
+    ]
+    delays = {0: (0.0, 3.0), 1: (1.0, 0.0)}
+    exerciser = run_virtual(over_uneven_connections(setting, plan, lambda place: delays.get(place, (0.0, 0.0))))
+    assert exerciser.harmed == [Damage.HEADER_SENT]
+    assert exerciser.sessions == 1
+
+
+def test_an_abort_whose_answer_is_lost_may_have_ended_the_task() -> None:
+    setting = Setting(level=2, connections=1, digests=False, keys=(("InitialR2T", "Yes"), ("ImmediateData", "No")))
+    plan: list[Step] = [Write(0, 0, 8), Abort(0), Gather()]
+    answer = When(direction=Direction.TO_INITIATOR, opcode=Opcode.TASK_MANAGEMENT_RESPONSE, tests=(FieldIs("itt", 3),))
+    book = RuleBook()
+    lost = Fault(when=answer, what=(Drop(), Reset()))
+    exerciser = run_virtual(in_memory(setting, plan, book, faults=[lost]))
+    assert exerciser.recoveries == 1
+    assert not findings(book)
+
+
 def test_a_function_whose_answer_is_lost_is_asked_for_again() -> None:
     """It reaches the target before the second read, on a slower connection, which it ends without a word (4.2.2.1); its
     answer waits for the status of the first read (11.6.1), and goes with the connection.

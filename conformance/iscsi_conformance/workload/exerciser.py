@@ -214,6 +214,9 @@ class Exerciser(Recovery):
         response = await self._ask(task.link, request)
         if isinstance(response, TaskManagementResponse) and response.response == TaskResponse.FUNCTION_COMPLETE:
             task.finish(Ending.ABORTED)
+        if response is None:
+            # Whether it was carried out shows when the task is to be continued.
+            await self._recovered()
         task.aborting = False
 
     async def _function(self, connection: int, function: TaskFunction) -> None:

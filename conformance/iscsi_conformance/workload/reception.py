@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from iscsi_conformance.workload.link import Link
 from iscsi_conformance.workload.model import ModelDisk
@@ -143,7 +144,8 @@ class Reception:
         self._answers[request.itt] = answer
         link.send(request)
         for _ in range(ATTEMPTS):
-            await asyncio.wait([answer], timeout=self.setting.patience)
+            waited: list[asyncio.Future[Any]] = [answer, link.broken]
+            await asyncio.wait(waited, timeout=self.setting.patience, return_when=asyncio.FIRST_COMPLETED)
             self._raise_trouble()
             if answer.done():
                 return None if answer.cancelled() else answer.result()
