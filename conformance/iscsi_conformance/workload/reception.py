@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from iscsi_conformance.workload.link import Link
 from iscsi_conformance.workload.model import ModelDisk
@@ -40,6 +40,10 @@ from iscsi_protocol.pdu import (
 )
 
 ATTEMPTS = 8
+
+
+def _has_status(pdu: Pdu) -> TypeGuard[ScsiResponse | DataIn]:
+    return isinstance(pdu, ScsiResponse) or (isinstance(pdu, DataIn) and pdu.status_present)
 
 
 class Unexpected(AssertionError):
@@ -137,9 +141,14 @@ class Reception:
         self._numbers.itt += 1
         return self._numbers.itt
 
-    async def _ask(self, link: Link, request: TaskManagementRequest | LogoutRequest) -> Pdu | None:
-        """Send an immediate request, and wait for its answer; None when the connection or the session went first."""
-        request = replace(request, itt=self._tag(), cmd_sn=self._numbers.cmd_sn, exp_stat_sn=link.raw.exp_stat_sn)
+    async def _ask(
+        self, link: Link, request: TaskManagementRequest | LogoutRequest, about: Link | None = None
+    ) -> Pdu | None:
+        """Send an immediate request, and wait for its answer; None when the connection or the session went first. about: the
+        connection that is to be logged out, whose numbers the request then has (11.14.4).
+        """
+        exp_stat_sn = (about or link).raw.exp_stat_sn
+        request = replace(request, itt=self._tag(), cmd_sn=self._numbers.cmd_sn, exp_stat_sn=exp_stat_sn)
         answer: asyncio.Future[Pdu] = asyncio.get_running_loop().create_future()
         self._answers[request.itt] = answer
         link.send(request)
@@ -165,6 +174,9 @@ class Reception:
             raise Unexpected("a digest of the target is wrong")
         damage = self.noise.comes(pdu)
         if damage is Damage.HEADER_CAME:
+            if _has_status(pdu):
+                # The logout of the connection must not acknowledge it.
+                link.raw.status.lost(pdu.stat_sn)
             link.fail()
             self._begin_recovery(link, logout=bool(received.raw.initiator_task_tag & 1))
             return
@@ -317,7 +329,7 @@ class Reception:
                 task.take(pdu)
                 self._finish_if_whole(link, task)
             return
-        if isinstance(pdu, ScsiResponse) or (isinstance(pdu, DataIn) and pdu.status_present):
+        if _has_status(pdu):
             link.raw.status.lost(pdu.stat_sn)
             self._snack(link, SnackType.STATUS, beg_run=pdu.stat_sn, run_length=1)
         elif task is not None and isinstance(pdu, DataIn):

@@ -124,9 +124,8 @@ class Recovery(Reception):
         try:
             if logout and others:
                 heir = others[0]
-                answer = await self._ask(
-                    heir, LogoutRequest(reason=LogoutReason.RECOVERY, immediate=True, cid=link.cid)
-                )
+                logout_request = LogoutRequest(reason=LogoutReason.RECOVERY, immediate=True, cid=link.cid)
+                answer = await self._ask(heir, logout_request, about=link)
                 if answer is None:
                     self._dead.append((link, False))
                     return
