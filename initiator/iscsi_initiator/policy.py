@@ -81,11 +81,5 @@ class Policy:
     goes_on_after: frozenset[int] = frozenset()
     """Events that are logged and not reacted to: nothing is closed, asked for again, or failed."""
 
-    logs_wrong_dump: frozenset[int] = frozenset()
-    """Events that are logged with every bit of their extra data inverted, and one zero byte where there is none."""
-
-    goes_on_after: frozenset[int] = frozenset()
-    """Events that are logged and not acted on: nothing is closed, recovered, failed or asked for again."""
-
 
 CONFORMING = Policy()
