@@ -70,6 +70,11 @@ class Case:
         return self.id.split(".", 1)[0]
 
     @property
+    def subject(self) -> str:
+        """What fails when the whole does: its first requirement, or the event that it is about."""
+        return next(iter(self.requirements), self.about[0] if self.about else self.id)
+
+    @property
     def requirements(self) -> tuple[str, ...]:
         """All requirement ids that the case has to do with, proven ones first."""
         return (*self.clauses, *self.touches)

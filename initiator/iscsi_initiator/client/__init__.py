@@ -10,9 +10,9 @@ import asyncio
 import secrets
 import struct
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from iscsi_initiator.client.driver import Driver
@@ -50,7 +50,7 @@ from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import Endpoint, SettingsRecord, Tap
 from iscsi_protocol.identity import Isid
 from iscsi_protocol.negotiation.parameters import OperationalParameters
-from iscsi_protocol.pdu import Buffer
+from iscsi_protocol.pdu import Buffer, Opcode
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.capacity import CAPACITY_10_LIMIT, ReadCapacity10, ReadCapacity16, parse_luns
 from iscsi_protocol.scsi.cdb import opcode_name
@@ -69,6 +69,16 @@ __all__ = [
     "Service",
     "SessionFailed",
 ]
+
+REQUEST_OPCODES: Mapping[type[Request], Opcode] = MappingProxyType(
+    {
+        ScsiRequest: Opcode.SCSI_COMMAND,
+        TaskManagement: Opcode.TASK_MANAGEMENT_REQUEST,
+        Ping: Opcode.NOP_OUT,
+        TextNegotiation: Opcode.TEXT_REQUEST,
+    }
+)
+"""The PDU that carries a request."""
 
 _CODES = {2: "H", 4: "I", 8: "Q"}
 _UNIT_ATTENTIONS = 8
@@ -99,6 +109,7 @@ class Client:
         self._service = service
         self._driver: Driver | None = None
         self._log: EventLogWriter | None = None
+        self._tap: Tap | None = None
         self._session = 0
         self._up: asyncio.Future[None] | None = None
         self._over = asyncio.Event()
@@ -150,6 +161,7 @@ class Client:
         )
         client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, service=service, hasher=hasher)
         client._log = event_log
+        client._tap = tap
         client.on_event = on_event
         if connector is None:
             connector = TcpConnector(
@@ -253,6 +265,7 @@ class Client:
         """Have a request done, and give its result. Raises RequestFailed. When cancelled, the request is aborted."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
+        self._declare(request)
         self.engine.submit(self._session, request, self.driver.clock())
         self.driver.pump_soon()
         try:
@@ -265,6 +278,16 @@ class Client:
         if request.failure is not None:
             raise RequestFailed(request.failure, _what(request))
         return request.result
+
+    def _declare(self, request: Request) -> None:
+        """Have the history tell what no PDU does: that a request has a time-out of its own, or is the management's."""
+        management = isinstance(request, ScsiRequest) and request.management
+        opcode = REQUEST_OPCODES.get(type(request))
+        if self._tap is None or opcode is None or (request.timeout is None and not management):
+            return
+        cdb = request.cdb.hex() if isinstance(request, ScsiRequest) else None
+        said = {"Opcode": int(opcode), "CDB": cdb, "Timeout": request.timeout, "Management": management}
+        self._tap(SettingsRecord(self.driver.clock(), {"Request": said}))
 
     async def execute(
         self,

@@ -176,7 +176,7 @@ _NEAR_FIELDS = tuple(
         says=f"{name.replace('-', ' ').capitalize()}: nothing that an initiator may mind.",
         spoils=spoils,
         does=act,
-        then=Then.DONE,
+        then=Then.GOES_ON,
         proofs=(proof,),
     )
     for name, variation, spoils, act, proof in _RIGHT
@@ -231,7 +231,7 @@ _SENSE_DATA = (
         says="Data with a response other than 0 is response data, and nothing to log.",
         spoils=(answer(_RESPONSE, Set("response", 1), _NO_SENSE_DATA),),
         does=test,
-        then=Then.DONE,
+        then=Then.GOES_ON,
         proofs=("event.60.takes-target-failure-for-completed",),
     ),
     EventCase(
