@@ -56,6 +56,11 @@ DISK_SIZE = Size(4 << 20)
 MOVED_TO = "127.0.0.1:3260"
 
 
+def own_name(case_id: str) -> str:
+    """The name of the target node that a case has to itself."""
+    return f"{_PREFIX}:{case_id}"
+
+
 def bundled_profile() -> Profile:
     """How the suite reaches the nodes of `bundled_config`."""
     one_way = ChapLogin(user=_USER, secret=_SECRET)

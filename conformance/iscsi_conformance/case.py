@@ -59,6 +59,7 @@ class Case:
     destructive: bool
     events: tuple[str, ...]
     time_limit: float
+    wire_only: bool
     function: CaseFunction = field(compare=False)
     proofs: tuple[str, ...] = ()
     about: tuple[str, str] | None = None
@@ -102,12 +103,15 @@ def case(
     proofs: Iterable[str] = (),
     about: tuple[str, str] | None = None,
     virtual: bool = False,
+    wire_only: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated test function as a case.
 
     level MUST makes a failed expectation FAIL, SHOULD makes it WARN. touches: requirements that the case exercises
     without a fault of their own. destructive: the case writes to the logical unit. events: "iScsiPrt:22" and the like,
-    logged by the bundled initiator. time_limit: seconds. proofs, about, virtual: see `Case`. Raises CaseError.
+    logged by the bundled initiator. time_limit: seconds. wire_only: the case has its initiator do things by `Scene.perform`
+    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual: see `Case`.
+    Raises CaseError.
     """
 
     def registered(function: F) -> F:
@@ -116,6 +120,8 @@ def case(
             raise CaseError(f"{case_id}: not a usable case id")
         if not title:
             raise CaseError(f"{case_id}: the docstring says what the case is about, and it is missing")
+        if wire_only and role is not Role.INITIATOR:
+            raise CaseError(f"{case_id}: wire_only is for cases that judge an initiator")
         if case_id in CASES and CASES[case_id].function.__qualname__ != function.__qualname__:
             raise CaseError(f"{case_id}: given twice")
         CASES[case_id] = Case(
@@ -129,6 +135,7 @@ def case(
             destructive=destructive,
             events=tuple(events),
             time_limit=time_limit,
+            wire_only=wire_only,
             function=function,
             proofs=tuple(proofs),
             about=about,

@@ -8,8 +8,9 @@ import secrets
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -17,6 +18,8 @@ from iscsi_captures.pcapng import PcapngRecorder
 from iscsi_conformance.bundled import bundled_profile
 from iscsi_conformance.case import Case, CaseError, Role, load_cases, validate
 from iscsi_conformance.catalogue import requirements
+from iscsi_conformance.certify.command import certification, product_for
+from iscsi_conformance.certify.product import ADAPTERS, CommandError
 from iscsi_conformance.compare import compare, read_run
 from iscsi_conformance.doctor import Check, State, examine, name_checks
 from iscsi_conformance.environments import EnvironmentSpec
@@ -37,7 +40,7 @@ from iscsi_conformance.show import (
     requirement_page,
     summary_table,
 )
-from iscsi_conformance.verdict import Exit
+from iscsi_conformance.verdict import Exit, PeerGone
 from iscsi_initiator.faults import all_faults as initiator_faults
 from iscsi_protocol.fault import NamedFault, UnknownFault
 from iscsi_protocol.history import Endpoint
@@ -50,6 +53,7 @@ EXAMPLES = """\b
 Examples:
   iscsi-conformance run --out report
   iscsi-conformance run --portal 192.0.2.1:3260 --target-name iqn.2003-01.org.example:disk --lun 1 --out report
+  iscsi-conformance certify-initiator --listen 127.0.0.1:0 --adapter libiscsi --out report
   iscsi-conformance list -k chap
   iscsi-conformance explain R7143-4.2.2.1-07
 """
@@ -161,6 +165,12 @@ def run_command(
         out=_prepared(out),
         seed=seed,
     )
+    _run_and_report(options, as_json=as_json)
+
+
+def _run_and_report(options: RunOptions, *, as_json: bool) -> NoReturn:
+    """Run, leave the reports behind, say what came of it, and exit with the code of the gravest thing."""
+    out = options.out
     with Progress(quiet=as_json) as progress:
         results, code, trouble = run(options, progress.done, progress.selected)
     if trouble:
@@ -171,6 +181,63 @@ def run_command(
     if report is not None and not as_json:
         click.echo(str(report))
     sys.exit(code)
+
+
+@main.command("certify-initiator", context_settings=CONTEXT)
+@click.option("--listen", required=True, metavar="HOST:PORT", callback=_portal, help="Where to listen; port 0 is any.")
+@click.option("--command", metavar="CMD", help="Run once a case: 'CMD {portal} {target} {lun}'. Without: you log in.")
+@click.option("--adapter", type=click.Choice(sorted(ADAPTERS)), help="Certify the tools of this product.")
+@click.option("--case-time", type=click.FloatRange(min=0.1), metavar="S", help="Seconds for what one case asks for.")
+@click.option("-k", "expression", default="", metavar="EXPR", help="Only cases whose id, area or requirement matches.")
+@click.option("--strict", is_flag=True, help="A missed SHOULD fails the run too.")
+@click.option("--time-limit", type=click.FloatRange(min=1), metavar="S", help="Seconds for the whole run.")
+@click.option("--expected-failures", type=click.Path(path_type=Path), metavar="FILE", help="Known deviations, in TOML.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for results and reports.")
+@click.option("--seed", type=click.IntRange(0), default=None, help="Repeat a run's random choices.")
+@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
+def certify_command(
+    listen: str,
+    command: str | None,
+    adapter: str | None,
+    case_time: float | None,
+    expression: str,
+    strict: bool,
+    time_limit: float | None,
+    expected_failures: Path | None,
+    out: Path | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Judge somebody else's initiator: listen as a target, and run its command once for each case.
+
+    Each case has a target name and a fault of its own. Placeholders of --command: {portal} {target} {lun} {url} {doing} {user}
+    {secret}. Without --command and --adapter a line on stderr says what to do for each case.
+    """
+    if command is not None and adapter is not None:
+        raise Refused("--command and --adapter exclude each other")
+    cases = known_cases()
+    seed = secrets.randbits(32) if seed is None else seed
+    try:
+        expected = load_expected(expected_failures, cases) if expected_failures else {}
+        product = product_for(command, adapter)
+        spec = certification(listen, product, case_time, partial(click.echo, err=True), seed=seed)
+    except (CommandError, ExpectedFailuresError) as error:
+        raise Refused(str(error)) from None
+    except PeerGone as gone:
+        raise Refused(gone.reason, Exit.UNREACHABLE) from None
+    except OSError as error:
+        raise Refused(f"{listen}: {error.strerror}", Exit.UNREACHABLE) from None
+    options = RunOptions(
+        spec=spec,
+        roles=frozenset({Role.INITIATOR}),
+        expression=expression,
+        strict=strict,
+        time_limit=time_limit,
+        expected=expected,
+        out=_prepared(out),
+        seed=seed,
+    )
+    _run_and_report(options, as_json=as_json)
 
 
 def _prepared(out: Path | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""The three places where cases run: the bundled target over TCP, the bundled target in memory, and a foreign product."""
+"""The places where cases run: the bundled pair over TCP or in memory, a foreign target, and stages for a foreign initiator."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from random import Random
 from typing import Literal
 
 from iscsi_conformance.bundled import GROUP_PORTAL, LOGIN_TIME, bundled_config
+from iscsi_conformance.certify.scene import ForeignScene, Way
 from iscsi_conformance.peer import Environment, RandomBytes
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.probe import probe
@@ -18,7 +19,7 @@ from iscsi_conformance.provocation import BundledOperator
 from iscsi_conformance.scene import OpenStage, Stage
 from iscsi_initiator.transport import TcpConnector
 from iscsi_protocol.fault import Fault, NamedFault, Side
-from iscsi_protocol.history import Endpoint
+from iscsi_protocol.history import Endpoint, Tap
 from iscsi_target.config import TargetConfig, Timers, host_and_port
 from iscsi_target.engine import TargetEngine
 from iscsi_target.loopback import MemoryPortal
@@ -33,9 +34,11 @@ HASTY = Timers(login=LOGIN_TIME)
 class EnvironmentSpec:
     """Which environment, in words that another process can be told."""
 
-    kind: Literal["bundled", "memory", "foreign"]
+    kind: Literal["bundled", "memory", "foreign", "initiator"]
     profile: Profile
     seed: int = 0
+    way: Way | None = None
+    """Of a foreign initiator: how it is brought to each case."""
 
 
 def seeded(seed: int) -> RandomBytes:
@@ -60,6 +63,26 @@ async def open_environment(spec: EnvironmentSpec, *, fault: NamedFault | None = 
         case "memory":
             async with _memory(spec, fault) as environment:
                 yield environment
+        case "initiator":
+            yield _certification(spec)
+
+
+def _certification(spec: EnvironmentSpec) -> Environment:
+    """No target under test; each case has a stage of its own, to which the product is brought."""
+    way = spec.way
+    if way is None:
+        raise ValueError("a foreign initiator needs a way to be brought to the cases")
+    open_stage = partial(tcp_stage, seed=spec.seed)
+    random_bytes = seeded(spec.seed)
+    return Environment(
+        profile=spec.profile,
+        connector=TcpConnector(),
+        endpoints=[way.portal],
+        transport="tcp",
+        clock="real",
+        random_bytes=random_bytes,
+        make_scene=lambda case_id, recorder: ForeignScene(open_stage, recorder, random_bytes, case_id=case_id, way=way),
+    )
 
 
 @asynccontextmanager
@@ -86,10 +109,12 @@ async def _foreign(spec: EnvironmentSpec) -> AsyncIterator[Environment]:
 
 
 @asynccontextmanager
-async def tcp_stage(config: TargetConfig, faults: Sequence[Fault] = (), *, seed: int = 0) -> AsyncIterator[Stage]:
-    """The bundled target behind TCP portals on loopback, on the same event loop. Raises OSError when it cannot listen."""
+async def tcp_stage(
+    config: TargetConfig, faults: Sequence[Fault] = (), *, seed: int = 0, tap: Tap | None = None
+) -> AsyncIterator[Stage]:
+    """The bundled target behind TCP portals, on the same event loop. Raises OSError when it cannot listen."""
     with _engine(config, seed) as engine:
-        server = TargetServer(engine, faults=faults)
+        server = TargetServer(engine, faults=faults, tap=tap)
         endpoints = await server.start(config.portals)
         try:
             yield Stage(connector=TcpConnector(), endpoints=endpoints, operator=BundledOperator(engine, server.driver))

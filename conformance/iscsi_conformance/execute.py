@@ -68,7 +68,7 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
     outcome = await _outcome(case, peer, scene, options, evidence)
     if scene is not None:
         evidence.events = scene.logged()
-        if outcome is None and evidence.events != list(case.events):
+        if outcome is None and scene.logs_events and evidence.events != list(case.events):
             logged, due = ", ".join(evidence.events) or "nothing", ", ".join(case.events) or "nothing"
             outcome = Failed(case.subject, f"the initiator logged {logged}; {due} was due")
         predicted = "" if scene.switches else judge.disagreement(scene.events, loop.time())
@@ -76,6 +76,7 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
             evidence.notes.append(f"the history asks for other events: {predicted}")
             outcome = outcome or Failed(case.subject, f"the history asks for other events: {predicted}")
         outcome = await _close(scene, outcome)
+        evidence.notes += [printable(note) for note in scene.notes]
     findings = judge.findings(case.role)
     evidence.findings = findings
     outcome = _with_findings(case, outcome, findings, evidence)
@@ -94,7 +95,11 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
 
 def _scene(case: Case, environment: Environment, recorder: Recorder) -> Scene | None:
     """The stage of an initiator-role case, None for the other role."""
-    if case.role is not Role.INITIATOR or environment.open_stage is None:
+    if case.role is not Role.INITIATOR:
+        return None
+    if environment.make_scene is not None:
+        return environment.make_scene(case.id, recorder)
+    if environment.open_stage is None:
         return None
     return Scene(environment.open_stage, recorder, environment.random_bytes, environment.initiator_fault)
 
@@ -111,12 +116,13 @@ async def _close(scene: Scene, outcome: Outcome | None) -> Outcome | None:
 
 async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options, evidence: Evidence) -> Outcome | None:
     """How the case itself ended; None is a pass."""
+    limit = case.time_limit if scene is None else max(case.time_limit, scene.time_limit)
     try:
         if case.destructive and not options.destructive and scene is None:
             raise Skipped("the case writes to the logical unit; --destructive allows it")
         for feature in case.needs:
             peer.require(feature)
-        async with asyncio.timeout(case.time_limit):
+        async with asyncio.timeout(limit):
             await case.function(**await _arguments(case, peer, scene))
     except Failed as failed:
         evidence.failed.append(failed.clause)
@@ -127,7 +133,7 @@ async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options
     except Outcome as outcome:
         return outcome
     except TimeoutError:
-        return Inconclusive(f"the case did not end within {case.time_limit:g} s")
+        return Inconclusive(f"the case did not end within {limit:g} s")
     except asyncio.CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 - the one place where our own defects become the verdict ERROR

@@ -20,7 +20,7 @@ from iscsi_protocol.chap import ChapError, ChapInitiator, Credentials
 from iscsi_protocol.history import Endpoint, SettingsRecord
 
 if TYPE_CHECKING:
-    from iscsi_conformance.scene import OpenStage
+    from iscsi_conformance.scene import OpenStage, Scene
     from iscsi_protocol.fault import NamedFault
 
 TESTER_ISID = bytes.fromhex("800000000001")
@@ -76,7 +76,7 @@ class Environment:
     endpoints: the portals, the first one standard. group_portal: another one of the first one's group. transport: tcp or
     memory; clock: real or virtual. offers: filled by the probe. connector: opens connections to the product. operator: see
     there. open_stage: brings up a bundled target for an initiator-role case; initiator_fault: what the bundled initiator
-    does wrong there.
+    does wrong there. make_scene: for a foreign initiator, makes the scene of the case with that id.
     """
 
     profile: Profile
@@ -88,6 +88,7 @@ class Environment:
     group_portal: Endpoint | None = None
     operator: Operator | None = None
     open_stage: OpenStage | None = None
+    make_scene: Callable[[str, Recorder], Scene] | None = None
     initiator_fault: NamedFault | None = None
     offers: dict[Feature, Offer] = field(default_factory=dict)
 

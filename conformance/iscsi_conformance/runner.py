@@ -79,7 +79,10 @@ def run(options: RunOptions, on_result: OnResult, on_selected: OnSelected) -> tu
     on_selected: told how many cases will run; on_result: told of each as it ends. Raises CaseError for a broken case table.
     """
     cases = load_cases()
-    wanted = [case.id for case in cases.values() if case.role in options.roles]
+    foreign_initiator = options.spec.kind == "initiator"
+    wanted = [
+        case.id for case in cases.values() if case.role in options.roles and (case.wire_only or not foreign_initiator)
+    ]
     if options.jobs == 1:
         batches = [run_batch(options, wanted, on_result, on_selected)]
     else:

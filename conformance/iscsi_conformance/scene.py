@@ -1,7 +1,9 @@
 """The initiator under test, on a stage: a bundled target that misbehaves as the case wants, and the history of what happened.
 
 The target's faults are the stimulus; what is judged is what the initiator sent, and for the bundled initiator what it
-logged. In a proof the initiator itself has a fault or a switch of its engine.
+logged. In a proof the initiator itself has a fault or a switch of its engine. Cases that have their initiator do things by
+`perform` alone, and look at nothing but the history, are open to any initiator: for a foreign one `certify.scene` takes
+the place of this class.
 """
 
 from __future__ import annotations
@@ -10,27 +12,33 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from iscsi_conformance.bundled import PLAIN, bundled_config
 from iscsi_conformance.clock import passed
+from iscsi_conformance.deeds import perform as bundled_deed
+from iscsi_conformance.doing import Doing, Wish
 from iscsi_conformance.peer import Operator, RandomBytes
+from iscsi_conformance.reaction import Reaction, reaction_to
 from iscsi_conformance.recorder import Recorder
-from iscsi_conformance.verdict import Failed
+from iscsi_conformance.verdict import Failed, Inconclusive
 from iscsi_initiator.client import Client, ClientError, SessionFailed
 from iscsi_initiator.policy import CONFORMING, Policy
 from iscsi_initiator.requests import Event, EventLogged
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.transport import Connector
 from iscsi_protocol.fault import Fault, NamedFault
-from iscsi_protocol.history import Endpoint, PduRecord, TransportEvent, TransportRecord
+from iscsi_protocol.history import Endpoint, PduRecord, Tap, TransportEvent, TransportRecord
 from iscsi_protocol.pdu import Pdu, RawPdu, decode
 from iscsi_protocol.stream import Direction
 from iscsi_target.config import TargetConfig
 
 P = TypeVar("P", bound=Pdu)
+T = TypeVar("T")
+
+_WISHES = ("chap", "header_digest", "data_digest")
 
 PATIENCE = 5.0
 """Seconds behind which the initiator is not waited for any longer. A clean one never takes them."""
@@ -48,13 +56,34 @@ class Stage:
 OpenStage = Callable[[TargetConfig, Sequence[Fault]], AbstractAsyncContextManager[Stage]]
 
 
+class OpenTappedStage(Protocol):
+    """An OpenStage that records as well; tap: takes the history as the target sees it."""
+
+    def __call__(
+        self, config: TargetConfig, faults: Sequence[Fault], *, tap: Tap
+    ) -> AbstractAsyncContextManager[Stage]:
+        """Bring up the target."""
+
+
 class Scene:
     """One case's stage and initiator.
 
-    open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one. events: what it logged;
-    marks: how many records there were by then, for each of them. patience: seconds behind which nothing is waited for.
-    switches: of the initiator's policy.
+    open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one. name: the node that the
+    initiator logs in to. events: what it logged; marks: how many records there were by then, for each of them. switches: of
+    the initiator's policy.
     """
+
+    patience = PATIENCE
+    """Seconds behind which the initiator is not waited for any longer."""
+    name = PLAIN
+    lun = 1
+    """The logical unit where any will do."""
+    data_digests = True
+    """Whether the initiator may be asked to offer data digests."""
+    logs_events = True
+    """Whether the initiator's events are there to be judged."""
+    time_limit = 0.0
+    """Seconds that a case needs at least, whatever its own limit."""
 
     def __init__(
         self, open_stage: OpenStage, recorder: Recorder, random_bytes: RandomBytes, fault: NamedFault | None = None
@@ -65,11 +94,12 @@ class Scene:
         self.marks: list[int] = []
         self.clients: list[Client] = []
         self.stage: Stage | None = None
-        self.patience = PATIENCE
         self.switches: Mapping[str, object] = {}
+        self.notes: list[str] = []
         self._open_stage = open_stage
         self._fault = fault
         self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def target(
         self, *stimulus: Fault, config: TargetConfig | None = None, policy: Mapping[str, object] | None = None
@@ -82,6 +112,34 @@ class Scene:
         made = msgspec.structs.replace(made, keys={"ErrorRecoveryLevel": "0", **made.keys})
         self.stage = await self._stack.enter_async_context(self._open_stage(made, stimulus))
         return self.stage
+
+    async def perform(self, doing: Doing, *, until: Callable[[], object] = lambda: False, **wishes: Any) -> None:
+        """Have the initiator do this, from login to logout, until it is done or gave up, until this holds, or to the end of
+        patience. wishes: chap, header_digest and data_digest as for `Wish`; settings, lun and whatever else SessionOptions
+        takes set up the bundled initiator, any other is as it is.
+
+        Raises Inconclusive or Unsupported where a foreign initiator cannot be brought to it.
+        """
+        stage = self.stage or await self.target()
+        wish = Wish(doing=doing, **{name: wishes.pop(name) for name in _WISHES if name in wishes})
+        await self._finished(asyncio.ensure_future(self.attempt(bundled_deed(self, stage, wish, **wishes))), until)
+
+    def begin(self, doing: Doing, **wishes: Any) -> asyncio.Task[None]:
+        """Have the initiator do this beside the case, as by `perform`; it ends with the scene at the latest."""
+        task = asyncio.ensure_future(self.perform(doing, **wishes))
+        self._tasks.append(task)
+        return task
+
+    async def _finished(self, doing: asyncio.Future[Any], until: Callable[[], object]) -> None:
+        """Wait for it, no longer than until this holds. Raises what it raised."""
+        try:
+            while not doing.done() and not until():
+                await passed(0.005)
+            if doing.done():
+                doing.result()
+        finally:
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
 
     async def login(
         self, *, target_name: str | None = PLAIN, settings: Settings | None = None, **options: Any
@@ -130,6 +188,23 @@ class Scene:
         """What the initiator was sent of this kind, in order."""
         return [pdu for raw in self.raw(Direction.TO_INITIATOR) if isinstance(pdu := decode(raw), kind)]
 
+    def some(self, kind: type[P]) -> list[P]:
+        """What the initiator sent of this kind. Raises Inconclusive when that is nothing."""
+        return self.reached(self.sent(kind), f"the initiator sent no {kind.__name__}")
+
+    @staticmethod
+    def reached(premise: T, what: str) -> T:
+        """The premise, where it holds: what a requirement can be seen at. Raises Inconclusive where it does not."""
+        if not premise:
+            raise Inconclusive(what)
+        return premise
+
+    def reaction(self, to: Callable[[RawPdu], object]) -> Reaction | None:
+        """What the initiator did on the connection behind the first PDU of the target's for which this holds; None when it
+        got none.
+        """
+        return reaction_to(self.recorder.records, to)
+
     def raw(self, direction: Direction) -> list[RawPdu]:
         """All PDUs that went this way, in order, over all connections."""
         records = (record for record in self.recorder.records if isinstance(record, PduRecord))
@@ -158,6 +233,9 @@ class Scene:
 
     async def close(self) -> None:
         """End every session and the target."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for client in self.clients:
             client.abort()
         await self._stack.aclose()

@@ -113,7 +113,8 @@ class Escalation:
         if task is None:
             return
         self._rung = rung
-        referenced = task.scsi if rung is Rung.ABORT_TASK else None
+        # A reset names no task: both of its references are reserved (11.5.4, 11.5.5).
+        referenced = task if rung is Rung.ABORT_TASK else None
         lun = task.scsi.lun if rung is not Rung.TARGET_RESET else 0
-        self._request = TaskManagement(rung.value, lun, referenced)
-        self._session.work.send_task_management(self._request, now, referenced=task)
+        self._request = TaskManagement(rung.value, lun, referenced.scsi if referenced else None)
+        self._session.work.send_task_management(self._request, now, referenced=referenced)

@@ -76,10 +76,10 @@ class Policy:
     """Events that are logged twice."""
 
     logs_wrong_dump: frozenset[int] = frozenset()
-    """Events whose extra data is inverted; one byte where there should be none."""
+    """Events that are logged with every bit of their extra data inverted, and one zero byte where there is none."""
 
     goes_on_after: frozenset[int] = frozenset()
-    """Events that are logged and not reacted to: nothing is closed, asked for again, or failed."""
+    """Events that are logged and not acted on: nothing is closed, recovered, failed or asked for again."""
 
 
 CONFORMING = Policy()

@@ -412,16 +412,17 @@ class Work:
         return earliest
 
     def handle_timer(self, now: float) -> None:
-        """What ran out of time by now."""
-        for clock in list(self._clocks.values()):
-            while clock:
-                task = next(iter(clock.values()))
-                if task.deadline is None or task.deadline > now:
-                    break
-                del clock[task.itt]
-                self._timed_out(task, now)
+        """What ran out of time by now: by deadline, and of equal ones what was sent first."""
+        while (task := self._overdue(now)) is not None:
+            del self._clocks[task.allowance][task.itt]
+            self._timed_out(task, now)
         if self._waiting_until is not None and self._waiting_until <= now:
             self._give_up(now)
+
+    def _overdue(self, now: float) -> Task | None:
+        firsts = [next(iter(clock.values())) for clock in self._clocks.values() if clock]
+        due = [(task.deadline, -task.allowance, task) for task in firsts if task.deadline is not None and task.deadline <= now]
+        return min(due, key=lambda each: each[:2])[2] if due else None
 
     def _wait_until(self, limit: float) -> None:
         """A request that waits does so until then; next_deadline may be too early, never too late."""

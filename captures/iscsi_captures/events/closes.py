@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from iscsi_captures.events.dumps import address
 from iscsi_captures.events.journal import Journal
-from iscsi_captures.events.state import Connection, ScsiTask, Session
+from iscsi_captures.events.state import Connection, Session
 from iscsi_protocol.history import TransportEvent, TransportRecord
 from iscsi_protocol.stream import Direction
 
@@ -55,14 +55,8 @@ def _lose(session: Session, connection: Connection) -> None:
     session.lost.add(connection.cid)
     if connection.limits.level < 2 or session.down:
         session.silence()
-        session.forget_tasks()
-        return
-    for task in list(session.tasks.values()):
-        if task.connection is connection:
-            if isinstance(task, ScsiTask):
-                session.stop(task)
-            else:
-                session.end(task)
+    else:
+        session.suspend(connection)
 
 
 def up(session: Session, connection: Connection, leading: bool, now: float, journal: Journal) -> None:

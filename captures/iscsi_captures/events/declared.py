@@ -72,10 +72,20 @@ class Declared:
         return value if isinstance(value, str) else None
 
 
+class Terms:
+    """What was said of one request. timeout: seconds, None for the setting's; management: it is that interface's."""
+
+    __slots__ = ("management", "said", "timeout")
+
+    def __init__(self, said: Mapping[str, object]) -> None:
+        timeout = said.get("Timeout")
+        self.said = said
+        self.timeout = timeout if isinstance(timeout, int | float) else None
+        self.management = bool(said.get("Management"))
+
+
 class OwnTerms:
-    """What was said of a request before it was sent: its time-out in seconds, None for the setting's; whether it is the
-    management interface's.
-    """
+    """What was said of requests that are not sent yet, or are to be sent again behind a recovery."""
 
     __slots__ = ("_waiting",)
 
@@ -91,13 +101,9 @@ class OwnTerms:
             self._waiting.append(what)
             del self._waiting[:-REQUESTS_KEPT]
 
-    def take(self, opcode: int, cdb: bytes) -> tuple[float | None, bool]:
+    def take(self, opcode: int, cdb: bytes) -> Terms | None:
         """What was said of the request that is sent now."""
-        if not self._waiting:
-            return None, False
         for place, said in enumerate(self._waiting):
             if said.get("Opcode") == opcode and said.get("CDB") in (None, cdb.hex()):
-                del self._waiting[place]
-                timeout = said.get("Timeout")
-                return (timeout if isinstance(timeout, int | float) else None), bool(said.get("Management"))
-        return None, False
+                return Terms(self._waiting.pop(place))
+        return None

@@ -195,7 +195,7 @@ class EventOracle:
         alive = session is not None and session.up and not session.lost and bool(session.connections)
         if session is None or (alive and not tsih):
             declared = Declared(self._of_isid.get(isid.hex(), self._settings))
-            session = self._sessions[key] = Session(key, declared)
+            session = self._sessions[key] = Session(key, declared, self._terms)
             if len(self._sessions) > SESSIONS_KEPT:
                 self._forget(next(iter(self._sessions)))
         session.redirected = None

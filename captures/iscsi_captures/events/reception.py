@@ -69,7 +69,7 @@ def end(connection: Connection, session: Session, reach: Reach) -> None:
     if reach is Reach.NOTHING or (reach is Reach.LEVEL_0 and level):
         return
     if reach is Reach.CONNECTION and level > 1:
-        connection.silent = True
+        session.suspend(connection)
     else:
         session.silence()
 
@@ -237,7 +237,7 @@ class Reception:
     def _rejected(self, connection: Connection, session: Session, raw: RawPdu, now: float) -> None:
         header = bytes(raw.data[: 48 + raw.data[4] * 4])
         self._log(connection, session, 29, header, now)
-        if rejected(session, header, raw.bhs[2]):
+        if rejected(session, raw, header):
             self._log(connection, session, 63, session.target_name, now)
 
 

@@ -92,12 +92,12 @@ class Requests:
             task.ahs = raw.ahs
         event, allowance = OVERDUE_SCSI, session.declared.scsi
         if self._terms:
-            timeout, management = self._terms.take(Opcode.SCSI_COMMAND, command_block(bhs, raw.ahs))
-            if management:
+            task.terms = terms = self._terms.take(Opcode.SCSI_COMMAND, command_block(bhs, raw.ahs))
+            if terms is not None and terms.management:
                 event = OVERDUE_MANAGEMENT_SCSI
-                allowance = session.declared.text if timeout is None else timeout
-            elif timeout is not None:
-                allowance = timeout + session.declared.delta
+                allowance = session.declared.text if terms.timeout is None else terms.timeout
+            elif terms is not None and terms.timeout is not None:
+                allowance = terms.timeout + session.declared.delta
         self._begin(session, task, now, allowance, event)
 
     def _ping(self, connection: Connection, session: Session, raw: RawPdu, now: float) -> None:
@@ -107,8 +107,8 @@ class Requests:
             self._begin(session, task, now, allowance, 48)
 
     def _own(self, opcode: int, usual: float) -> float:
-        timeout, _ = self._terms.take(opcode, b"")
-        return usual if timeout is None else timeout
+        terms = self._terms.take(opcode, b"")
+        return usual if terms is None or terms.timeout is None else terms.timeout
 
     def _management(self, connection: Connection, session: Session, raw: RawPdu, now: float) -> None:
         plain = _task(connection, raw)

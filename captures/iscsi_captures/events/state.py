@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iscsi_captures.events.declared import Declared
+from iscsi_captures.events.declared import Declared, OwnTerms, Terms
 from iscsi_captures.events.gaps import Gaps
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import Buffer, Opcode
@@ -85,7 +85,7 @@ class ScsiTask(Task):
     burst: bytes since the last F; asked_to: behind the last byte that was sent unasked or asked for.
     r2t_mark, r2t_waiting: R2Ts since the initiator last sent something on the connection. holes, r2t_holes: DataSNs and
     R2TSNs that were asked for by SNACK. status: it came, and what is missing of the data is awaited. resumed: numbers may
-    step back once, because it was reassigned.
+    step back once, because it was reassigned. terms: what was said of the request.
     """
 
     __slots__ = (
@@ -102,6 +102,7 @@ class ScsiTask(Task):
         "read",
         "resumed",
         "status",
+        "terms",
         "write",
     )
 
@@ -118,6 +119,7 @@ class ScsiTask(Task):
     ) -> None:
         super().__init__(connection, _SCSI_COMMAND, itt, cmd_sn, immediate, bhs)
         self.ahs: Buffer = b""
+        self.terms: Terms | None = None
         self.read = read
         self.write = write
         self.restart(asked_to)
@@ -209,12 +211,14 @@ class Session:
         "redirects",
         "target_name",
         "tasks",
+        "terms",
         "tsih",
         "up",
     )
 
-    def __init__(self, key: tuple[bytes, str], declared: Declared) -> None:
+    def __init__(self, key: tuple[bytes, str], declared: Declared, terms: OwnTerms) -> None:
         self.key = key
+        self.terms = terms
         self.declared = declared
         self.target_name = key[1].encode("utf-8", "surrogateescape")
         self.discovery = False
@@ -269,17 +273,31 @@ class Session:
             clock.pop(task.itt, None)
 
     def forget_tasks(self) -> None:
-        """Every task is over."""
+        """Every task is over; what was said of a SCSI request holds for it when it is sent again."""
+        for task in self.tasks.values():
+            if isinstance(task, ScsiTask) and task.terms is not None:
+                self.terms.say(task.terms.said)
         self.tasks.clear()
         self.clocks.clear()
         self.failed = None
         self.leaving = None
 
     def silence(self) -> None:
-        """The initiator ends every connection: it reads nothing more of them."""
+        """The initiator ends every connection: it reads nothing more of them, and every task is over."""
         for connection in self.connections.values():
             connection.silent = True
         self.down = True
+        self.forget_tasks()
+
+    def suspend(self, connection: Connection) -> None:
+        """A connection is over, and its SCSI tasks wait for another one; all else that it carried is over."""
+        connection.silent = True
+        for task in list(self.tasks.values()):
+            if task.connection is connection:
+                if isinstance(task, ScsiTask):
+                    self.stop(task)
+                else:
+                    self.end(task)
 
 
 class Connection:

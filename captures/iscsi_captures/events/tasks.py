@@ -8,7 +8,8 @@ the same LUN, TARGET WARM RESET behind such a reset.
 from __future__ import annotations
 
 from iscsi_captures.events.state import Management, ScsiTask, Session
-from iscsi_protocol.pdu import Opcode, RejectReason, TaskFunction, TaskResponse
+from iscsi_protocol import serial
+from iscsi_protocol.pdu import Opcode, RawPdu, RejectReason, TaskFunction, TaskResponse
 
 _OF_A_LUN = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
 _OF_ALL = frozenset({TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET})
@@ -58,8 +59,8 @@ def failed(session: Session, task: Management) -> bool:
     return task.ladder and task.code == last
 
 
-def rejected(session: Session, header: bytes, reason: int) -> bool:
-    """A Reject came for the PDU with this header: whether the ladder ends with it."""
+def rejected(session: Session, raw: RawPdu, header: bytes) -> bool:
+    """A Reject came, for the PDU with this header: whether the ladder ends with it."""
     opcode = header[0] & 0x3F
     task = session.tasks.get(int.from_bytes(header[16:20], "big"))
     if task is None or task.opcode != opcode:
@@ -67,9 +68,13 @@ def rejected(session: Session, header: bytes, reason: int) -> bool:
     if opcode == Opcode.LOGOUT_REQUEST:
         session.silence()
         return False
-    if isinstance(task, ScsiTask) and reason == RejectReason.DATA_DIGEST_ERROR:
+    if isinstance(task, ScsiTask) and raw.bhs[2] == RejectReason.DATA_DIGEST_ERROR:
         return False  # it is sent again
     if isinstance(task, Management):
         return failed(session, task)
     session.end(task)
+    exp_cmd_sn = int.from_bytes(raw.bhs[28:32], "big")
+    if opcode == Opcode.NOP_OUT and not task.immediate and serial.le(exp_cmd_sn, task.cmd_sn):
+        # Nothing less than a ping can close the gap in CmdSN that the target leaves, and that was one.
+        session.silence()
     return False

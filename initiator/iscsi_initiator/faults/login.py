@@ -180,6 +180,14 @@ FAULTS = (
         stage=1,
         times=0,
     ),
+    sends(
+        "ilogin.talks-into-the-answer",
+        "A part of an answer is answered with text.",
+        _LOGIN,
+        Replace(Part.DATA, b"X-org.example.more=1\0"),
+        stage=1,
+        nth=2,
+    ),
     sends("ilogin.request-repeated", "A Login Request is sent twice.", _LOGIN, Repeat()),
     sends(
         "ilogin.command-skips-number",

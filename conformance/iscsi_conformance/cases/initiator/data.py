@@ -6,38 +6,65 @@ import asyncio
 from itertools import pairwise
 
 from iscsi_conformance.case import INITIATOR, case
+from iscsi_conformance.doing import Doing
+from iscsi_conformance.reaction import by_connection
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.stimulus import answer, configured, dialogue, log_in, require_dropped
+from iscsi_conformance.stimulus import answer, configured, dialogue, is_a, log_in, must_drop, require_dropped
 from iscsi_conformance.verdict import require
-from iscsi_initiator.client import Client
 from iscsi_initiator.settings import Settings
 from iscsi_protocol.fault import Fault, Part, Plus, Replace, Set
-from iscsi_protocol.pdu import NO_TAG, R2T, DataIn, DataOut, Opcode, ScsiCommand, TaskManagementRequest
+from iscsi_protocol.pdu import NO_TAG, R2T, DataIn, DataOut, Opcode, ScsiCommand, TaskManagementRequest, decode
 
 _KIB = 1024
-_TOTAL = 16 * _KIB
 _SEGMENT = 4 * _KIB
 _BURST = 8 * _KIB
+_ENOUGH = 40
+"""R2Ts that show what there is to be seen."""
+_SOME = 24
+"""Commands that do."""
+_IN_FLIGHT = 0.3
+"""Seconds in which the latest R2T is answered."""
 
 
-async def _solicited(scene: Scene, *stimulus: Fault, segment: int = _SEGMENT, r2ts: int = 1) -> Client:
-    """A session in which every byte is asked for, in sequences of 8 KiB of two PDUs; the target is there afterwards."""
+async def _asks(scene: Scene, *stimulus: Fault, segment: int = _SEGMENT, r2ts: int = 1, burst: int = _BURST) -> None:
+    """Bring up a target that asks for every byte, in sequences of 8 KiB of two PDUs unless told otherwise."""
     config = configured(
         InitialR2T="Yes",
         ImmediateData="No",
         MaxRecvDataSegmentLength=str(segment),
-        MaxBurstLength=str(_BURST),
-        FirstBurstLength=str(_BURST),
+        MaxBurstLength=str(burst),
+        FirstBurstLength=str(burst),
         MaxOutstandingR2T=str(r2ts),
     )
     await scene.target(*stimulus, config=config)
-    return await log_in(scene, lun=1, settings=Settings(max_outstanding_r2t=r2ts))
 
 
-def _answers(scene: Scene) -> list[tuple[R2T, list[DataOut]]]:
-    """Each R2T with the Data-Out PDUs that have its tag."""
-    sent = scene.sent(DataOut)
-    return [(r2t, [pdu for pdu in sent if pdu.ttt == r2t.ttt]) for r2t in scene.received(R2T)]
+async def _solicited(
+    scene: Scene, *, segment: int = _SEGMENT, r2ts: int = 1, burst: int = _BURST
+) -> list[tuple[R2T, list[DataOut]]]:
+    """Have something written to such a target: each R2T, with the Data-Out PDUs that have its tag."""
+    await _asks(scene, segment=segment, r2ts=r2ts, burst=burst)
+    settings = Settings(max_outstanding_r2t=r2ts)
+    await scene.perform(Doing.WRITE, until=lambda: len(scene.received(R2T)) >= _ENOUGH, settings=settings, lun=1)
+    asked = len(scene.received(R2T))
+    await scene.settle(_IN_FLIGHT)
+    answers: list[tuple[R2T, list[DataOut]]] = []
+    for records in by_connection(scene.recorder.records):
+        found: dict[int, list[DataOut]] = {}
+        for pdu in (decode(record.raw) for record in records):
+            if isinstance(pdu, R2T):
+                found[pdu.ttt] = []
+                answers.append((pdu, found[pdu.ttt]))
+            elif isinstance(pdu, DataOut) and pdu.ttt in found:
+                found[pdu.ttt].append(pdu)
+    return scene.reached(answers[:asked], "the initiator wrote nothing that was asked for")
+
+
+async def _write_some(scene: Scene) -> None:
+    """Have something written, some commands or all."""
+    await scene.perform(
+        Doing.WRITE, until=lambda: len([sent for sent in scene.sent(ScsiCommand) if sent.write]) > _SOME
+    )
 
 
 @case(
@@ -48,12 +75,11 @@ def _answers(scene: Scene) -> list[tuple[R2T, list[DataOut]]]:
         "R7143-11.8-05": "idata.never-final",
     },
     role=INITIATOR,
+    wire_only=True,
 )
 async def r2t_answer_numbers(scene: Scene) -> None:
     """The answer to each R2T counts its PDUs from 0, and the last one has F."""
-    client = await _solicited(scene)
-    await scene.attempt(client.write(0, bytes(_TOTAL)))
-    for _, sent in _answers(scene):
+    for _, sent in await _solicited(scene):
         numbers = [pdu.data_sn for pdu in sent]
         require(numbers[:1] == [0], "R7143-4.2.2.4-03", "DataSN begins at 0 in each sequence", seen=numbers)
         due = list(range(len(numbers)))
@@ -66,12 +92,11 @@ async def r2t_answer_numbers(scene: Scene) -> None:
     "idata.r2t-answer-tags",
     clauses={"R7143-11.7.4-01": "idata.lun-left-out", "R7143-4.2.5.2-07": "idata.other-transfer-tag"},
     role=INITIATOR,
+    wire_only=True,
 )
 async def r2t_answer_tags(scene: Scene) -> None:
     """The answer to an R2T repeats its transfer tag and its LUN."""
-    client = await _solicited(scene)
-    await scene.attempt(client.write(0, bytes(_TOTAL)))
-    for r2t, sent in _answers(scene):
+    for r2t, sent in await _solicited(scene):
         require(sent, "R7143-4.2.5.2-07", "the R2T is answered under its tag", seen=hex(r2t.ttt))
         luns = {pdu.lun for pdu in sent}
         require(luns == {r2t.lun}, "R7143-11.7.4-01", f"the LUN is {r2t.lun.hex()}", seen=[lun.hex() for lun in luns])
@@ -86,12 +111,11 @@ async def r2t_answer_tags(scene: Scene) -> None:
         "R7143-11.8-13": "idata.gap",
     },
     role=INITIATOR,
+    wire_only=True,
 )
 async def r2t_answer_place(scene: Scene) -> None:
     """The PDUs that answer an R2T lie within its range, in order, without overlap or gap."""
-    client = await _solicited(scene)
-    await scene.attempt(client.write(0, bytes(_TOTAL)))
-    for r2t, sent in _answers(scene):
+    for r2t, sent in await _solicited(scene):
         end = r2t.buffer_offset + r2t.desired_data_transfer_length
         pieces = [(pdu.buffer_offset, pdu.buffer_offset + len(pdu.data)) for pdu in sent]
         inside = all(start >= r2t.buffer_offset and stop <= end for start, stop in pieces)
@@ -108,12 +132,11 @@ async def r2t_answer_place(scene: Scene) -> None:
     "idata.one-pdu-answer",
     clauses={"R7143-11.8-03": "idata.half-an-answer"},
     role=INITIATOR,
+    wire_only=True,
 )
 async def one_pdu_answer(scene: Scene) -> None:
     """Where one Data-Out is enough for an R2T it has exactly the offset and the length that were asked for."""
-    client = await _solicited(scene, segment=_BURST)
-    await scene.attempt(client.write(0, bytes(_TOTAL)))
-    for r2t, sent in _answers(scene):
+    for r2t, sent in await _solicited(scene, segment=_BURST):
         asked = [(r2t.buffer_offset, r2t.desired_data_transfer_length)]
         given = [(pdu.buffer_offset, len(pdu.data)) for pdu in sent]
         require(given == asked, "R7143-11.8-03", f"{asked} is sent", seen=given)
@@ -124,11 +147,11 @@ async def one_pdu_answer(scene: Scene) -> None:
     clauses={"R7143-11.8-09": "idata.second-r2t-first"},
     touches=["R7143-11.7.6-03", "R7143-13.19-02"],
     role=INITIATOR,
+    wire_only=True,
 )
 async def r2ts_in_order(scene: Scene) -> None:
     """Several R2Ts of a task are answered in the order in which they came."""
-    client = await _solicited(scene, segment=_BURST, r2ts=2)
-    await scene.attempt(client.write(0, bytes(_TOTAL)))
+    await _solicited(scene, segment=_BURST, r2ts=2)
     asked = [r2t.ttt for r2t in scene.received(R2T)]
     given = [pdu.ttt for pdu in scene.sent(DataOut)]
     require(given == asked[: len(given)], "R7143-11.8-09", f"R2Ts {asked} are answered in turn", seen=given)
@@ -139,13 +162,46 @@ async def r2ts_in_order(scene: Scene) -> None:
     clauses={"R7143-13.12-02": "idata.long-segments"},
     touches=["R7143-11.7.1-02"],
     role=INITIATOR,
+    wire_only=True,
 )
 async def target_segment_length(scene: Scene) -> None:
     """No data segment is longer than the target's MaxRecvDataSegmentLength."""
-    client = await _solicited(scene)
-    await scene.attempt(client.write(0, bytes(_TOTAL)))
+    await _solicited(scene)
     longest = max(len(pdu.data) for pdu in scene.sent(DataOut))
     require(longest <= _SEGMENT, "R7143-13.12-02", f"{_SEGMENT} bytes are the most", seen=longest)
+
+
+@case(
+    "idata.odd-lengths",
+    clauses={"R7143-11.8-13": "idata.gap", "R7143-11.8-04": "idata.beyond-the-r2t"},
+    role=INITIATOR,
+    wire_only=True,
+)
+async def odd_lengths(scene: Scene) -> None:
+    """R2Ts for lengths that are no blocks, from a target that takes segments which are none, are answered whole."""
+    for r2t, sent in await _solicited(scene, segment=1028, burst=4100):
+        start, end = r2t.buffer_offset, r2t.buffer_offset + r2t.desired_data_transfer_length
+        pieces = [(start, start), *((pdu.buffer_offset, pdu.buffer_offset + len(pdu.data)) for pdu in sent), (end, end)]
+        inside = all(start <= one and other <= end for one, other in pieces)
+        require(inside, "R7143-11.8-04", f"the answer lies within {start} to {end}", seen=pieces)
+        joined = all(one[1] == other[0] for one, other in pairwise(pieces))
+        require(joined, "R7143-11.8-13", "there is no gap", seen=pieces)
+
+
+@case(
+    "idata.smallest-segments",
+    clauses={"R7143-13.12-02": "idata.long-segments"},
+    touches=["R7143-11.7.1-02"],
+    role=INITIATOR,
+    wire_only=True,
+)
+async def smallest_segments(scene: Scene) -> None:
+    """A target that takes 512 bytes in a segment gets no more, in commands and in Data-Out."""
+    await scene.target(config=configured(MaxRecvDataSegmentLength="512", InitialR2T="No", ImmediateData="Yes"))
+    await _write_some(scene)
+    sizes = {len(pdu.data) for pdu in (*scene.sent(ScsiCommand), *scene.sent(DataOut))} - {0}
+    longest = max(scene.reached(sizes, "the initiator wrote nothing"))
+    require(longest <= 512, "R7143-13.12-02", "512 bytes are the most", seen=longest)
 
 
 # ---- the four ways to begin a write ----
@@ -154,7 +210,7 @@ _FIRST_BURST = 4 * _KIB
 _SMALL = 2 * _KIB
 
 
-async def _write(scene: Scene, initial_r2t: str, immediate_data: str, blocks: int = 16) -> None:
+async def _write(scene: Scene, initial_r2t: str, immediate_data: str) -> None:
     config = configured(
         InitialR2T=initial_r2t,
         ImmediateData=immediate_data,
@@ -163,21 +219,25 @@ async def _write(scene: Scene, initial_r2t: str, immediate_data: str, blocks: in
         MaxRecvDataSegmentLength=str(_SMALL),
     )
     await scene.target(config=config)
-    client = await log_in(scene)
-    await scene.attempt(client.write(0, bytes(512 * blocks)))
+    await _write_some(scene)
 
 
 def _command(scene: Scene) -> ScsiCommand:
-    return next(sent for sent in scene.sent(ScsiCommand) if sent.write)
+    """The first command that writes more than a first burst. Raises Inconclusive where there is none."""
+    long = [
+        sent for sent in scene.sent(ScsiCommand) if sent.write and sent.expected_data_transfer_length > _FIRST_BURST
+    ]
+    return scene.reached(long, "the initiator wrote nothing that is longer than a first burst")[0]
 
 
 def _unsolicited(scene: Scene) -> list[DataOut]:
-    """Data-Out that went out before the target asked for any."""
+    """Data-Out of that command that went out before the target asked for any."""
+    tag = _command(scene).itt
     before: list[DataOut] = []
     for _, pdu in dialogue(scene):
-        if isinstance(pdu, R2T):
+        if isinstance(pdu, R2T) and pdu.itt == tag:
             break
-        if isinstance(pdu, DataOut):
+        if isinstance(pdu, DataOut) and pdu.itt == tag:
             before.append(pdu)
     return before
 
@@ -189,6 +249,7 @@ def _unsolicited(scene: Scene) -> list[DataOut]:
         "R7143-4.2.5.2-05": "idata.unsolicited-all-the-same",
     },
     role=INITIATOR,
+    wire_only=True,
 )
 async def nothing_unsolicited(scene: Scene) -> None:
     """With InitialR2T=Yes and ImmediateData=No no data is sent before it is asked for."""
@@ -208,6 +269,7 @@ async def nothing_unsolicited(scene: Scene) -> None:
         "R7143-11.3.1-04": "idata.final-in-spite-of-data",
     },
     role=INITIATOR,
+    wire_only=True,
 )
 async def unsolicited_without_immediate(scene: Scene) -> None:
     """With InitialR2T=No and ImmediateData=No the first burst comes as Data-Out, whole, and under the reserved tag."""
@@ -227,6 +289,7 @@ async def unsolicited_without_immediate(scene: Scene) -> None:
     "idata.immediate-alone",
     clauses={"R7143-13.11-07": "idata.unsolicited-all-the-same"},
     role=INITIATOR,
+    wire_only=True,
 )
 async def immediate_alone(scene: Scene) -> None:
     """With InitialR2T=Yes and ImmediateData=Yes nothing but immediate data is sent unasked."""
@@ -243,6 +306,7 @@ async def immediate_alone(scene: Scene) -> None:
     },
     touches=["R7143-13.12-03", "R7143-11.7.1-03"],
     role=INITIATOR,
+    wire_only=True,
 )
 async def immediate_and_unsolicited(scene: Scene) -> None:
     """With InitialR2T=No and ImmediateData=Yes the first burst is sent whole and not exceeded, or is immediate data alone."""
@@ -255,13 +319,15 @@ async def immediate_and_unsolicited(scene: Scene) -> None:
     require(whole, "R7143-11.3.4-03", f"{_FIRST_BURST} bytes or immediate data alone are sent", seen=total)
 
 
-@case("idata.all-immediate", clauses={"R7143-11.3.4-02": "idata.data-promised"}, role=INITIATOR)
+@case("idata.all-immediate", clauses={"R7143-11.3.4-02": "idata.data-promised"}, role=INITIATOR, wire_only=True)
 async def all_immediate(scene: Scene) -> None:
     """A command whose immediate data is the whole transfer has F."""
-    await _write(scene, "No", "Yes", blocks=2)
-    command = _command(scene)
-    whole = len(command.data) == command.expected_data_transfer_length
-    require(command.final or not whole, "R7143-11.3.4-02", "F is set where nothing follows")
+    await _write(scene, "No", "Yes")
+    whole = [
+        sent for sent in scene.sent(ScsiCommand) if sent.data and len(sent.data) == sent.expected_data_transfer_length
+    ]
+    for command in scene.reached(whole, "no command's immediate data was the whole transfer"):
+        require(command.final, "R7143-11.3.4-02", "F is set where nothing follows")
 
 
 @case(
@@ -289,12 +355,12 @@ async def unsolicited_in_turn(scene: Scene) -> None:
     "idata.read-flags",
     clauses={"R7143-11.3.1-01": "idata.neither-write-nor-final", "R7143-11.3.1-03": "idata.no-direction"},
     role=INITIATOR,
+    wire_only=True,
 )
 async def read_flags(scene: Scene) -> None:
     """A command has W or F, and R or W where data is to be transferred."""
-    client = await log_in(scene)
-    await scene.attempt(client.read(0, 1))
-    for sent in scene.sent(ScsiCommand):
+    await scene.perform(Doing.READ)
+    for sent in scene.some(ScsiCommand):
         require(sent.write or sent.final, "R7143-11.3.1-01", "W or F is set")
         idle = sent.expected_data_transfer_length == 0
         require(idle or sent.read or sent.write, "R7143-11.3.1-03", "R or W is set where there is data")
@@ -331,28 +397,27 @@ async def gap_in_data(scene: Scene) -> None:
     "idata.r2t-beyond-the-write",
     clauses={"R7143-7.7-01": "idata.answers-any-r2t"},
     role=INITIATOR,
+    wire_only=True,
     events=["iScsiPrt:28"],
 )
 async def r2t_beyond(scene: Scene) -> None:
     """An R2T for more than the command writes is not answered, and ends the connection."""
-    client = await _solicited(scene, answer(Opcode.R2T, Set("buffer_offset", Plus(_TOTAL))))
-    await scene.attempt(client.write(0, bytes(_TOTAL)))
-    await require_dropped(scene, "R7143-7.7-01", "an R2T beyond the end of the write")
-    require(not scene.sent(DataOut), "R7143-7.7-01", "it is not answered")
+    await _asks(scene, answer(Opcode.R2T, Set("buffer_offset", Plus(1 << 24))))
+    what = "an R2T beyond the end of the write"
+    await must_drop(scene, Doing.WRITE, "R7143-7.7-01", what, is_a(Opcode.R2T), lun=1)
 
 
 @case(
     "idata.r2t-without-tag",
-    clauses={"R7143-7.7-02": "idata.takes-reserved-tag"},
+    clauses={"R7143-7.7-01": "idata.takes-reserved-tag"},
     role=INITIATOR,
+    wire_only=True,
     events=["iScsiPrt:28"],
 )
 async def r2t_without_tag(scene: Scene) -> None:
     """An R2T with the reserved transfer tag is not answered, and ends the connection."""
-    client = await _solicited(scene, answer(Opcode.R2T, Set("ttt", NO_TAG)))
-    await scene.attempt(client.write(0, bytes(_TOTAL)))
-    await require_dropped(scene, "R7143-7.7-02", "an R2T without a tag")
-    require(not scene.sent(DataOut), "R7143-7.7-02", "it is not answered")
+    await _asks(scene, answer(Opcode.R2T, Set("ttt", NO_TAG)))
+    await must_drop(scene, Doing.WRITE, "R7143-7.7-01", "an R2T without a tag", is_a(Opcode.R2T), lun=1)
 
 
 @case(
@@ -363,10 +428,9 @@ async def r2t_without_tag(scene: Scene) -> None:
 )
 async def data_beyond(scene: Scene) -> None:
     """Data beyond the end of a read breaks the protocol: the connection ends."""
-    await scene.target(answer(Opcode.SCSI_DATA_IN, Set("buffer_offset", Plus(4096))))
-    client = await log_in(scene)
-    await scene.attempt(client.capacity())
-    await require_dropped(scene, "R7143-4.2.5.3-03", "data beyond the end of the read")
+    await scene.target(answer(Opcode.SCSI_DATA_IN, Set("buffer_offset", Plus(1 << 24))))
+    what = "data beyond the end of the read"
+    await must_drop(scene, Doing.READ, "R7143-4.2.5.3-03", what, is_a(Opcode.SCSI_DATA_IN))
 
 
 @case(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from iscsi_conformance.case import INITIATOR, case
+from iscsi_conformance.doing import Doing
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.stimulus import answer, give_up, log_in, require_dropped
+from iscsi_conformance.stimulus import answer, configured, give_up, log_in, request, require_dropped, says
 from iscsi_conformance.verdict import require
 from iscsi_initiator.client import Client
 from iscsi_initiator.settings import REQUIRE_DIGEST
+from iscsi_protocol import serial
 from iscsi_protocol.digest import digest_bytes
-from iscsi_protocol.fault import Flip, Part, SetKey
-from iscsi_protocol.pdu import NopOut, Opcode, RawPdu
+from iscsi_protocol.fault import Drop, Flip, Insert, Of, Part, SetKey, Template
+from iscsi_protocol.pdu import NO_TAG, NopIn, NopOut, Opcode, RawPdu, ScsiResponse, decode
 from iscsi_protocol.stream import Direction
 
 _RESPONSE = Opcode.LOGIN_RESPONSE
@@ -51,6 +53,31 @@ async def on_every_pdu(scene: Scene) -> None:
 
 
 @case(
+    "idigest.as-agreed",
+    clauses={"R7143-13.1-02": "idigest.header-digest-left-out", "R7143-13.1-04": "idigest.wrong-crc"},
+    role=INITIATOR,
+    wire_only=True,
+)
+async def as_agreed(scene: Scene) -> None:
+    """Where the target chooses CRC32C every PDU behind the login has the digests, the answer to a ping too."""
+    ping = {"itt": NO_TAG, "ttt": 0x7A9, "stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn")}
+    await scene.target(
+        answer(Opcode.SCSI_RESPONSE, Insert(Template(NopIn, {**ping, "max_cmd_sn": Of("max_cmd_sn")}), before=True)),
+        request(Opcode.NOP_OUT, Drop()),
+        config=configured(HeaderDigest="CRC32C", DataDigest="CRC32C,None"),
+    )
+    await scene.perform(Doing.WRITE, header_digest=True, data_digest=scene.data_digests)
+    agreed = {key for key in ("HeaderDigest", "DataDigest") if scene.reaction(says(key, "CRC32C"))}
+    scene.reached("HeaderDigest" in agreed and _full_feature(scene), "no header digest was agreed on")
+    for raw in _full_feature(scene):
+        given, due = bytes(raw.header_digest), digest_bytes(raw.bhs, raw.ahs)
+        require(given == due, "R7143-13.1-02", f"the header digest is {due.hex()}", seen=given.hex())
+        if raw.data and "DataDigest" in agreed:
+            given, due = bytes(raw.data_digest), digest_bytes(raw.data, raw.padding)
+            require(given == due, "R7143-13.1-04", f"the data digest is {due.hex()}", seen=given.hex())
+
+
+@case(
     "idigest.padding",
     clauses={"R7143-11.1-02": "idigest.padding-not-zero"},
     touches=["R7143-13.1-03"],
@@ -76,6 +103,34 @@ async def header_digest_error(scene: Scene) -> None:
     client = await _with_digests(scene)
     await scene.attempt(client.ping())
     await require_dropped(scene, "R7143-7.8-01", "a wrong header digest")
+
+
+@case(
+    "idigest.damaged-header",
+    clauses={"R7143-7.8-01": "idigest.ignores-header-digest"},
+    role=INITIATOR,
+    wire_only=True,
+    events=["iScsiPrt:22"],
+)
+async def damaged_header(scene: Scene) -> None:
+    """A SCSI Response with a wrong header digest is discarded: its status is not acknowledged on that connection."""
+    config = configured(HeaderDigest="CRC32C", DataDigest="None")
+    await scene.target(answer(Opcode.SCSI_RESPONSE, Flip(Part.HEADER_DIGEST)), config=config)
+
+    def damaged(raw: RawPdu) -> bool:
+        return raw.opcode == Opcode.SCSI_RESPONSE and bytes(raw.header_digest) != digest_bytes(raw.bhs, raw.ahs)
+
+    def decided() -> bool:
+        reaction = scene.reaction(damaged)
+        return reaction is not None and bool(reaction.closed or reaction.sent)
+
+    await scene.perform(Doing.LOG_IN, until=decided, header_digest=True)
+    scene.reached(scene.reaction(says("HeaderDigest", "CRC32C")), "no header digest was agreed on")
+    reaction = scene.reached(scene.reaction(damaged), "the target did not come to send it")
+    response = decode(reaction.to.raw)
+    number = response.stat_sn if isinstance(response, ScsiResponse) else 0
+    acknowledged = [pdu for pdu in reaction.sent if serial.gt(getattr(pdu, "exp_stat_sn", number), number)]
+    require(not acknowledged, "R7143-7.8-01", "a PDU with a wrong header digest is discarded", seen=reaction)
 
 
 @case(

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from iscsi_conformance.case import INITIATOR, case
+from iscsi_conformance.doing import Doing
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.stimulus import A_MOMENT, answer, log_in, request
+from iscsi_conformance.stimulus import answer, log_in, request
 from iscsi_conformance.verdict import require
-from iscsi_protocol.fault import Set
-from iscsi_protocol.pdu import NO_LUN, NO_TAG, NopIn, NopOut, Opcode
+from iscsi_protocol.fault import Drop, Insert, Of, Template
+from iscsi_protocol.pdu import NO_TAG, NopIn, NopOut, Opcode
 
 _LUN = bytes.fromhex("0001000000000000")
+_TAG = 0x7A9
+
+
+def _notice(**values: int | bytes) -> Template:
+    """A NOP-In of the target's own, with these fields."""
+    numbers = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
+    return Template(NopIn, {"itt": NO_TAG, **numbers, **values})
 
 
 @case(
@@ -22,31 +30,32 @@ _LUN = bytes.fromhex("0001000000000000")
         "R7143-11.18.1-04": "inop.answer-not-immediate",
     },
     role=INITIATOR,
+    wire_only=True,
 )
 async def target_ping(scene: Scene) -> None:
     """A ping of the target's is answered under its transfer tag and LUN, immediately, and asks for nothing itself."""
-    stage = await scene.target(answer(Opcode.NOP_IN, Set("lun", _LUN)), request(Opcode.NOP_OUT, Set("lun", NO_LUN)))
-    await log_in(scene)
-    stage.operator.ping()
-    await scene.until(lambda: scene.sent(NopOut))
-    (ping,) = scene.received(NopIn)
-    sent = scene.sent(NopOut)
+    ping = _notice(ttt=_TAG, lun=_LUN)
+    # The target has not asked itself, so the answer is none to it.
+    await scene.target(answer(Opcode.SCSI_RESPONSE, Insert(ping, before=True)), request(Opcode.NOP_OUT, Drop()))
+    await scene.perform(Doing.LOG_IN)
+    scene.reached(scene.received(NopIn), "the target did not come to ping")
+    sent = [pdu for pdu in scene.sent(NopOut) if pdu.itt == NO_TAG or pdu.ttt != NO_TAG]
     require(len(sent) == 1, "R7143-11.18-01", "the ping is answered once", seen=f"{len(sent)} NOP-Out")
     reply = sent[0]
-    require(reply.ttt == ping.ttt, "R7143-11.18-02", "the answer has the ping's TTT", seen=hex(reply.ttt))
-    require(reply.lun == ping.lun, "R7143-11.18.2-03", "the answer has the ping's LUN", seen=reply.lun.hex())
+    require(reply.ttt == _TAG, "R7143-11.18-02", "the answer has the ping's TTT", seen=hex(reply.ttt))
+    require(reply.lun == _LUN, "R7143-11.18.2-03", "the answer has the ping's LUN", seen=reply.lun.hex())
     require(reply.itt == NO_TAG, "R7143-11.18.1-02", "the answer has the reserved ITT", seen=hex(reply.itt))
     require(reply.immediate, "R7143-11.18.1-04", "the answer is immediate")
 
 
-@case("inop.counters", clauses={"R7143-11.18-03": "inop.answers-counters"}, role=INITIATOR)
+@case("inop.counters", clauses={"R7143-11.18-03": "inop.answers-counters"}, role=INITIATOR, wire_only=True)
 async def counters(scene: Scene) -> None:
     """A NOP-In that only tells counters is not answered."""
-    stage = await scene.target()
-    await log_in(scene)
-    stage.operator.tell_counters()
-    await scene.until(lambda: scene.received(NopIn))
-    await scene.settle(A_MOMENT)
+    await scene.target(
+        answer(Opcode.SCSI_RESPONSE, Insert(_notice(ttt=NO_TAG), before=True)), request(Opcode.NOP_OUT, Drop())
+    )
+    await scene.perform(Doing.LOG_IN)
+    scene.reached(scene.received(NopIn), "the target did not come to tell its counters")
     sent = len(scene.sent(NopOut))
     require(sent == 0, "R7143-11.18-03", "counters are not answered", seen=f"{sent} NOP-Out")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from iscsi_conformance.case import INITIATOR, case
+from iscsi_conformance.doing import Doing
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.stimulus import answer, configured, log_in, request
+from iscsi_conformance.stimulus import answer, configured, is_a, log_in, request, says
 from iscsi_conformance.verdict import require
 from iscsi_initiator.client import Client
 from iscsi_initiator.settings import REQUIRE_DIGEST, Settings
-from iscsi_protocol.fault import Close, Fault, FieldIs, Flip, Insert, Of, Part, Relation, Set, Template
+from iscsi_protocol.fault import Close, FieldIs, Flip, Insert, Of, Part, Relation, Template
 from iscsi_protocol.history import TransportEvent
 from iscsi_protocol.pdu import (
     NO_TAG,
@@ -34,6 +35,17 @@ _WAIT = 0.3
 """Seconds that are well below every Time2Wait of these cases."""
 
 
+_ABSENCE = 5
+_IN_TIME = 2
+"""Seconds that the initiator has to do as it is asked, fewer than `Doing.LOAD` lasts."""
+
+
+def _message(**values: int | bytes) -> Template:
+    """An Asynchronous Message with these fields."""
+    numbers = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
+    return Template(AsyncMessage, {**numbers, **values})
+
+
 def _connects(scene: Scene) -> int:
     return len(scene.transport(TransportEvent.CONNECT))
 
@@ -50,29 +62,40 @@ def _connects(scene: Scene) -> int:
     },
     touches=["R7143-8.1-05"],
     role=INITIATOR,
+    wire_only=True,
     events=["iScsiPrt:32"],
 )
 async def logout_wanted(scene: Scene) -> None:
     """Asked to log out, the initiator does so in time, with reason 0 or 1, and begins nothing new before."""
-    stage = await scene.target()
-    client = await log_in(scene)
-    await scene.attempt(client.execute(_READY))
-    stage.operator.request_logout(10)
-    await scene.until(lambda: scene.sent(LogoutRequest))
-    logouts = scene.sent(LogoutRequest)
-    require(logouts, "R7143-11.9.1-02", "a Logout Request answers the message")
+    message = _message(async_event=AsyncEvent.LOGOUT_REQUESTED, parameter3=_IN_TIME)
+    await scene.target(answer(Opcode.SCSI_RESPONSE, Insert(message), renumber=True))
+    await scene.perform(Doing.LOAD, until=lambda: scene.sent(LogoutRequest))
+    reaction = scene.reached(scene.reaction(is_a(Opcode.ASYNC_MESSAGE)), "the target did not come to ask for a logout")
+    logouts = [pdu for pdu in reaction.within(_IN_TIME) if isinstance(pdu, LogoutRequest)]
+    require(logouts, "R7143-11.9.1-02", "a Logout Request answers the message", seen=reaction)
     reason = logouts[0].reason
     fits = reason in (LogoutReason.CLOSE_SESSION, LogoutReason.CLOSE_CONNECTION)
     require(fits, "R7143-11.9.1-03", "the reason is to close", seen=reason)
-    commands = len(scene.sent(ScsiCommand))
-    require(commands == 1, "R7143-11.9.1-04", "no command is sent any more", seen=f"{commands - 1} more")
+    commands = sum(isinstance(pdu, ScsiCommand) for pdu in reaction.sent)
+    require(commands == 0, "R7143-11.9.1-04", "no command is sent any more", seen=f"{commands} more")
 
 
 # ---- the target leaves ----
 
 
-def _wait_of(seconds: int) -> Fault:
-    return answer(Opcode.ASYNC_MESSAGE, Set("parameter2", seconds))
+async def _leaves(scene: Scene, event: AsyncEvent, clause: str) -> None:
+    """The target announces that it leaves, and leaves; no connection is opened before the time that it gave."""
+    message = _message(async_event=event, parameter2=_ABSENCE, parameter3=20)
+    await scene.target(
+        answer(Opcode.SCSI_RESPONSE, Insert(message), Close(), renumber=True), config=configured(DefaultTime2Wait="0")
+    )
+    doing = scene.begin(Doing.LOAD, recover=True, settings=_AT_ONCE)
+    await scene.until(lambda: doing.done() or scene.reaction(is_a(Opcode.ASYNC_MESSAGE)))
+    scene.reached(scene.reaction(is_a(Opcode.ASYNC_MESSAGE)), "the target did not come to announce it")
+    await scene.settle(_WAIT)
+    reaction = scene.reaction(is_a(Opcode.ASYNC_MESSAGE))
+    back = 0 if reaction is None else reaction.connects
+    require(not back, clause, f"{_ABSENCE} seconds of Time2Wait are waited for", seen=f"back within {_WAIT} s")
 
 
 @case(
@@ -80,16 +103,12 @@ def _wait_of(seconds: int) -> Fault:
     clauses={"R7143-11.9.1-07": "iasync.does-not-wait"},
     touches=["R7143-7.5.2-01"],
     role=INITIATOR,
+    wire_only=True,
     events=["iScsiPrt:20"],
 )
 async def connection_drop(scene: Scene) -> None:
     """A connection whose drop was announced is not opened again before the time that the message gives."""
-    stage = await scene.target(_wait_of(5), config=configured(DefaultTime2Wait="0"))
-    await scene.login(settings=_AT_ONCE)
-    stage.operator.announce_connection_drop()
-    await scene.until(scene.logged)
-    await scene.settle(_WAIT)
-    require(_connects(scene) == 1, "R7143-11.9.1-07", "Time2Wait of the message is waited for")
+    await _leaves(scene, AsyncEvent.CONNECTION_DROP, "R7143-11.9.1-07")
 
 
 @case(
@@ -97,48 +116,49 @@ async def connection_drop(scene: Scene) -> None:
     clauses={"R7143-11.9.1-08": "iasync.does-not-wait"},
     touches=["R7143-7.5.2-01"],
     role=INITIATOR,
+    wire_only=True,
     events=["iScsiPrt:20"],
 )
 async def session_drop(scene: Scene) -> None:
     """A session whose drop was announced is not made again before the time that the message gives."""
-    stage = await scene.target(_wait_of(5), config=configured(DefaultTime2Wait="0"))
-    await scene.login(settings=_AT_ONCE)
-    stage.operator.announce_session_drop()
-    await scene.until(scene.logged)
-    await scene.settle(_WAIT)
-    require(_connects(scene) == 1, "R7143-11.9.1-08", "Time2Wait of the message is waited for")
+    await _leaves(scene, AsyncEvent.SESSION_DROP, "R7143-11.9.1-08")
 
 
 # ---- negotiation wanted, tasks ended ----
 
 
-@case("iasync.negotiation-wanted", clauses={"R7143-11.9.1-09": "iasync.does-not-negotiate"}, role=INITIATOR)
+@case(
+    "iasync.negotiation-wanted",
+    clauses={"R7143-11.9.1-09": "iasync.does-not-negotiate"},
+    role=INITIATOR,
+    wire_only=True,
+)
 async def negotiation_wanted(scene: Scene) -> None:
     """Asked to negotiate, the initiator sends a Text Request, or logs out."""
-    stage = await scene.target()
-    await log_in(scene)
-    stage.operator.request_negotiation(3)
-    answered = await scene.until(lambda: bool(scene.sent(TextRequest)) or bool(scene.sent(LogoutRequest)))
-    require(answered, "R7143-11.9.1-09", "a Text Request answers the message")
+    message = _message(async_event=AsyncEvent.NEGOTIATION_REQUESTED, parameter3=_IN_TIME)
+    await scene.target(answer(Opcode.SCSI_RESPONSE, Insert(message), renumber=True))
+
+    def answered() -> bool:
+        reaction = scene.reaction(is_a(Opcode.ASYNC_MESSAGE))
+        return reaction is not None and any(isinstance(pdu, TextRequest | LogoutRequest) for pdu in reaction.sent)
+
+    await scene.perform(Doing.LOAD, until=answered)
+    reaction = scene.reached(scene.reaction(is_a(Opcode.ASYNC_MESSAGE)), "the target did not come to ask for it")
+    answers = [pdu for pdu in reaction.within(_IN_TIME) if isinstance(pdu, TextRequest | LogoutRequest)]
+    scene.reached(answers or not reaction.dropped, "the connection ended before the time was over")
+    require(answers, "R7143-11.9.1-09", "a Text Request answers the message", seen=reaction)
 
 
-@case("iasync.tasks-ended", clauses={"R7143-11.9.1-11": "iasync.no-lun"}, role=INITIATOR)
+@case("iasync.tasks-ended", clauses={"R7143-11.9.1-11": "iasync.no-lun"}, role=INITIATOR, wire_only=True)
 async def tasks_ended(scene: Scene) -> None:
     """The end of a LUN's tasks is acknowledged by a NOP-Out with that LUN and the reserved task tag."""
-    message = Template(
-        AsyncMessage,
-        {
-            "async_event": AsyncEvent.TASKS_TERMINATED,
-            "lun": _LUN_1,
-            "stat_sn": Of("stat_sn"),
-            "exp_cmd_sn": Of("exp_cmd_sn"),
-            "max_cmd_sn": Of("max_cmd_sn"),
-        },
-    )
+    message = _message(async_event=AsyncEvent.TASKS_TERMINATED, lun=_LUN_1)
     await scene.target(answer(Opcode.SCSI_RESPONSE, Insert(message), renumber=True))
-    client = await log_in(scene)
-    await scene.attempt(client.execute(_READY))
-    await scene.until(lambda: scene.sent(NopOut))
+    wishes = Settings(task_reporting=("FastAbort", "ResponseFence", "RFC3720"))
+    await scene.perform(Doing.LOAD, until=lambda: scene.sent(NopOut), settings=wishes)
+    agreed = scene.reaction(says("TaskReporting", "FastAbort"))
+    scene.reached(agreed, "TaskReporting=FastAbort was not agreed on, without which no target tells of it")
+    scene.reached(scene.received(AsyncMessage), "the target did not come to tell of it")
     said = [(sent.itt, sent.lun) for sent in scene.sent(NopOut)]
     require((NO_TAG, _LUN_1) in said, "R7143-11.9.1-11", "a NOP-Out with the LUN acknowledges it", seen=said)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from iscsi_conformance.case import INITIATOR, case
+from iscsi_conformance.doing import Doing
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.stimulus import A_MOMENT, configured, log_in, request, require_dropped
+from iscsi_conformance.stimulus import A_MOMENT, configured, first_dialogue, is_a, log_in, request
 from iscsi_conformance.verdict import require
 from iscsi_initiator.client import Client
 from iscsi_initiator.requests import ScsiRequest
@@ -20,7 +21,6 @@ from iscsi_protocol.pdu import (
     ScsiCommand,
     TaskFunction,
     TaskManagementRequest,
-    decode,
 )
 from iscsi_protocol.scsi.opcodes import TEST_UNIT_READY
 from iscsi_protocol.stream import Direction
@@ -128,12 +128,12 @@ async def late_command(scene: Scene) -> None:
     "ilogout.fields",
     clauses={"R7143-11.14.2-01": "ilogout.with-data"},
     role=INITIATOR,
+    wire_only=True,
 )
 async def logout_fields(scene: Scene) -> None:
     """A Logout Request has neither data nor AHS."""
-    client = await log_in(scene)
-    await scene.attempt(client.logout())
-    (sent,) = scene.sent(LogoutRequest)
+    await scene.perform(Doing.LOG_IN)
+    sent = scene.some(LogoutRequest)[0]
     require(not sent.data and not sent.ahs, "R7143-11.14.2-01", "there is no data segment", seen=sent.data.hex())
 
 
@@ -144,14 +144,16 @@ async def logout_fields(scene: Scene) -> None:
         "R7143-11.14-03": "ilogout.command-behind",
     },
     role=INITIATOR,
+    wire_only=True,
 )
 async def logout_is_last(scene: Scene) -> None:
     """Behind a logout of the session no request goes out any more."""
-    client = await log_in(scene)
-    await scene.attempt(client.execute(_READY))
-    await scene.attempt(client.logout())
+    await scene.perform(Doing.LOG_IN)
     await scene.settle(A_MOMENT)
-    sent = [decode(raw) for raw in scene.raw(Direction.TO_TARGET)]
+    scene.some(LogoutRequest)
+    said = first_dialogue(scene)
+    scene.reached(any(isinstance(pdu, LogoutRequest) for _, pdu in said), "the first connection was not logged out")
+    sent = [pdu for way, pdu in said if way is Direction.TO_TARGET]
     behind = sent[next(place for place, pdu in enumerate(sent) if isinstance(pdu, LogoutRequest)) + 1 :]
     commands = [type(pdu).__name__ for pdu in behind if isinstance(pdu, ScsiCommand)]
     require(not commands, "R7143-11.14-03", "no command follows in the session", seen=commands)
@@ -164,9 +166,11 @@ async def logout_is_last(scene: Scene) -> None:
     clauses={"R7143-11.14-07": "ilogout.stays"},
     touches=["R7143-11.15-01", "R7143-8.1-04"],
     role=INITIATOR,
+    wire_only=True,
 )
 async def logout_closes(scene: Scene) -> None:
     """Behind the Logout Response the initiator closes the connection."""
-    client = await log_in(scene)
-    await scene.attempt(client.logout())
-    await require_dropped(scene, "R7143-11.14-07", "the session is logged out")
+    await scene.perform(Doing.LOG_IN)
+    scene.some(LogoutRequest)
+    reaction = scene.reached(scene.reaction(is_a(Opcode.LOGOUT_RESPONSE)), "the target sent no Logout Response")
+    require(reaction.closed, "R7143-11.14-07", "the initiator closes the connection behind the logout", seen=reaction)
