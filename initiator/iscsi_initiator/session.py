@@ -470,8 +470,8 @@ class Session:
             if due <= now and self.timers.pop(name, None) is not None:
                 self._due(name, now)
         self.work.handle_timer(now)
-        idle = now - self._last_activity
-        if self.settings.enable_nop_out and self.logged_in and idle >= self.settings.nop_out_interval:
+        # Compared as next_deadline() gives it: a difference of times may be rounded below the interval.
+        if self.settings.enable_nop_out and self.logged_in and now >= self._last_activity + self.settings.nop_out_interval:
             self.touch(now)
             self.work.ping(Ping(), now)
         self.work.pump(now)
