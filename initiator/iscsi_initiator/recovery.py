@@ -77,7 +77,7 @@ class Recovery:
         if carrier is not None and carrier.link is not None:
             self._log_out(connection, carrier.link, now)
         else:
-            connection.begin()
+            connection.begin(now)
 
     def _log_out(self, connection: Connection, link: Link, now: float) -> None:
         session, work = self._session, self._session.work

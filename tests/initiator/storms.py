@@ -67,10 +67,10 @@ class Clearing(MemoryConnector):
         super().__init__(portal)
         self._spoilt_ones = spoilt_ones
 
-    async def connect(self, endpoint, receiver):
+    async def connect(self, endpoint, receiver, source=None):
         if len(self.links) == self._spoilt_ones:
             self.portal.driver._faults = ()
-        return await super().connect(endpoint, receiver)
+        return await super().connect(endpoint, receiver, source)
 
 
 class Storm:
