@@ -22,42 +22,57 @@ class Admission:
     def __init__(self, session: Session, work: Work) -> None:
         self._session = session
         self._work = work
+        self._usage = session.usage
+        self._limits = session.settings.limits
 
     def admits(self, request: Request, now: float) -> bool:
-        """Whether there are resources for a request, which it takes until it is finished."""
-        io = isinstance(request, ScsiRequest) and not request.management
-        place = Resource.IO_REQUEST if io else Resource.REQUEST_RESOURCE
-        if self._session.usage.take(place):
-            request.place = place
-            return True
-        return not self._session.short_of(place, now)
+        """Whether there are resources for a request, which it has until `release`."""
+        usage = self._usage
+        if request.io:
+            if usage.io_requests >= usage.limits.io_requests:
+                return not self._session.short_of(Resource.IO_REQUEST, now)
+            usage.io_requests += 1
+        else:
+            if usage.request_resources >= usage.limits.request_resources:
+                return not self._session.short_of(Resource.REQUEST_RESOURCE, now)
+            usage.request_resources += 1
+        request.counted = True
+        return True
+
+    def release(self, request: Request) -> None:
+        """A request that was counted is over."""
+        request.counted = False
+        if request.io:
+            self._usage.io_requests -= 1
+        else:
+            self._usage.request_resources -= 1
 
     def lets_wait(self, now: float) -> bool:
         """Whether one request more may be put off; it waits already."""
         session = self._session
-        return session.put_off <= session.settings.limits.work_items or not session.short_of(Resource.WORK_ITEM, now)
+        return session.put_off <= self._limits.work_items or not session.short_of(Resource.WORK_ITEM, now)
 
     def has_tag(self, now: float) -> bool:
         """Whether a request may have a task tag."""
-        session = self._session
-        return len(self._work.tasks) < session.settings.limits.tags or not session.short_of(Resource.TAG, now)
+        return len(self._work.tasks) < self._limits.tags or not self._session.short_of(Resource.TAG, now)
 
-    def begin(self, link: Link, request: ScsiRequest, now: float) -> tuple[ScsiTask | None, Failure]:
+    def begin(self, link: Link, request: ScsiRequest, now: float) -> ScsiTask | Failure:
         """The task of a request, with the next CmdSN, which is not used up yet; or why there is none."""
         work = self._work
         try:
             task = ScsiTask(link, work.next_itt(), work.cmd_sn, request)
         except UnusableBuffer as error:
             if self._session.log(56, b"", now, f"a buffer cannot be used: {error}"):
-                return None, Failure.UNUSABLE_BUFFER
+                return Failure.UNUSABLE_BUFFER
             request.data_in, request.data_out = bytearray(), b""
             task = ScsiTask(link, work.next_itt(), work.cmd_sn, request)
-        if not self.has_tag(now):
-            return None, Failure.NO_RESOURCES
-        if len(task.write_from) and not link.has_room(sum(task.first_burst())):
-            if self._session.short_of(Resource.SEND_BUFFER, now):
-                return None, Failure.NO_RESOURCES
-        return task, Failure.NO_RESOURCES
+        if len(work.tasks) >= self._limits.tags and self._session.short_of(Resource.TAG, now):
+            return Failure.NO_RESOURCES
+        if len(task.write_from):
+            full = not link.has_room(sum(task.first_burst()))
+            if full and self._session.short_of(Resource.SEND_BUFFER, now):
+                return Failure.NO_RESOURCES
+        return task
 
     def no_room(self, task: ScsiTask, full: SendBufferFull, now: float) -> None:
         """The data that an R2T asks for finds no room: the task is aborted, and sends nothing more."""

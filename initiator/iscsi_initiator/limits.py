@@ -54,20 +54,11 @@ class Limits:
 
 
 class Usage:
-    """What the requests of all sessions have taken of the resources that are limited for them together."""
+    """What the requests of all sessions have taken of io_requests and request_resources, which bound them together."""
+
+    __slots__ = ("io_requests", "limits", "request_resources")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.taken = {Resource.IO_REQUEST: 0, Resource.REQUEST_RESOURCE: 0}
-
-    def take(self, resource: Resource) -> bool:
-        """Take one, until `give` gives it back. False where none is left."""
-        taken = self.taken
-        if taken[resource] >= getattr(self.limits, resource.field):
-            return False
-        taken[resource] += 1
-        return True
-
-    def give(self, resource: Resource) -> None:
-        """See `take`."""
-        self.taken[resource] -= 1
+        self.io_requests = 0
+        self.request_resources = 0

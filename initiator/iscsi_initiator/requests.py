@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from iscsi_initiator.limits import Resource
 from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.pdu.codes import TaskAttribute, TaskFunction
@@ -45,11 +44,11 @@ def slots_of(instance: object) -> dict[str, object]:
 class Request:
     """One piece of work for a session. `result` or `failure` is set when it is done. timeout: seconds, None = setting.
 
-    due: until when it may wait to be sent; held_until: until when it waits for a lost connection; place: what it takes of
-    what is limited.
+    due: until when it may wait to be sent; held_until: until when it waits for a lost connection; io, counted: whether it
+    counts as I/O, and does count, against what is limited for all sessions together.
     """
 
-    __slots__ = ("due", "failure", "held_until", "place", "result", "session", "timeout", "token")
+    __slots__ = ("counted", "due", "failure", "held_until", "io", "result", "session", "timeout", "token")
 
     def __init__(self, timeout: float | None = None, token: object = None) -> None:
         self.timeout = timeout
@@ -59,7 +58,8 @@ class Request:
         self.held_until: float | None = None
         self.result: Any = None
         self.failure: Failure | None = None
-        self.place: Resource | None = None
+        self.counted = False
+        self.io = False
 
 
 class ScsiRequest(Request):
@@ -93,6 +93,7 @@ class ScsiRequest(Request):
         self.data_out = data_out
         self.attribute = attribute
         self.management = management
+        self.io = not management
         self.hold = hold
         if len(self.lun) != 8:
             raise ValueError("a LUN has 8 bytes")

@@ -147,9 +147,9 @@ class Work:
                     return
                 pending.popleft()
                 link = ready[0] if len(ready) == 1 else session.balance.choose(ready)
-                task, failure = self.admission.begin(link, request, now)
-                if task is None:
-                    self._done(request, failure=failure)
+                task = self.admission.begin(link, request, now)
+                if isinstance(task, Failure):
+                    self._done(request, failure=task)
                     continue
                 self.next_cmd_sn()
                 allowance = self._allowance(request)
@@ -304,7 +304,11 @@ class Work:
                 self._release(task)
         elif isinstance(task.request, TextNegotiation):
             self._session.connections[task.link.cid].text.over(task)
-        self._done(task.request, result=result, failure=failure)
+        request = task.request
+        request.result, request.failure = (result, None) if failure is None else (None, failure)
+        if request.counted:
+            self.admission.release(request)
+        self._session.emit(RequestDone(request))
 
     def forget(self, task: Task) -> None:
         """A task is over, and nothing comes of its request by that."""
@@ -321,9 +325,8 @@ class Work:
 
     def _done(self, request: Request, *, result: object = None, failure: Failure | None = None) -> None:
         request.result, request.failure = (result, None) if failure is None else (None, failure)
-        if request.place is not None:
-            self._session.usage.give(request.place)
-            request.place = None
+        if request.counted:
+            self.admission.release(request)
         self._session.emit(RequestDone(request))
 
     def task_management_answered(self, task: Task, result: TaskManagementResult, now: float) -> None:

@@ -43,7 +43,6 @@ from iscsi_initiator.requests import (
 )
 from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
 from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
-from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_initiator.url import IscsiUrl, parse_url
 from iscsi_protocol.chap import Hasher, hashlib_hasher
 from iscsi_protocol.fault import Fault
@@ -95,7 +94,6 @@ class Client:
         options: SessionOptions,
         lun: int,
         *,
-        service: Service | None = None,
         hasher: Hasher = hashlib_hasher,
     ) -> None:
         self.settings = settings
@@ -106,7 +104,6 @@ class Client:
         self.events: list[EventLogged] = []
         self.recoveries = 0
         self.closed: SessionClosed | None = None
-        self._service = service
         self._driver: Driver | None = None
         self._log: EventLogWriter | None = None
         self._tap: Tap | None = None
@@ -159,7 +156,7 @@ class Client:
             data_digest=data_digest,
             isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
-        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, service=service, hasher=hasher)
+        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, hasher=hasher)
         client._log = event_log
         client._tap = tap
         client.on_event = on_event
@@ -169,7 +166,7 @@ class Client:
             )
         if tap is not None or faults:
             connector = TappedConnector(connector, tap=tap, faults=faults, clock=clock)
-        driver = client._driver = Driver(client.engine, connector, client._take, clock)
+        driver = client._driver = Driver(client.engine, connector, client._take, clock, service)
         if tap is not None:
             tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
         client._up = asyncio.get_running_loop().create_future()
@@ -455,7 +452,7 @@ class Client:
         elif isinstance(event, EventLogged):
             self.events.append(event)
             if self._log is not None:
-                self._log.write(event.id, event.extra, time.time())
+                self._log.attempt(event.id, event.extra, time.time(), event.text)
         elif isinstance(event, SessionUp):
             if self._up is not None and not self._up.done():
                 self._up.set_result(None)
@@ -473,22 +470,8 @@ class Client:
                     moving.set_result(event)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
-        elif isinstance(event, UpCallWanted):
-            self._ask(event)
         if self.on_event is not None:
             self.on_event(event)
-
-    def _ask(self, call: UpCallWanted) -> None:
-        """Pass an up-call on to the service."""
-
-        def answer(result: bytes | None) -> None:
-            self.engine.up_call_answered(call.token, result, self.driver.clock())
-            self.driver.pump()
-
-        if self._service is None:
-            answer(None)
-        else:
-            self._service.take(call, answer)
 
 
 def _what(request: Request) -> str:

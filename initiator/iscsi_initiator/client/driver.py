@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import ConnectionWanted, InitiatorEngine
 from iscsi_initiator.requests import Event
 from iscsi_initiator.transport import BindFailed, ConnectFailed, Connector, Transport
+from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_protocol.history import TransportEvent
 
 
 class Driver:
-    """Runs one engine. on_event: takes every event of the engine; clock: seconds, the loop's own where it is None."""
+    """Runs one engine. on_event: takes every event of the engine; clock: seconds, the loop's own where it is None; service:
+    answers its up-calls, each of which is refused where it is None.
+    """
 
     def __init__(
         self,
@@ -20,10 +24,12 @@ class Driver:
         connector: Connector,
         on_event: Callable[[Event], None],
         clock: Callable[[], float] | None = None,
+        service: Service | None = None,
     ) -> None:
         self.engine = engine
         self._connector = connector
         self._on_event = on_event
+        self._service = service
         self._loop = asyncio.get_running_loop()
         self.clock = self._loop.time if clock is None else clock
         self._lines: dict[int, _Line] = {}
@@ -78,7 +84,21 @@ class Driver:
                 self._connecting.pop(connection).cancel()
         while (event := engine.poll_event()) is not None:
             self._again = True
+            if isinstance(event, UpCallWanted):
+                self._ask(event)
             self._on_event(event)
+
+    def _ask(self, call: UpCallWanted) -> None:
+        """Pass an up-call on to the service."""
+
+        def answer(result: bytes | None) -> None:
+            self.engine.up_call_answered(call.token, result, self.clock())
+            self.pump()
+
+        if self._service is None:
+            answer(None)
+        else:
+            self._service.take(call, answer)
 
     async def _connect(self, wanted: ConnectionWanted) -> None:
         number = wanted.connection
