@@ -25,7 +25,7 @@ _PROFILES: tuple[dict[str, Any], ...] = (
         "scsi_request_timeout": 4.0,
         "srb_timeout_delta": 6,
         "task_management_timeout": 3.0,
-        "wmi_request_timeout": 5,
+        "wmi_request_timeout": 5.2,
     },
     {**_SMALL, "immediate_data": False, "initial_r2t": True, "max_pending_requests": 2, "portal_retry_count": 0},
     {
