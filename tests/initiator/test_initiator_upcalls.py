@@ -7,7 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from iscsi_initiator.requests import ConnectionUp, Failure, ScsiRequest, SecretSealed, SessionClosed, SessionUp
+from iscsi_initiator.policy import Policy
+from iscsi_initiator.requests import (
+    ConnectionRemoved,
+    ConnectionUp,
+    Failure,
+    ScsiRequest,
+    SecretSealed,
+    SessionClosed,
+    SessionUp,
+)
 from iscsi_initiator.settings import ChapOptions, SessionOptions, Settings
 from iscsi_initiator.upcalls import UpCallKind, UpCallWanted
 from iscsi_protocol.chap import Credentials, response
@@ -18,6 +27,7 @@ from iscsi_protocol.text import decode_pairs
 PORTAL = Endpoint("192.0.2.10", 3260)
 TARGET = "iqn.2026-01.org.example:disk"
 SECRET, TARGET_SECRET = b"one-way-secret-1", b"mutual-secret-01"
+ELSEWHERE = Endpoint("192.0.2.11", 3260)
 PROTECTED = SessionOptions(portal=PORTAL, target_name=TARGET, ipsec=True)
 
 
@@ -333,6 +343,83 @@ def test_a_refusal_to_encrypt_changes_nothing(up):
     bench.advance(100)
     assert bench.log == []
     assert bench.of(SecretSealed) == []
+
+
+# Several connections
+
+
+def two(bench, **arguments):
+    """A protected session whose first of two connections is up, on its way to the second's portal."""
+    options = replace(PROTECTED, connections=2, portals=(ELSEWHERE,))
+    made = bench(options=options, answers={"MaxConnections": "2"}, **arguments)
+    tell(made, asked(made, UpCallKind.CONFIGURE_IPSEC))
+    made.login()
+    return made
+
+
+def test_each_connection_is_protected_and_each_portal_released(bench):
+    made = two(bench)
+    call = asked(made, UpCallKind.CONFIGURE_IPSEC)
+    assert call.payload == ELSEWHERE
+    assert made.wanted == []
+    tell(made, call)
+    assert [wanted.endpoint for wanted in made.wanted] == [ELSEWHERE]
+    log_out(made)
+    calls = made.of(UpCallWanted)
+    assert [(each.kind, each.payload) for each in calls] == [
+        (UpCallKind.RELEASE_IPSEC, PORTAL),
+        (UpCallKind.RELEASE_IPSEC, ELSEWHERE),
+    ]
+    tell(made, calls[0])
+    assert made.over is None
+    made.advance(15)
+    assert made.log == [53]
+    assert made.over is not None
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_connection_that_cannot_be_protected_leaves_the_session_up(bench, in_time):
+    made = two(bench)
+    call = asked(made, UpCallKind.CONFIGURE_IPSEC)
+    if in_time:
+        tell(made, call, None)
+    else:
+        made.advance(15)
+    assert made.log == ([] if in_time else [52])
+    assert made.over is None
+    assert [event.cid for event in made.of(ConnectionRemoved)] == [1]
+    made.submit(ScsiRequest(0, bytes(6)))
+    assert made.sent
+
+
+# Broken reactions: what was not answered is logged, and passed over.
+
+
+def goes_on(*events):
+    return Policy(goes_on_after=frozenset(events))
+
+
+def test_going_on_without_ipsec(bench):
+    made = bench(options=PROTECTED, policy=goes_on(52))
+    made.advance(15)
+    assert made.log == [52]
+    assert len(made.wanted) == 1
+
+
+def test_going_on_waiting_for_ipsec_to_be_released(bench):
+    made = protected(bench, policy=goes_on(53))
+    log_out(made)
+    made.advance(100)
+    assert made.log == [53]
+    assert made.over is None
+
+
+def test_going_on_with_what_the_store_has(bench):
+    made = bench(options=sealed(), policy=goes_on(54))
+    made.advance(15)
+    assert made.log == [54]
+    made.connect()
+    assert made.log == [54, 35]
 
 
 # The engine's state
