@@ -348,7 +348,7 @@ def test_55_the_data_of_an_r2t_finds_no_room(up):
     settings = Settings(initial_r2t=True, immediate_data=False, limits=Limits(send_buffer=4096))
     bench = up(settings=settings, answers={"InitialR2T": "Yes", "ImmediateData": "No"})
     fitting, more = submit(
-        bench, ScsiRequest(0, WRITE, data_out=bytes(4096)), ScsiRequest(0, WRITE, data_out=bytes(4097))
+        bench, ScsiRequest(0, WRITE, data_out=bytes(4096)), ScsiRequest(0, WRITE, data_out=bytes(5000))
     )
     bench.give(asked(bench, bench.take(ScsiCommand), 4096))
     assert len(bench.take(DataOut).data) == 4096
@@ -357,6 +357,8 @@ def test_55_the_data_of_an_r2t_finds_no_room(up):
     assert bench.log == [55]
     abort = bench.take(TaskManagementRequest)
     assert (abort.function, abort.referenced_task_tag) == (1, command.itt)
+    bench.give(replace(asked(bench, command, 10), r2t_sn=1, buffer_offset=4097))
+    assert bench.sent == []
     bench.give(TaskManagementResponse(itt=abort.itt, **bench.numbers()))
     assert failed_for_want(bench, more, 55)
     assert bench.sent == []

@@ -247,6 +247,19 @@ def test_54_the_service_does_not_decrypt_in_time(bench, answered):
     assert (made.wanted, made.log) == ([], [54])
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_session_that_is_closed_while_it_waits_for_a_secret_is_over(bench, answered):
+    made = bench(options=sealed())
+    call = asked(made, UpCallKind.DECRYPT)
+    made.engine.close_session(made.session, made.now)
+    made.collect()
+    assert made.over.reason == ""
+    if answered:
+        tell(made, call, SECRET)
+    made.advance(100)
+    assert (made.wanted, made.log, len(made.of(SessionClosed))) == ([], [], 1)
+
+
 def test_a_refusal_to_decrypt_fails_the_login_without_an_event_of_the_driver(bench):
     made = bench(options=sealed())
     tell(made, asked(made, UpCallKind.DECRYPT), None)
