@@ -68,7 +68,7 @@ class Access:
     async def open(self, stack: AsyncExitStack, url: IscsiUrl) -> Client:
         """A session that ends with the stack."""
         log = EventLogWriter(self.event_log)
-        stack.callback(log.close)
+        stack.callback(_close, log)
         client = await Client.connect(
             url,
             settings=self.settings,
@@ -78,6 +78,12 @@ class Access:
             event_log=log,
         )
         return await stack.enter_async_context(client)
+
+
+def _close(log: EventLogWriter) -> None:
+    log.close()
+    if log.failure is not None:
+        click.echo(f"iscsi-initiator: {log.path}: event not logged: {log.failure.strerror or log.failure}", err=True)
 
 
 def default_log() -> Path:

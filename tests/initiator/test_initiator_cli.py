@@ -174,6 +174,17 @@ def test_a_damaged_log(run, tmp_path):
     assert "line 1" in result.stderr
 
 
+def test_a_log_that_takes_nothing_stops_nothing(run, portal, tmp_path):
+    (tmp_path / "file").write_text("")
+    log = tmp_path / "file" / "events.jsonl"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        result = run("ls", f"iscsi://127.0.0.1:{unused.getsockname()[1]}", "--event-log", log)
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[0] == f"iscsi-initiator: {log}: event not logged: File exists"
+    assert run("ls", f"iscsi://{portal}", "--event-log", log).stderr == ""
+
+
 def test_help_begins_with_examples(run):
     for command in ("ls", "info", "read", "write", "copy", "events"):
         text = run(command, "-h").output

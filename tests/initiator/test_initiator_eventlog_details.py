@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -41,7 +42,9 @@ def logged(event, extra):
 
 
 def test_every_field_of_a_header_stands_at_its_place():
-    bhs = encode(DataIn(status_present=True, status=2, itt=0x10, stat_sn=7, buffer_offset=8192, reserved=1 << 360)).bhs
+    bhs = encode(
+        DataIn(status_present=True, status=2, itt=0x10, stat_sn=7, buffer_offset=8192, reserved=1 << 360)
+    ).to_bytes()
     (part,) = details(26, bhs)
     rows = {each.name: (each.offset, each.value, each.text) for each in part.details}
     assert part.title == "SCSI Data-In"
@@ -56,7 +59,7 @@ def test_every_field_of_a_header_stands_at_its_place():
 
 
 def test_a_header_that_is_cut_is_shown_as_far_as_it_goes():
-    bhs = encode(NopIn(stat_sn=9)).bhs
+    bhs = encode(NopIn(stat_sn=9)).to_bytes()
     for length in range(1, 48):
         (part,) = details(27, bhs[:length])
         whole = [field for field in NopIn.FIELDS.values() if field.at.offset + field.at.size <= length]
@@ -109,23 +112,27 @@ def test_sense_data():
     rows = shown(10, encode(ScsiResponse(status=2, data=data)).to_bytes())["sense data"]
     assert rows["sense"] == "ILLEGAL REQUEST, INVALID FIELD IN CDB"
     assert rows["behind it"] == "05"
+    assert rows["sense key specific"] == "c0 00 02"
+    named = replace(illegal_request(0x2100), information=4096).build()
+    data = len(named).to_bytes(2, "big") + named
+    assert shown(10, encode(ScsiResponse(data=data)).to_bytes())["sense data"]["information"] == "0x1000"
     cut = shown(10, encode(ScsiResponse(data=b"\0\x12" + sense[:4])).to_bytes())["sense data"]
     assert cut["cut off"] == "4 of 18 bytes"
 
 
 def test_a_rejected_header_within_a_reject():
-    found = shown(10, encode(Reject(reason=4, data=encode(NopIn()).bhs)).to_bytes())
+    found = shown(10, encode(Reject(reason=4, data=encode(NopIn()).to_bytes())).to_bytes())
     assert found["Reject"]["reason"] == "0x04  protocol error"
     assert found["rejected: NOP-In"]["itt"] == "0xffffffff"
 
 
 def test_a_header_digest_beside_the_right_one():
-    raw = encode(NopIn()).with_digests(header=True, data=False)
-    digest = shown(22, raw.bhs + raw.header_digest)["header digest"]
+    whole = encode(NopIn()).with_digests(header=True, data=False).to_bytes()
+    digest = shown(22, whole)["header digest"]
     assert digest["computed"].split()[0] == digest["given"]
-    wrong = shown(22, raw.bhs + bytes(each ^ 1 for each in raw.header_digest))["header digest"]
+    wrong = shown(22, whole[:48] + bytes(each ^ 1 for each in whole[48:]))["header digest"]
     assert wrong["computed"].split()[0] != wrong["given"]
-    assert shown(22, raw.bhs + b"\1")["header digest"] == {"cut off": "1 of 4 bytes"}
+    assert shown(22, whole[:48] + b"\1")["header digest"] == {"cut off": "1 of 4 bytes"}
 
 
 @pytest.mark.parametrize(
@@ -213,14 +220,15 @@ def test_what_is_logged_comes_back_and_is_explained_even_when_it_is_cut(dump, da
     extra = data.draw(LAYOUTS[dump])
     if data.draw(st.booleans()):
         extra = extra[: data.draw(st.integers(0, len(extra)))]
+    text = data.draw(st.text(max_size=10))
     events = [row.id for row in EVENTS.values() if row.dump is dump]
     assert events
     for event in events:
         first = logged(event, extra)
-        again = parse_line(LoggedEvent(first.time, first.record).line())
-        assert again == first
+        again = parse_line(LoggedEvent(first.time, first.record, text).line())
+        assert (again.time, again.record, again.text) == (first.time, first.record, text)
         assert again.record.extra == extra
         entry = event_json(again)
         assert json.loads(json.dumps(entry))["id"] == event
         assert all(line.plain.isprintable() for line in event_lines(again))
-        assert all(0 <= each["offset"] <= len(extra) for each in entry["details"])
+        assert all(0 <= each.offset <= len(extra) for part in details(event, extra) for each in part.details)

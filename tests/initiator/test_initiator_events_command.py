@@ -25,7 +25,7 @@ def path(tmp_path):
     path = tmp_path / "events.jsonl"
     log = EventLogWriter(path, max_bytes=600, keep=9)
     log.write(1, address(Endpoint("192.0.2.1", 3260)), 1)
-    log.write(10, REFUSED, 2)
+    log.write(10, REFUSED, 2, "status 0203")
     log.write(20, b"iqn.2026-01.a:b", 3)
     log.write(34, b"iqn.2026-01.a:b", 4)
     log.write(42, words(7, 9), 5)
@@ -48,7 +48,9 @@ def test_every_event_with_its_data_below_it(path):
     assert (result.exit_code, result.stderr) == (0, "")
     assert [line.split()[2] for line in heads(result.stdout)] == ["1", "10", "20", "34", "42"]
     lines = result.stdout.splitlines()
-    at = lines.index("1970-01-01T00:00:02.000000+00:00 iScsiPrt 10 error       the target refused the login #2")
+    at = lines.index(
+        "1970-01-01T00:00:02.000000+00:00 iScsiPrt 10 error       the target refused the login: status 0203 #2"
+    )
     assert lines[at + 1] == "    Login Response"
     assert "      0x25  status_detail        0x03  0203 (not found)" in lines
     assert "      0x30  TargetAlias  a\\x1b[2Jb" in lines
@@ -72,7 +74,7 @@ def test_json_has_one_object_a_line(path):
 
 
 def test_a_terminal_gets_colours_and_the_same_words(path):
-    EventLogWriter(path).write(23, encode(NopIn(lun=bytes(range(8)))).bhs, 6)
+    EventLogWriter(path).write(23, encode(NopIn(lun=bytes(range(8)))).to_bytes(), 6)
     plain = run(path).stdout
     coloured = run(path, FORCE_COLOR="1", TERM="xterm", COLUMNS="40").stdout
     assert "\x1b[1;31merror" in coloured

@@ -183,6 +183,12 @@ DIALOGUES = (
         happened=_acknowledged_with_logout,
     ),
     Dialogue(
+        name="a status with a bad header is not acknowledged with the logout",
+        keys=SEGMENTS,
+        plan=(Harm(LOST, 1), Read(1, 0, 1)),
+        happened=_reassigned(logout=True),
+    ),
+    Dialogue(
         name="a write is continued behind an implicit logout",
         keys=SOLICITED,
         plan=(Write(1, 0, 12), Lose(1, logout=False)),

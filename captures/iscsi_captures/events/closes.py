@@ -37,7 +37,7 @@ def ended(connection: Connection, record: TransportRecord, journal: Journal) -> 
         if peer:
             journal.log(59, record.connection, record.time)
             if session is not None:
-                session.redirects = 0
+                session.redirects.pop(connection.cid, None)
         return
     if session is None:
         return
@@ -53,7 +53,8 @@ def ended(connection: Connection, record: TransportRecord, journal: Journal) -> 
 def _lose(session: Session, connection: Connection) -> None:
     """The connection is to come back, and below level 2 the session with it."""
     session.lost.add(connection.cid)
-    if connection.limits.level < 2 or session.down:
+    leaving = session.leaving is not None and not session.leaving.logout_wanted
+    if connection.limits.level < 2 or session.down or leaving:
         session.silence()
     else:
         session.suspend(connection)
@@ -71,7 +72,7 @@ def up(session: Session, connection: Connection, leading: bool, now: float, jour
         recovered = connection.cid in session.lost
         session.lost.discard(connection.cid)
     session.up = True
-    session.redirects = 0
+    session.redirects.pop(connection.cid, None)
     session.connections[connection.cid] = connection
     if recovered:
         journal.log(34, connection.number, now, session.target_name)

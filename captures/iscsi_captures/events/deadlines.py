@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from iscsi_captures.events import numbering, tasks
 from iscsi_captures.events.dumps import command_block, words
 from iscsi_captures.events.journal import NEVER, Journal
-from iscsi_captures.events.reception import REACH, Reach, end
+from iscsi_captures.events.reception import REACH, end, given_up
 from iscsi_captures.events.requests import OVERDUE_SCSI
 from iscsi_captures.events.state import Connection, Management, ScsiTask, Session, Task
-from iscsi_protocol.pdu import LogoutReason, Opcode, TaskFunction
+from iscsi_protocol.pdu import Opcode, TaskFunction
 
 _LOGIN, _ADDED_LOGIN = 43, 45
 
@@ -24,7 +24,7 @@ def earliest(sessions: Iterable[Session], logins: Iterable[Connection]) -> float
     for session in sessions:
         due += [next(iter(clock.values())).deadline for clock in session.clocks.values() if clock]
         for connection in session.connections.values():
-            due += [run.due for run in connection.runs if run.due is not None and not connection.silent]
+            due += [asked.due for asked in connection.asked if asked.due is not None and not connection.silent]
     return min(due, default=NEVER)
 
 
@@ -37,11 +37,12 @@ def fire(sessions: Iterable[Session], logins: Iterable[Connection], now: float, 
             adding = connection.login is not None and connection.login.tsih
             journal.log(_ADDED_LOGIN if adding else _LOGIN, connection.number, now, words(Opcode.LOGIN_REQUEST))
             if connection.session is not None:
-                connection.session.redirects = 0
+                connection.session.redirects.pop(connection.cid, None)
     for session in sessions:
         for connection in list(session.connections.values()):
-            if not connection.silent:
-                _missing_statuses(connection, session, now, journal)
+            for asked, left in numbering.overdue(connection, now):
+                if not connection.silent:
+                    given_up(connection, session, asked, left, now, journal)
         for task in _due(session, now):
             if session.tasks.get(task.itt) is task:
                 _overdue(session, task, now, journal)
@@ -58,13 +59,6 @@ def _due(session: Session, now: float) -> list[Task]:
             del clock[task.itt]
             due.append(task)
     return sorted(due, key=lambda task: task.order)
-
-
-def _missing_statuses(connection: Connection, session: Session, now: float, journal: Journal) -> None:
-    run = numbering.failed(connection, now)
-    if run is not None:
-        journal.log(42, connection.number, now, words(run.expected, run.shown))
-        end(connection, session, Reach.CONNECTION)
 
 
 def _overdue(session: Session, task: Task, now: float, journal: Journal) -> None:
@@ -86,5 +80,4 @@ def _overdue(session: Session, task: Task, now: float, journal: Journal) -> None
     elif task.opcode == Opcode.NOP_OUT:
         end(connection, session, REACH[48])
     elif task.opcode == Opcode.LOGOUT_REQUEST:
-        leaving = task.bhs[1] & 0x7F == LogoutReason.CLOSE_SESSION
-        end(connection, session, REACH[51] if event == 51 and not leaving else Reach.SESSION)
+        tasks.logout_failed(session, task)

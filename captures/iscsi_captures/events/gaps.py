@@ -43,6 +43,19 @@ class Gaps:
                 return True
         return False
 
+    def lacks(self, number: int) -> bool:
+        """Whether a number is missing."""
+        return any(within(number, first, last) for first, last in self.missing)
+
+    def first_in(self, begin: int, end: int) -> int | None:
+        """The first missing number of a run, None where none is missing."""
+        found = None
+        for first, last in self.missing:
+            at = begin if within(begin, first, last) else first
+            if within(at, begin, end) and (found is None or within(at, begin, found)):
+                found = at
+        return found
+
     def may_come(self, number: int) -> bool:
         """Whether a number was asked for."""
         return any(within(number, first, last) for first, last in self.asked)

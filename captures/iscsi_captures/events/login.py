@@ -147,7 +147,7 @@ class Login:
         faults += self.keys.hear(pairs, self.stage, last=response.transit)
         exp_cmd_sn, max_cmd_sn = _window(raw.bhs)
         if response.final:
-            faults += [] if faults else self.keys.unanswered()
+            faults += self.keys.unanswered()
             if serial.lt(max_cmd_sn, serial.add(exp_cmd_sn, -1)):
                 faults.append((3, words(exp_cmd_sn, max_cmd_sn)))
         if faults:

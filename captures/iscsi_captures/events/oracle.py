@@ -144,10 +144,11 @@ class EventOracle:
 
     def _redirect_failed(self, record: TransportRecord) -> None:
         for session in self._sessions.values():
-            if session.redirected is not None and session.redirected == record.target:
-                session.redirected = None
-                session.redirects = 0
-                return
+            for cid, where in list(session.redirected.items()):
+                if where == record.target:
+                    del session.redirected[cid]
+                    session.redirects.pop(cid, None)
+                    return
 
     def _forget(self, key: Key) -> None:
         session = self._sessions.pop(key, None)
@@ -198,7 +199,8 @@ class EventOracle:
             session = self._sessions[key] = Session(key, declared, self._terms)
             if len(self._sessions) > SESSIONS_KEPT:
                 self._forget(next(iter(self._sessions)))
-        session.redirected = None
+        cid = int.from_bytes(raw.bhs[20:22], "big")
+        session.redirected.pop(cid, None)
         declared = session.declared
         authentication = Authentication(
             declared.secret("CHAPSecret"), declared.secret("MutualCHAPSecret"), declared.text_of("MutualCHAPName")
@@ -207,7 +209,7 @@ class EventOracle:
         session.discovery = login.keys.discovery
         connection.session = session
         connection.login = login
-        connection.cid = int.from_bytes(raw.bhs[20:22], "big")
+        connection.cid = cid
         self._logins[connection.number] = connection
         return login
 
@@ -224,11 +226,12 @@ class EventOracle:
             case Finished() as finished:
                 self._up(connection, session, login, finished, now)
             case Redirected() as redirected:
-                session.redirects += 1
-                if session.redirects > session.declared.redirects:
+                followed = session.redirects.get(connection.cid, 0) + 1
+                session.redirects[connection.cid] = followed
+                if followed > session.declared.redirects:
                     self._login_failed(connection, session, 12, redirected.data, now)
                     return
-                session.redirected = redirected.where
+                session.redirected[connection.cid] = redirected.where
                 self._over(connection)
             case (event, dump):
                 self._login_failed(connection, session, event, raw.to_bytes() if dump is None else dump, now)
@@ -237,7 +240,7 @@ class EventOracle:
 
     def _login_failed(self, connection: Connection, session: Session, event: int, dump: bytes, now: float) -> None:
         self._journal.log(event, connection.number, now, dump)
-        session.redirects = 0
+        session.redirects.pop(connection.cid, None)
         self._over(connection)
 
     def _over(self, connection: Connection) -> None:

@@ -16,15 +16,15 @@ from iscsi_captures.events.dumps import words
 from iscsi_captures.events.fields import invalid, is_no_sense
 from iscsi_captures.events.journal import Journal
 from iscsi_captures.events.numbering import Take
-from iscsi_captures.events.state import Connection, Management, ScsiTask, Session, Task
-from iscsi_captures.events.tasks import answered, reassigned, rejected
+from iscsi_captures.events.state import Asked, Connection, Management, ScsiTask, Session, Task
+from iscsi_captures.events.tasks import answered, logout_failed, reassigned, rejected
 from iscsi_captures.events.text import TextTask
 from iscsi_protocol.digest import crc32c_of, digest_value
 from iscsi_protocol.pdu import NO_TAG, AsyncEvent, LogoutReason, Opcode, RawPdu, TaskFunction
 
 _DATA_IN, _R2T, _NOP_IN = int(Opcode.SCSI_DATA_IN), int(Opcode.R2T), int(Opcode.NOP_IN)
 _ASYNC, _REJECT = int(Opcode.ASYNC_MESSAGE), int(Opcode.REJECT)
-_STATUS = 0x01
+_STATUS, _ACKNOWLEDGE = 0x01, 0x40
 _FROM_TARGET = frozenset(int(opcode) for opcode in Opcode if opcode >= Opcode.NOP_IN)
 _numbers = struct.Struct(">16xI4xI").unpack_from
 _exp_data_sn = struct.Struct(">36xI").unpack_from
@@ -55,7 +55,6 @@ REACH: Mapping[int, Reach] = MappingProxyType(
         42: Reach.SESSION,
         48: Reach.CONNECTION,
         49: Reach.NOTHING,
-        51: Reach.CONNECTION,
         60: Reach.SESSION,
         63: Reach.SESSION,
     }
@@ -72,6 +71,16 @@ def end(connection: Connection, session: Session, reach: Reach) -> None:
         session.suspend(connection)
     else:
         session.silence()
+
+
+def given_up(connection: Connection, session: Session, asked: Asked, left: int, now: float, journal: Journal) -> None:
+    """What SNACK asked for does not come: 42 for statuses; of data nothing is logged, and the task ends or is aborted."""
+    if asked.task is not None:
+        if asked.task.status is not None:
+            session.end(asked.task)
+        return
+    journal.log(42, connection.number, now, words(left, asked.shown))
+    end(connection, session, Reach.CONNECTION)
 
 
 class Reception:
@@ -140,7 +149,9 @@ class Reception:
 
     def _answer(self, connection: Connection, session: Session, raw: RawPdu, opcode: int, itt: int, now: float) -> None:
         task = session.tasks.get(itt)
-        if task is not None and task.opcode | 0x20 != opcode:
+        if task is not None and task.connection is not connection:
+            task = None
+        elif task is not None and task.opcode | 0x20 != opcode:
             task = task if isinstance(task, ScsiTask) and opcode in _SCSI_ANSWERS else None
         event = 27 if task is None else self._meanings[opcode](connection, session, task, raw, now)
         if event:
@@ -168,10 +179,28 @@ class Reception:
             return 27
         if transfer.take_data(connection, task, raw):
             return 26
-        task.status |= bool(raw.bhs[1] & _STATUS)
-        if task.status and not task.holes:
-            session.end(task)
+        flags = raw.bhs[1]
+        if flags & _STATUS:
+            self._status(connection, session, task, raw)
+        elif connection.limits.level:
+            if flags & _ACKNOWLEDGE:
+                task.ack_tag = int.from_bytes(raw.bhs[20:24], "big")
+            if task.status is not None and not task.holes and not task.anew:
+                session.end(task)
         return 0
+
+    def _status(self, connection: Connection, session: Session, task: ScsiTask, raw: RawPdu) -> None:
+        """Status came: the task is over, unless data is missing that SNACK can ask for; the status waits for it then."""
+        stat_sn = _numbers(raw.bhs, 0)[1]
+        if not connection.limits.level or not (task.holes or task.anew or task.tag):
+            session.end(task)
+        elif task.tag and (raw.bhs[0] & 0x3F == _DATA_IN or int.from_bytes(raw.bhs[20:24], "big") != task.tag):
+            numbering.reopen(connection, stat_sn)  # from before an R-Data SNACK: another comes in its place
+        elif task.holes or task.anew:
+            task.status = stat_sn
+            connection.withheld[stat_sn] = None
+        else:
+            session.end(task)
 
     def _r2t(self, connection: Connection, session: Session, task: Task, raw: RawPdu, now: float) -> int:
         return 28 if isinstance(task, ScsiTask) and transfer.take_r2t(connection, task, raw) else 0
@@ -179,12 +208,10 @@ class Reception:
     def _response(self, connection: Connection, session: Session, task: Task, raw: RawPdu, now: float) -> int:
         if len(raw.data) and is_no_sense(raw, connection.limits.protocol_level):
             return 60
-        if isinstance(task, ScsiTask) and connection.limits.level:
-            transfer.take_tail(task, _exp_data_sn(raw.bhs, 0)[0])
-            task.status = True
-            if task.holes:
-                return 0
-        session.end(task)
+        if isinstance(task, ScsiTask):
+            if connection.limits.level:
+                transfer.take_tail(task, _exp_data_sn(raw.bhs, 0)[0])
+            self._status(connection, session, task, raw)
         return 0
 
     def _managed(self, connection: Connection, session: Session, task: Task, raw: RawPdu, now: float) -> int:
@@ -205,19 +232,15 @@ class Reception:
         """Whatever the response says, the initiator reads no more of what it wanted to log out."""
         session.end(task)
         reason = task.bhs[1] & 0x7F
-        success = not raw.bhs[2]
-        if reason == LogoutReason.CLOSE_SESSION:
+        if raw.bhs[2]:
+            logout_failed(session, task)
+        elif reason == LogoutReason.CLOSE_SESSION:
+            session.up = connection.logout_wanted
             session.silence()
-            session.leaving = None
-            session.up = connection.logout_wanted or not success
-            return 0
-        cid = int.from_bytes(task.bhs[20:22], "big")
-        subject = session.connections.get(cid)
-        if not success:
-            session.silence()
-        elif subject is not None:
-            subject.silent = True
-            subject.gone = not subject.logout_wanted and reason != LogoutReason.RECOVERY
+        elif reason == LogoutReason.CLOSE_CONNECTION:
+            connection.silent = True
+            connection.gone = not connection.logout_wanted
+            session.end_of(connection)
         return 0
 
     def _pong(self, connection: Connection, session: Session, task: Task, raw: RawPdu, now: float) -> int:
@@ -237,8 +260,18 @@ class Reception:
     def _rejected(self, connection: Connection, session: Session, raw: RawPdu, now: float) -> None:
         header = bytes(raw.data[: 48 + raw.data[4] * 4])
         self._log(connection, session, 29, header, now)
-        if rejected(session, raw, header):
+        if header[0] & 0x3F == Opcode.SNACK_REQUEST:
+            self._snack_rejected(connection, session, header, now)
+        elif rejected(session, connection, raw, header):
             self._log(connection, session, 63, session.target_name, now)
+
+    def _snack_rejected(self, connection: Connection, session: Session, header: bytes, now: float) -> None:
+        itt, begin = int.from_bytes(header[16:20], "big"), int.from_bytes(header[40:44], "big")
+        task = session.tasks.get(itt)
+        refused = numbering.refused(connection, task if isinstance(task, ScsiTask) else None, begin)
+        if refused is not None:
+            asked, left = refused
+            given_up(connection, session, asked, left, now, self._journal)
 
 
 def _damaged(connection: Connection, session: Session, raw: RawPdu) -> None:

@@ -6,10 +6,9 @@ import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from iscsi_captures.events import numbering
+from iscsi_captures.events import numbering, transfer
 from iscsi_captures.events.declared import OwnTerms
 from iscsi_captures.events.dumps import command_block
-from iscsi_captures.events.gaps import Gaps
 from iscsi_captures.events.journal import Journal
 from iscsi_captures.events.state import Connection, Management, ScsiTask, Session, Task
 from iscsi_captures.events.text import TextTask
@@ -27,7 +26,8 @@ from iscsi_protocol.pdu import (
 
 _FINAL, _READ, _WRITE, _IMMEDIATE = 0x80, 0x40, 0x20, 0x40
 _command = struct.Struct(">16xIII").unpack_from
-_snack = struct.Struct(">16xI20xII").unpack_from
+_snack = struct.Struct(">16xII16xII").unpack_from
+_ALL = 1 << 31
 _TARGET_RESETS = frozenset({TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET})
 _LADDER: Mapping[int, int] = MappingProxyType(
     {
@@ -117,9 +117,14 @@ class Requests:
         if before is not None and session.failed is not None:
             code, lun = session.failed
             task.ladder = code == before and (task.code != TaskFunction.LOGICAL_UNIT_RESET or task.lun == lun)
+            task.behind = session.failed
         session.failed = None
         allowance = self._own(Opcode.TASK_MANAGEMENT_REQUEST, session.declared.task_management)
         self._begin(session, task, now, allowance, 49)
+        moved = session.tasks.get(task.referenced)
+        if task.code == TaskFunction.TASK_REASSIGN and isinstance(moved, ScsiTask):
+            moved.connection = connection
+            transfer.reassign(moved)
         if task.code in _TARGET_RESETS:
             self._journal.log(39, connection.number, now, session.target_name)
 
@@ -145,19 +150,25 @@ class Requests:
         self._begin(session, task, now, session.declared.logout, event)
 
     def _snack(self, connection: Connection, session: Session, raw: RawPdu, now: float) -> None:
-        itt, begin, length = _snack(raw.bhs, 0)
+        itt, ttt, begin, length = _snack(raw.bhs, 0)
         kind = raw.bhs[1] & 0x0F
-        if kind == SnackType.STATUS:
-            numbering.ask(connection, begin, length, now, session.declared.snack)
-            self._journal.expect(now + session.declared.snack)
-            return
         task = session.tasks.get(itt)
-        if isinstance(task, ScsiTask) and kind == SnackType.DATA_OR_R2T:
-            last = (begin + length - 1) & 0xFFFFFFFF if length else (max(task.data_sn, task.r2t_sn, 1) - 1)
-            task.holes = task.holes or Gaps()
-            task.holes.ask(begin, last)
-            task.r2t_holes = task.r2t_holes or Gaps()
-            task.r2t_holes.ask(begin, last)
+        due = now + session.declared.snack
+        last = (begin + (length or _ALL) - 1) & 0xFFFFFFFF
+        if kind == SnackType.STATUS:
+            numbering.ask(connection, None, begin, last, due)
+        elif kind == SnackType.DATA_ACK:
+            for each in session.tasks.values():
+                if isinstance(each, ScsiTask) and each.ack_tag == ttt:
+                    each.acknowledged = begin
+        elif isinstance(task, ScsiTask) and kind == SnackType.R_DATA:
+            transfer.begin_anew(task, ttt)
+            if task.status is not None:
+                numbering.reopen(connection, task.status)
+                task.status = None
+        elif isinstance(task, ScsiTask):
+            numbering.ask(connection, task, begin, last, due)
+        self._journal.expect(due)
 
 
 def _task(connection: Connection, raw: RawPdu) -> Task:

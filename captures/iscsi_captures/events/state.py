@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from iscsi_captures.events.declared import Declared, OwnTerms, Terms
 from iscsi_captures.events.gaps import Gaps
+from iscsi_protocol import serial
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import Buffer, Opcode
 
@@ -21,26 +22,21 @@ NO_LIMIT = 1 << 24
 _SCSI_COMMAND = int(Opcode.SCSI_COMMAND)
 
 
-class Run:
-    """StatSNs that were found missing together. gaps: those that still are; shown: the StatSN that showed it.
+class Asked:
+    """A run of numbers that SNACK asks for. task: whose data, None for StatSNs; shown: the StatSN that showed the gap.
 
-    asked: how many times SNACK asked for it; due: until when it has to come, None before it was asked for.
+    times: how often it was asked for; due: until when it has to come, None while it is to be asked for.
     """
 
-    __slots__ = ("asked", "due", "first", "gaps", "shown")
+    __slots__ = ("due", "first", "last", "shown", "task", "times")
 
-    def __init__(self, first: int, last: int, shown: int) -> None:
-        self.gaps = Gaps()
-        self.gaps.add(first, last)
+    def __init__(self, task: ScsiTask | None, first: int, last: int, shown: int) -> None:
+        self.task = task
         self.first = first
+        self.last = last
         self.shown = shown
-        self.asked = 0
+        self.times = 0
         self.due: float | None = None
-
-    @property
-    def expected(self) -> int:
-        """The first that is missing."""
-        return self.gaps.missing[0][0] if self.gaps.missing else self.first
 
 
 class Task:
@@ -84,12 +80,17 @@ class ScsiTask(Task):
     read, write: bytes that it may read and write. data_sn, r2t_sn: expected next; offset: behind the last byte received;
     burst: bytes since the last F; asked_to: behind the last byte that was sent unasked or asked for.
     r2t_mark, r2t_waiting: R2Ts since the initiator last sent something on the connection. holes, r2t_holes: DataSNs and
-    R2TSNs that were asked for by SNACK. status: it came, and what is missing of the data is awaited. resumed: numbers may
-    step back once, because it was reassigned. terms: what was said of the request.
+    R2TSNs that were asked for by SNACK. status: the StatSN of a status that waits for what is missing of the data. tag: of
+    the R-Data SNACK that was sent last, 0 for none; anew: its data has yet to begin; ack_tag: what a DataACK for it has to
+    name; acknowledged: the DataSN behind what one acknowledged. rebased: the next R2TSN is what comes, because it was
+    reassigned. terms: what was said of the request.
     """
 
     __slots__ = (
+        "ack_tag",
+        "acknowledged",
         "ahs",
+        "anew",
         "asked_to",
         "burst",
         "data_sn",
@@ -100,8 +101,9 @@ class ScsiTask(Task):
         "r2t_sn",
         "r2t_waiting",
         "read",
-        "resumed",
+        "rebased",
         "status",
+        "tag",
         "terms",
         "write",
     )
@@ -135,8 +137,12 @@ class ScsiTask(Task):
         self.r2t_waiting = 0
         self.holes: Gaps | None = None
         self.r2t_holes: Gaps | None = None
-        self.status = False
-        self.resumed = False
+        self.status: int | None = None
+        self.tag = 0
+        self.anew = False
+        self.rebased = False
+        self.ack_tag: int | None = None
+        self.acknowledged = 0
 
     @property
     def lun(self) -> bytes:
@@ -146,10 +152,10 @@ class ScsiTask(Task):
 
 class Management(Task):
     """A task management request. code: its function; lun, referenced: what it is about; ladder: whether the initiator
-    sent it because another one failed, or a task ran out of time.
+    sent it because another one failed; behind: code and LUN of that one.
     """
 
-    __slots__ = ("code", "ladder", "lun", "referenced")
+    __slots__ = ("behind", "code", "ladder", "lun", "referenced")
 
     def __init__(self, connection: Connection, itt: int, cmd_sn: int, immediate: bool, bhs: bytes) -> None:
         super().__init__(connection, int(Opcode.TASK_MANAGEMENT_REQUEST), itt, cmd_sn, immediate, bhs)
@@ -157,6 +163,7 @@ class Management(Task):
         self.lun = bhs[8:16]
         self.referenced = int.from_bytes(bhs[20:24], "big")
         self.ladder = False
+        self.behind: tuple[int, bytes] | None = None
 
 
 class Limits:
@@ -191,8 +198,8 @@ class Session:
 
     lost: CIDs whose connection ended and is to come back. down: the session as a whole is to be recovered.
     failed: code and LUN of the task management function that failed last. leaving: connection of an unanswered Logout
-    Request for the whole session. limits: of its first connection. redirects: how many were followed in a row, redirected:
-    where the last one led. latest: counts the tasks, in the order in which they were sent.
+    Request for the whole session. limits: of its first connection. redirects, redirected: by CID, how many redirects were
+    followed in a row, and where the last one led. latest: counts the tasks, in the order in which they were sent.
     """
 
     __slots__ = (
@@ -231,8 +238,8 @@ class Session:
         self.tasks: dict[int, Task] = {}
         self.clocks: dict[float, dict[int, Task]] = {}
         self.latest = 0
-        self.redirects = 0
-        self.redirected: Endpoint | None = None
+        self.redirects: dict[int, int] = {}
+        self.redirected: dict[int, Endpoint] = {}
         self.failed: tuple[int, bytes] | None = None
         self.leaving: Connection | None = None
 
@@ -252,17 +259,26 @@ class Session:
         return task.deadline
 
     def end(self, task: Task) -> None:
-        """A task is over."""
+        """A task is over; a status that waited for its data counts."""
         itt = task.itt
+        if isinstance(task, ScsiTask) and task.status is not None:
+            task.connection.withheld.pop(task.status, None)
         if self.tasks.pop(itt, None) is not None:
             clock = self.clocks.get(task.allowance)
             if clock is not None:
                 clock.pop(itt, None)
 
-    def end_scsi(self, lun: bytes | None) -> None:
-        """The SCSI tasks of a LUN, or all, are over."""
+    def end_scsi(self, lun: bytes | None, before: int | None = None) -> None:
+        """The SCSI tasks of a LUN, or all, are over. before: but for those with this CmdSN or a later one."""
         for task in list(self.tasks.values()):
-            if isinstance(task, ScsiTask) and lun in (None, task.lun):
+            earlier = before is None or serial.lt(task.cmd_sn, before)
+            if isinstance(task, ScsiTask) and lun in (None, task.lun) and earlier:
+                self.end(task)
+
+    def end_of(self, connection: Connection) -> None:
+        """The tasks of a connection are over."""
+        for task in list(self.tasks.values()):
+            if task.connection is connection:
                 self.end(task)
 
     def stop(self, task: Task) -> None:
@@ -296,19 +312,23 @@ class Session:
             if task.connection is connection:
                 if isinstance(task, ScsiTask):
                     self.stop(task)
-                else:
-                    self.end(task)
+                    continue
+                self.end(task)
+                if isinstance(task, Management) and task.ladder:
+                    self.failed = task.behind
 
 
 class Connection:
     """One TCP connection. silent: the initiator has ended it, or is about to, so that nothing more is read from it.
 
     exp_stat_sn: StatSN that the next status is to have; high: behind the highest one seen, the same without a gap.
-    runs: gaps; repeated: StatSNs of former gaps, which may come again. sent: how many PDUs the initiator has sent.
+    missing: StatSNs that are; withheld: those that came and do not count, because data is missing; asked: what SNACK asks
+    for. sent: how many PDUs the initiator has sent.
     logout_wanted: the target asked for logout. gone: logged out with success, not to come back.
     """
 
     __slots__ = (
+        "asked",
         "cid",
         "full",
         "gone",
@@ -318,13 +338,13 @@ class Connection:
         "login_due",
         "logout_wanted",
         "made_at",
+        "missing",
         "number",
-        "repeated",
-        "runs",
         "sent",
         "session",
         "silent",
         "target",
+        "withheld",
     )
 
     def __init__(self, number: int) -> None:
@@ -340,12 +360,16 @@ class Connection:
         self.login_due: float | None = None
         self.limits = Limits()
         self.high = 0
-        self.runs: list[Run] = []
-        self.repeated = Gaps()
+        self.missing = Gaps()
+        self.withheld: dict[int, None] = {}
+        self.asked: list[Asked] = []
         self.sent = 0
         self.logout_wanted = False
 
     @property
     def exp_stat_sn(self) -> int:
         """The StatSN that is missing first, or comes next."""
-        return self.runs[0].expected if self.runs else self.high
+        if not self.missing and not self.withheld:
+            return self.high
+        open_ = [first for first, _ in self.missing.missing]
+        return max((*open_, *self.withheld), key=lambda number: (self.high - number) & 0xFFFFFFFF)

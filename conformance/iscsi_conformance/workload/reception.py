@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, TypeGuard
 
 from iscsi_conformance.workload.link import Link
 from iscsi_conformance.workload.model import ModelDisk
@@ -39,6 +40,10 @@ from iscsi_protocol.pdu import (
 )
 
 ATTEMPTS = 8
+
+
+def _has_status(pdu: Pdu) -> TypeGuard[ScsiResponse | DataIn]:
+    return isinstance(pdu, ScsiResponse) or (isinstance(pdu, DataIn) and pdu.status_present)
 
 
 class Unexpected(AssertionError):
@@ -148,7 +153,7 @@ class Reception:
         self._answers[request.itt] = answer
         link.send(request)
         for _ in range(ATTEMPTS):
-            waited = [answer, link.broken]
+            waited: list[asyncio.Future[Any]] = [answer, link.broken]
             await asyncio.wait(waited, timeout=self.setting.patience, return_when=asyncio.FIRST_COMPLETED)
             self._raise_trouble()
             if answer.done():
@@ -169,6 +174,9 @@ class Reception:
             raise Unexpected("a digest of the target is wrong")
         damage = self.noise.comes(pdu)
         if damage is Damage.HEADER_CAME:
+            if _has_status(pdu):
+                # The logout of the connection must not acknowledge it.
+                link.raw.status.lost(pdu.stat_sn)
             link.fail()
             self._begin_recovery(link, logout=bool(received.raw.initiator_task_tag & 1))
             return
@@ -321,7 +329,7 @@ class Reception:
                 task.take(pdu)
                 self._finish_if_whole(link, task)
             return
-        if isinstance(pdu, ScsiResponse) or (isinstance(pdu, DataIn) and pdu.status_present):
+        if _has_status(pdu):
             link.raw.status.lost(pdu.stat_sn)
             self._snack(link, SnackType.STATUS, beg_run=pdu.stat_sn, run_length=1)
         elif task is not None and isinstance(pdu, DataIn):

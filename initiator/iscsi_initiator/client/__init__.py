@@ -452,7 +452,7 @@ class Client:
         elif isinstance(event, EventLogged):
             self.events.append(event)
             if self._log is not None:
-                self._log.write(event.id, event.extra, time.time())
+                self._log.attempt(event.id, event.extra, time.time(), event.text)
         elif isinstance(event, SessionUp):
             if self._up is not None and not self._up.done():
                 self._up.set_result(None)

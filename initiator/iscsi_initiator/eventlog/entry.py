@@ -1,7 +1,8 @@
 """An event as a line of the log: one JSON object, whose packet is what counts; the words beside it are for people.
 
 {"time": "2026-01-31T12:00:00.000000+00:00", "source": "iScsiPrt", "id": 20, "severity": "error", "sequence": 7,
- "message": "...", "data": "the extra data in words", "dump": "hex of the whole packet"}
+ "message": "...", "text": "what was wrong, where the initiator can tell", "data": "the extra data in words",
+ "dump": "hex of the whole packet"}
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ class LogError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event with the wall-clock time (aware) at which it was logged."""
+    """An event with the wall-clock time (aware) at which it was logged. text: what was wrong just then, in words."""
 
     time: datetime
     record: EventRecord
+    text: str = ""
 
     @property
     def severity(self) -> str:
@@ -56,6 +58,7 @@ class LoggedEvent:
             "severity": self.severity,
             "sequence": record.sequence,
             "message": self.message,
+            "text": self.text,
             "data": explain(record.id, record.extra),
             "dump": record.encode().hex(),
         }
@@ -65,20 +68,23 @@ class LoggedEvent:
         return json.dumps(self.as_json()).encode() + b"\n"
 
 
-def parse_line(text: str | bytes, line: int = 1) -> LoggedEvent:
+def parse_line(source: str | bytes, line: int = 1) -> LoggedEvent:
     """The event in a line of a log. line: the number for the error. Raises LogError."""
     try:
-        entry = json.loads(text)
+        entry = json.loads(source)
     except (ValueError, RecursionError) as error:
-        raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        raw = source.encode("utf-8", "surrogateescape") if isinstance(source, str) else source
         if raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw):
             raise LogError(line, "the line breaks off", torn=True) from error
         raise LogError(line, f"no event ({error})") from error
     try:
         time = datetime.fromisoformat(entry["time"])
         record = EventRecord.decode(bytes.fromhex(entry["dump"]))
-    except (ValueError, LookupError, TypeError, RecordError) as error:
+        text = entry.get("text", "")
+    except (ValueError, LookupError, TypeError, AttributeError, RecordError) as error:
         raise LogError(line, f"no event ({error})") from error
     if time.tzinfo is None:
         raise LogError(line, "no event (its time has no zone)")
-    return LoggedEvent(time, record)
+    if not isinstance(text, str):
+        raise LogError(line, "no event (its text is none)")
+    return LoggedEvent(time, record, text)

@@ -139,25 +139,28 @@ class LogReader:
     def _open_newer(self, last: _File) -> bool:
         """Open the files that came after one that was renamed; False while there is none."""
         try:
-            found = self._open_all(older_alone=False)
+            found = self._open_all()
         except FileNotFoundError:
             return False
         here = _identity(last.fd)
-        self._lost = all(_identity(file.fd) != here for file in found)
+        gone = all(_identity(file.fd) != here for file in found)
+        # Files without the current one, nor the one at hand, say nothing of what comes next.
+        useless = gone and found[-1].path != self.path
+        self._lost = gone and not useless
         for file in found:
-            if _identity(file.fd) == here or _identity(file.fd) in self._finished:
+            if useless or _identity(file.fd) == here or _identity(file.fd) in self._finished:
                 file.close()
             else:
                 self._files.append(file)
         return len(self._files) > 1
 
-    def _open_all(self, *, older_alone: bool = True) -> list[_File]:
+    def _open_all(self) -> list[_File]:
         """Every file of the log, the oldest first, as they are between two rotations."""
         try:
             current = _File(self.path, files.open_locked(self.path, files.READ, files.SHARED))
         except FileNotFoundError:
             # A rotation was cut off between its last renaming and the next event.
-            found = self._open_older() if older_alone and self.path.parent.is_dir() else []
+            found = self._open_older() if self.path.parent.is_dir() else []
             if not found:
                 raise
             return found

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from iscsi_initiator.eventlog.entry import LoggedEvent
 from iscsi_initiator.eventlog.explain import details
-from iscsi_initiator.eventlog.parts import UNTITLED, Part
+from iscsi_initiator.eventlog.parts import UNTITLED, Part, printable
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "information": "bold green"}
 _SEVERITY_WIDTH = max(map(len, _STYLES))
@@ -36,7 +36,7 @@ def event_lines(event: LoggedEvent) -> Iterator[Text]:
         (f"{record.id:>2}", "bold"),
         " ",
         (f"{event.severity:<{_SEVERITY_WIDTH}}", style),
-        f" {event.message} ",
+        f" {event.message}{': ' if event.text else ''}{printable(event.text)} ",
         (f"#{record.sequence}", "dim"),
     )
     for part in details(record.id, record.extra):

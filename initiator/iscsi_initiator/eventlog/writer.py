@@ -18,6 +18,7 @@ from pathlib import Path
 
 from iscsi_initiator.eventlog import files
 from iscsi_initiator.eventlog.entry import LogError, LoggedEvent, parse_line
+from iscsi_initiator.eventlog.parts import printable, shortened
 from iscsi_initiator.eventlog.record import EventRecord
 
 MAX_BYTES = 4 << 20
@@ -40,19 +41,31 @@ class EventLogWriter:
         self.path = path
         self.max_bytes = max_bytes
         self.keep = keep
+        self.failure: OSError | None = None
         self._fd: int | None = None
         self._size = -1
         self._sequence = 0
 
-    def write(self, event_id: int, extra: bytes, wall: float) -> LoggedEvent:
-        """Log a driver event. wall: seconds since 1970, UTC. Raises OSError, with the event not logged; KeyError."""
+    def attempt(self, event_id: int, extra: bytes, wall: float, text: str = "") -> None:
+        """As `write`; but what goes wrong is kept in `failure`, for those who do their work with or without a log."""
+        try:
+            self.write(event_id, extra, wall, text)
+        except OSError as error:
+            self.failure = error
+
+    def write(self, event_id: int, extra: bytes, wall: float, text: str = "") -> LoggedEvent:
+        """Log a driver event. wall: seconds since 1970, UTC; text: what was wrong, cut where it is long.
+
+        Raises OSError, with the event not logged; KeyError for an event that has no row.
+        """
         record = EventRecord.of(event_id, extra)
+        said = shortened(printable(text))
         time = datetime.fromtimestamp(wall, UTC)
         fd = self._locked()
         try:
             while True:
                 beginning = self._look(fd)
-                event = LoggedEvent(time, replace(record, sequence=self._sequence + 1 & _ULONG))
+                event = LoggedEvent(time, replace(record, sequence=self._sequence + 1 & _ULONG), said)
                 line = beginning + event.line()
                 if not self._size or self._size + len(line) <= self.max_bytes:
                     break

@@ -39,6 +39,13 @@ FAULTS = (
         tests=(FieldIs("status_class", 1),),
     ),
     takes_for(
+        "event.15.takes-odd-for-bad",
+        "A challenge is read as one that is no number.",
+        _RESPONSE,
+        SetKey("CHAP_C", "0xZZ"),
+        tests=(HasKey("CHAP_C"),),
+    ),
+    takes_for(
         "event.33.takes-longest-for-longer",
         "A challenge is read with 1025 bytes.",
         _RESPONSE,

@@ -116,6 +116,16 @@ _CHALLENGES = (
             ("empty", "no-prefix", ""),
         )
     ),
+    EventCase(
+        event=15,
+        name="odd-digits",
+        says="A challenge of an odd number of hexadecimal digits is one (RFC 7143 6.1), and is answered.",
+        spoils=(says("CHAP_C", "0x123456789abcdef"),),
+        then=Then.GOES_ON,
+        proofs=("event.15.takes-odd-for-bad",),
+        config=bundled_config({"accept_any_chap_response": True}),
+        options={"target_name": CHAP, "chap": chap_options()},
+    ),
     *(
         ends_login(
             33,

@@ -29,17 +29,36 @@ _DIGESTS: dict[str, Any] = {"options": {"header_digest": REQUIRE_DIGEST, "data_d
 _DATA_DIGEST: dict[str, Any] = {"options": {"data_digest": REQUIRE_DIGEST}}
 _EXTRA = {4: lambda _: words(65536, 512), 33: lambda _: words(1025)}
 
+_VARIATION = {
+    3: "two-below",
+    4: "max-below-first",
+    13: "unknown-method",
+    14: "unknown-number",
+    15: "bad-hex",
+    17: "wrong-secret",
+    18: "none",
+    19: "none",
+    33: "hex",
+    38: "auth-method-none",
+    40: "chap-only",
+    41: "no-auth-method",
+    61: "answer-no",
+    62: "answer-no",
+}
+"""What is wrong in the way of the event that is logged, where a row does not say it."""
+
 
 def _first(event: int, other: int | str, what: str, *change: Action, nth: int = 0, **more: Any) -> EventCase:
     """nth: of the security stage, 0 for the final response."""
     spoilt = response(*change, stage=SECURITY, nth=nth) if nth else response(*change)
     dumps = {event: _EXTRA[event]} if event in _EXTRA else {}
+    common: dict[str, Any] = {"dumps": dumps, "variation": _VARIATION.get(event, "")}
     return ends_login(
         event,
         f"before-{other}",
         f"{what}: the first of the two is logged.",
         spoilt,
-        **{"dumps": dumps, **more},
+        **{**common, **more},
     )
 
 
@@ -86,6 +105,7 @@ _IN_SECURITY = (
         *_says(CHAP_Q="1", CHAP_R="0x" + "ee" * 16),
         nth=_PROOF,
         dumps={16: lambda _: b"CHAP_Q=1"},
+        variation="unknown-key",
         **mutual_session(),
     ),
     _first(
@@ -95,6 +115,7 @@ _IN_SECURITY = (
         *_says(CHAP_I="256", CHAP_C=None),
         nth=_CHALLENGE,
         dumps={16: lambda _: b"CHAP_I=256"},
+        variation="identifier-out-of-range",
         **chap_session(),
     ),
     _first(

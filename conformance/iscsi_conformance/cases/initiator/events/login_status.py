@@ -178,6 +178,7 @@ _FOLLOWED = (
     EventCase(
         event=12,
         name="good-address",
+        variation="followed",
         says="Redirections with an address are followed without an event.",
         config=_moving("next"),
         options={"target_name": CHAP},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from iscsi_conformance.events import EventCase, Then, register
 from iscsi_conformance.events.dumps import words
 from iscsi_conformance.events.logins import (
@@ -15,6 +17,7 @@ from iscsi_conformance.events.logins import (
 from iscsi_conformance.events.play import perform, spoilable
 from iscsi_initiator.settings import REQUIRE_DIGEST
 from iscsi_protocol.fault import Flip, Part, Replace, SetKey
+from iscsi_target.config import TargetConfig
 
 _NEGOTIATION = ("R7143-7.12-01",)
 
@@ -148,13 +151,21 @@ _DIGESTS = tuple(
     for event, key, option in ((18, "HeaderDigest", "header_digest"), (19, "DataDigest", "data_digest"))
     for name, value in (("none", "None"), ("missing", None), ("reject", "Reject"), ("irrelevant", "Irrelevant"))
 )
+
+
+def _without(key: str) -> TargetConfig:
+    """A target that has no digest of this kind."""
+    keys: dict[str, Any] = {key: "None"}
+    return spoilable(**keys)
+
+
 _DIGESTS_UNKNOWN = tuple(
     ends_login(
         event,
         "not-there",
         f"A target that has no {key} of its own is left where it is insisted on.",
         variation="reject",
-        config=spoilable(**{key: "None"}),
+        config=_without(key),
         options={option: REQUIRE_DIGEST},
     )
     for event, key, option in ((18, "HeaderDigest", "header_digest"), (19, "DataDigest", "data_digest"))
