@@ -289,6 +289,24 @@ def test_36_counts_the_bytes_of_the_targets_secret(bench, plain, event):
         assert made.dump(36) == len(plain).to_bytes(4, "little")
 
 
+@pytest.mark.parametrize(("plain", "event"), [(bytes(11), None), (b"x", None), (b"", 35)])
+def test_35_short_secrets_may_be_used_within_ipsec(bench, plain, event):
+    made = bench(options=replace(sealed(), ipsec=True))
+    tell(made, asked(made, UpCallKind.DECRYPT), plain)
+    tell(made, asked(made, UpCallKind.CONFIGURE_IPSEC))
+    made.connect()
+    assert made.log == ([] if event is None else [event])
+
+
+def test_36_short_secrets_may_be_used_within_ipsec(bench):
+    made = bench(options=replace(sealed(mutual=True), ipsec=True))
+    tell(made, asked(made, UpCallKind.DECRYPT), bytes(11))
+    tell(made, asked(made, UpCallKind.DECRYPT), bytes([1]) * 11)
+    tell(made, asked(made, UpCallKind.CONFIGURE_IPSEC))
+    made.connect()
+    assert made.log == []
+
+
 def test_no_secret_that_is_sealed_is_declared():
     declared = sealed(mutual=True).declared()
     assert (declared["CHAPConfigured"], declared["CHAPSecret"], declared["MutualCHAPSecret"]) == (True, None, None)
