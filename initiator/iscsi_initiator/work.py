@@ -277,6 +277,8 @@ class Work:
             immediate=True,
         )
         self.add(task, now + self._allowance(request), self._allowance(request))
+        if request.function in _TARGET_RESETS and not session.log(39, session.target_name_bytes, now, "target reset"):
+            return
         link.send_pdu(
             TaskManagementRequest(
                 function=request.function,
@@ -288,8 +290,6 @@ class Work:
                 ref_cmd_sn=about.cmd_sn if about else 0,
             )
         )
-        if request.function in _TARGET_RESETS:
-            session.log(39, session.target_name_bytes, now, "target reset")
 
     def _task_of(self, request: ScsiRequest | None) -> ScsiTask | None:
         for task in self.tasks.values():
