@@ -90,5 +90,6 @@ def is_no_sense(raw: RawPdu, protocol_level: int) -> bool:
     """Whether the data of a SCSI Response is not the sense data of its status: event 60 (11.4.7; RFC 7144 5.2.2)."""
     if raw.bhs[2] or not len(raw.data):
         return False
-    whole = sense_length(raw) + 2 == len(raw.data)
+    length = sense_length(raw)
+    whole = length >= 0 and length + 2 == len(raw.data)
     return not whole or (raw.bhs[3] != _CHECK_CONDITION and protocol_level < 2)
