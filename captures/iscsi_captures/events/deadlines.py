@@ -49,7 +49,9 @@ def fire(sessions: Iterable[Session], logins: Iterable[Connection], now: float, 
 
 
 def _due(session: Session, now: float) -> list[Task]:
-    """The tasks that run out of time now, in the order in which they were sent; their clocks are taken down."""
+    """The tasks that run out of time now, in the order in which they were begun, whatever connection they went out on; their
+    clocks are taken down.
+    """
     due = []
     for clock in session.clocks.values():
         while clock:
@@ -58,7 +60,7 @@ def _due(session: Session, now: float) -> list[Task]:
                 break
             del clock[task.itt]
             due.append(task)
-    return sorted(due, key=lambda task: task.order)
+    return sorted(due, key=lambda task: task.itt)
 
 
 def _overdue(session: Session, task: Task, now: float, journal: Journal) -> None:
