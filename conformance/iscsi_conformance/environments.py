@@ -1,4 +1,4 @@
-"""The places where cases run: the bundled pair over TCP or in memory, a foreign target, and stages for a foreign initiator."""
+"""The places where cases run: the bundled pair over TCP or in memory, a foreign target, stages for a foreign initiator."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import partial
 from random import Random
 from typing import Literal
 
-from iscsi_conformance.certify.scene import ForeignScene, Way
 from iscsi_conformance.bundled import GROUP_PORTAL, LOGIN_TIME, bundled_config
+from iscsi_conformance.certify.scene import ForeignScene, Way
 from iscsi_conformance.peer import Environment, RandomBytes
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.probe import probe
@@ -81,9 +81,7 @@ def _certification(spec: EnvironmentSpec) -> Environment:
         transport="tcp",
         clock="real",
         random_bytes=random_bytes,
-        make_scene=lambda case_id, recorder: ForeignScene(
-            open_stage, recorder, random_bytes, case_id=case_id, way=way
-        ),
+        make_scene=lambda case_id, recorder: ForeignScene(open_stage, recorder, random_bytes, case_id=case_id, way=way),
     )
 
 

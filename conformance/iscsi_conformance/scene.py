@@ -19,8 +19,8 @@ from iscsi_conformance.clock import passed
 from iscsi_conformance.deeds import perform as bundled_deed
 from iscsi_conformance.doing import Doing, Wish
 from iscsi_conformance.peer import Operator, RandomBytes
-from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.reaction import Reaction, reaction_to
+from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.verdict import Failed, Inconclusive
 from iscsi_initiator.client import Client, ClientError, SessionFailed
 from iscsi_initiator.policy import CONFORMING, Policy
@@ -104,9 +104,7 @@ class Scene:
         self.stage = await self._stack.enter_async_context(self._open_stage(made, stimulus))
         return self.stage
 
-    async def perform(
-        self, doing: Doing, *, until: Callable[[], object] = lambda: False, **wishes: Any
-    ) -> None:
+    async def perform(self, doing: Doing, *, until: Callable[[], object] = lambda: False, **wishes: Any) -> None:
         """Have the initiator do this, from login to logout, until it is done or gave up, until this holds, or to the end of
         patience. wishes: chap, header_digest and data_digest as for `Wish`; settings, lun and whatever else SessionOptions
         takes set up the bundled initiator, any other is as it is.
@@ -186,7 +184,7 @@ class Scene:
         return self.reached(self.sent(kind), f"the initiator sent no {kind.__name__}")
 
     @staticmethod
-    def reached(premise: T, what: str) -> T:
+    def reached(premise: T | None, what: str) -> T:
         """The premise, where it holds: what a requirement can be seen at. Raises Inconclusive where it does not."""
         if not premise:
             raise Inconclusive(what)

@@ -59,7 +59,11 @@ def request(
 
 
 def configured(
-    *, commands: int = 128, switches: Mapping[str, object] | None = None, node: Mapping[str, Any] | None = None, **keys: str
+    *,
+    commands: int = 128,
+    switches: Mapping[str, object] | None = None,
+    node: Mapping[str, Any] | None = None,
+    **keys: str,
 ) -> TargetConfig:
     """A server with one node, two writable logical units, these text keys and this width of the command window.
 

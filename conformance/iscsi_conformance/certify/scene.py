@@ -49,7 +49,7 @@ class Way:
     @property
     def portal(self) -> Endpoint:
         """Where an initiator on this machine reaches the suite."""
-        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}
         return Endpoint(here.get(self.listen.host, self.listen.host), self.listen.port)
 
 

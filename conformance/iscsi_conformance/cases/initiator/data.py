@@ -26,9 +26,7 @@ _IN_FLIGHT = 0.3
 """Seconds in which the latest R2T is answered."""
 
 
-async def _asks(
-    scene: Scene, *stimulus: Fault, segment: int = _SEGMENT, r2ts: int = 1, burst: int = _BURST
-) -> None:
+async def _asks(scene: Scene, *stimulus: Fault, segment: int = _SEGMENT, r2ts: int = 1, burst: int = _BURST) -> None:
     """Bring up a target that asks for every byte, in sequences of 8 KiB of two PDUs unless told otherwise."""
     config = configured(
         InitialR2T="Yes",
@@ -64,7 +62,9 @@ async def _solicited(
 
 async def _write_some(scene: Scene) -> None:
     """Have something written, some commands or all."""
-    await scene.perform(Doing.WRITE, until=lambda: len([sent for sent in scene.sent(ScsiCommand) if sent.write]) > _SOME)
+    await scene.perform(
+        Doing.WRITE, until=lambda: len([sent for sent in scene.sent(ScsiCommand) if sent.write]) > _SOME
+    )
 
 
 @case(
@@ -224,7 +224,9 @@ async def _write(scene: Scene, initial_r2t: str, immediate_data: str) -> None:
 
 def _command(scene: Scene) -> ScsiCommand:
     """The first command that writes more than a first burst. Raises Inconclusive where there is none."""
-    long = [sent for sent in scene.sent(ScsiCommand) if sent.write and sent.expected_data_transfer_length > _FIRST_BURST]
+    long = [
+        sent for sent in scene.sent(ScsiCommand) if sent.write and sent.expected_data_transfer_length > _FIRST_BURST
+    ]
     return scene.reached(long, "the initiator wrote nothing that is longer than a first burst")[0]
 
 
@@ -321,7 +323,9 @@ async def immediate_and_unsolicited(scene: Scene) -> None:
 async def all_immediate(scene: Scene) -> None:
     """A command whose immediate data is the whole transfer has F."""
     await _write(scene, "No", "Yes")
-    whole = [sent for sent in scene.sent(ScsiCommand) if sent.data and len(sent.data) == sent.expected_data_transfer_length]
+    whole = [
+        sent for sent in scene.sent(ScsiCommand) if sent.data and len(sent.data) == sent.expected_data_transfer_length
+    ]
     for command in scene.reached(whole, "no command's immediate data was the whole transfer"):
         require(command.final, "R7143-11.3.4-02", "F is set where nothing follows")
 

@@ -208,7 +208,9 @@ async def marker(scene: Scene) -> None:
     require(said == "Reject", "R7143-13.25-01", "Reject answers IFMarker", seen=said)
 
 
-@case("ikeys.marker-is-known", clauses={"R7143-13.25-03": "ikeys.marker-not-understood"}, role=INITIATOR, wire_only=True)
+@case(
+    "ikeys.marker-is-known", clauses={"R7143-13.25-03": "ikeys.marker-not-understood"}, role=INITIATOR, wire_only=True
+)
 async def marker_known(scene: Scene) -> None:
     """The obsolete OFMarker is not answered with NotUnderstood."""
     said = await _answer_to(scene, "OFMarker", "Yes")
@@ -222,7 +224,12 @@ async def marker_interval(scene: Scene) -> None:
     require(said == "Reject", "R7143-13.25-04", "Reject answers OFMarkInt", seen=said)
 
 
-@case("ikeys.marker-interval-is-known", clauses={"R7143-13.25-05": "ikeys.interval-not-understood"}, role=INITIATOR, wire_only=True)
+@case(
+    "ikeys.marker-interval-is-known",
+    clauses={"R7143-13.25-05": "ikeys.interval-not-understood"},
+    role=INITIATOR,
+    wire_only=True,
+)
 async def marker_interval_known(scene: Scene) -> None:
     """The obsolete IFMarkInt is not answered with NotUnderstood."""
     said = await _answer_to(scene, "IFMarkInt", "2048~8192")
@@ -237,7 +244,12 @@ async def list_answered(scene: Scene) -> None:
     require(said is not None, "R7143-6.2.2-01", "TaskReporting is answered")
 
 
-@case("ikeys.list-values-skipped", clauses={"R7143-6.2.1-04": "ikeys.list-answered-off-list"}, role=INITIATOR, wire_only=True)
+@case(
+    "ikeys.list-values-skipped",
+    clauses={"R7143-6.2.1-04": "ikeys.list-answered-off-list"},
+    role=INITIATOR,
+    wire_only=True,
+)
 async def list_values_skipped(scene: Scene) -> None:
     """Of a list the first value that the initiator knows is chosen, and values that nobody knows are skipped."""
     said = await _answer_to(scene, "TaskReporting", "SomethingNew,RFC3720")

@@ -288,7 +288,6 @@ async def follows_for_good(scene: Scene) -> None:
     await _follows(scene, "R7143-11.13.5-23", permanent=True)
 
 
-
 def _redirect(status: int, address: str | None = NOTHING_LISTENS, *, stage: int) -> Fault:
     text = b"" if address is None else f"TargetAddress={address}\0".encode()
     return answer(
@@ -429,7 +428,9 @@ def _has(**values: int) -> Callable[[RawPdu], bool]:
 
     def told(raw: RawPdu) -> bool:
         response = decode(raw)
-        return isinstance(response, LoginResponse) and all(getattr(response, name) == each for name, each in values.items())
+        return isinstance(response, LoginResponse) and all(
+            getattr(response, name) == each for name, each in values.items()
+        )
 
     return told
 

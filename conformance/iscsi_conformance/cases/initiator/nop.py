@@ -51,7 +51,9 @@ async def target_ping(scene: Scene) -> None:
 @case("inop.counters", clauses={"R7143-11.18-03": "inop.answers-counters"}, role=INITIATOR, wire_only=True)
 async def counters(scene: Scene) -> None:
     """A NOP-In that only tells counters is not answered."""
-    await scene.target(answer(Opcode.SCSI_RESPONSE, Insert(_notice(ttt=NO_TAG), before=True)), request(Opcode.NOP_OUT, Drop()))
+    await scene.target(
+        answer(Opcode.SCSI_RESPONSE, Insert(_notice(ttt=NO_TAG), before=True)), request(Opcode.NOP_OUT, Drop())
+    )
     await scene.perform(Doing.LOG_IN)
     scene.reached(scene.received(NopIn), "the target did not come to tell its counters")
     sent = len(scene.sent(NopOut))

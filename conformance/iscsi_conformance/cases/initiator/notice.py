@@ -9,7 +9,7 @@ from iscsi_conformance.stimulus import answer, configured, is_a, log_in, request
 from iscsi_conformance.verdict import require
 from iscsi_initiator.client import Client
 from iscsi_initiator.settings import REQUIRE_DIGEST, Settings
-from iscsi_protocol.fault import Close, Fault, FieldIs, Flip, Insert, Of, Part, Relation, Set, Template
+from iscsi_protocol.fault import Close, FieldIs, Flip, Insert, Of, Part, Relation, Template
 from iscsi_protocol.history import TransportEvent
 from iscsi_protocol.pdu import (
     NO_TAG,
@@ -127,7 +127,12 @@ async def session_drop(scene: Scene) -> None:
 # ---- negotiation wanted, tasks ended ----
 
 
-@case("iasync.negotiation-wanted", clauses={"R7143-11.9.1-09": "iasync.does-not-negotiate"}, role=INITIATOR, wire_only=True)
+@case(
+    "iasync.negotiation-wanted",
+    clauses={"R7143-11.9.1-09": "iasync.does-not-negotiate"},
+    role=INITIATOR,
+    wire_only=True,
+)
 async def negotiation_wanted(scene: Scene) -> None:
     """Asked to negotiate, the initiator sends a Text Request, or logs out."""
     message = _message(async_event=AsyncEvent.NEGOTIATION_REQUESTED, parameter3=_IN_TIME)
