@@ -1,6 +1,7 @@
 """The rule book: reads a history once, in bounded memory, and tells what in it breaks RFC 7143.
 
-`RuleBook.record` takes the records as they come and can stand as a tap; `findings` holds what was found. No side is judged
+`RuleBook.record` takes the records as they come and can stand as a tap; `findings` holds what was found, and `events`, where
+they are asked for, what the initiator has to log. No side is judged
 for what follows from the other's violation: a finding stains its task, connection or session, and rules that lean on the
 other side's good behaviour are silent there. What a history does not show from its start is not judged by guesswork.
 """
@@ -12,12 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from iscsi_captures.dialogue import Connection, Dialogue, Side, Sight
+from iscsi_captures.events import EventOracle
 from iscsi_captures.rules import FAST, TABLE, Rule, is_plain
 from iscsi_captures.rules.model import ROLE_NAMES, Level, Stain
 from iscsi_protocol.history import PduRecord, Record, SettingsRecord, TransportRecord
 from iscsi_protocol.pdu import RawPdu
 
 FINDINGS_PER_RULE = 1000
+EVENTS_KEPT = 100_000
+SOURCE = "iScsiPrt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +60,10 @@ class RuleBook:
     """Judge of one history.
 
     settings: what the initiator declares about itself, as a `SettingsRecord` would; such records add to it. At most
-    FINDINGS_PER_RULE findings of a rule are kept; `counts` has them all.
+    FINDINGS_PER_RULE findings of a rule are kept; `counts` has them all. events: predict them too; at most EVENTS_KEPT are.
     """
 
-    def __init__(self, settings: Mapping[str, object] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, object] | None = None, *, events: bool = False) -> None:
         self.settings: dict[str, object] = dict(settings or {})
         self.findings: list[Finding] = []
         self.events: list[PredictedEvent] = []
@@ -67,10 +71,21 @@ class RuleBook:
         self._dialogue = Dialogue()
         self._connections = self._dialogue.connections
         self._index = -1
+        self._oracle = EventOracle(self._predict, settings) if events else None
 
     def record(self, record: Record) -> None:
         """Take the next record of the history. Never raises, whatever the bytes are."""
         self._index += 1
+        self._read(record)
+        if self._oracle is not None:
+            self._oracle.record(record)
+
+    def finish(self, now: float) -> None:
+        """The history is over at this time (seconds): events whose time-out has passed by then are due too."""
+        if self._oracle is not None:
+            self._oracle.finish(now)
+
+    def _read(self, record: Record) -> None:
         if type(record) is PduRecord:
             connection = self._connections.get(record.connection)
             if connection is None:
@@ -94,6 +109,23 @@ class RuleBook:
                 lost.lost = True
                 lost.broken |= Side.INITIATOR | Side.TARGET
                 lost.plain = False
+
+    def _predict(self, event: int, connection: int, now: float, dump: bytes) -> None:
+        if len(self.events) >= EVENTS_KEPT:
+            return
+        latest = self.findings[-1] if self.findings else None
+        behind = latest is not None and latest.index == self._index and latest.role == "target"
+        self.events.append(
+            PredictedEvent(
+                source=SOURCE,
+                id=event,
+                connection=connection,
+                index=self._index,
+                time=now,
+                dump=dump,
+                finding=latest if behind else None,
+            )
+        )
 
     def _judge(self, connection: Connection, record: PduRecord) -> None:
         """The long way: every row that is filed for this PDU."""

@@ -44,7 +44,10 @@ INITIATOR = Role.INITIATOR
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One case. clauses: requirement id to the id of the fault that makes the case fail on it."""
+    """One case. clauses: requirement id to the id of the fault that makes the case fail on it. proofs: further faults under
+    which it has to fail, whatever it then says. about: the event that it provokes, or nearly, and in which variation.
+    virtual: it waits for time-outs, and runs in memory on the virtual clock wherever the bundled pair does.
+    """
 
     id: str
     title: str
@@ -58,11 +61,19 @@ class Case:
     time_limit: float
     wire_only: bool
     function: CaseFunction = field(compare=False)
+    proofs: tuple[str, ...] = ()
+    about: tuple[str, str] | None = None
+    virtual: bool = False
 
     @property
     def area(self) -> str:
         """The first part of the id."""
         return self.id.split(".", 1)[0]
+
+    @property
+    def subject(self) -> str:
+        """What fails when the whole does: its first requirement, or the event that it is about."""
+        return next(iter(self.requirements), self.about[0] if self.about else self.id)
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -89,6 +100,9 @@ def case(
     destructive: bool = False,
     events: Iterable[str] = (),
     time_limit: float = 20.0,
+    proofs: Iterable[str] = (),
+    about: tuple[str, str] | None = None,
+    virtual: bool = False,
     wire_only: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated test function as a case.
@@ -96,7 +110,8 @@ def case(
     level MUST makes a failed expectation FAIL, SHOULD makes it WARN. touches: requirements that the case exercises
     without a fault of their own. destructive: the case writes to the logical unit. events: "iScsiPrt:22" and the like,
     logged by the bundled initiator. time_limit: seconds. wire_only: the case has its initiator do things by `Scene.perform`
-    alone and looks at nothing but the history, so that any initiator can be judged by it. Raises CaseError.
+    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual: see `Case`.
+    Raises CaseError.
     """
 
     def registered(function: F) -> F:
@@ -122,6 +137,9 @@ def case(
             time_limit=time_limit,
             wire_only=wire_only,
             function=function,
+            proofs=tuple(proofs),
+            about=about,
+            virtual=virtual,
         )
         return function
 
@@ -153,7 +171,10 @@ def validate(cases: Iterable[Case], faults: Mapping[str, NamedFault]) -> None:
                 problems.append(f"{item.id}: {fault_id} is a fault of the {fault.side.value}")
             elif known.get(clause) and known[clause].role not in (item.role.value, "both"):
                 problems.append(f"{item.id}: {clause} binds the {known[clause].role}")
-        if not item.requirements:
+        for fault_id in item.proofs:
+            if fault_id not in faults:
+                problems.append(f"{item.id}: is to fail with {fault_id}, which does not exist")
+        if not item.requirements and not item.proofs:
             problems.append(f"{item.id}: names no requirement")
     if problems:
         raise CaseError("\n".join(problems))

@@ -8,9 +8,9 @@ import asyncio
 async def passed(seconds: float) -> None:
     """Return once so many seconds have passed on the loop's clock."""
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-    timer = loop.call_later(seconds, ended.set_result, None)
+    ended = asyncio.Event()
+    timer = loop.call_later(seconds, ended.set)
     try:
-        await ended
+        await ended.wait()
     finally:
         timer.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Protocol
@@ -17,6 +17,7 @@ from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Evidence, FindingRow
 from iscsi_conformance.scene import Scene
 from iscsi_conformance.verdict import Failed, Inconclusive, Outcome, PeerGone, Skipped, Unsupported, Verdict, printable
+from iscsi_initiator.requests import EventLogged
 from iscsi_protocol.history import Record
 
 LIFE_ATTEMPTS = 7
@@ -33,13 +34,23 @@ class Judge(Protocol):
     def findings(self, role: str) -> list[FindingRow]:
         """What this role did wrong, in order."""
 
+    def disagreement(self, logged: Sequence[EventLogged], now: float) -> str:
+        """How what the initiator logged by now differs from what the history asks for; empty where it does not."""
+
+
+class MakeJudge(Protocol):
+    """Makes a fresh rule book. events: it also predicts what the initiator logs."""
+
+    def __call__(self, *, events: bool) -> Judge:
+        """See there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the operator wants of a run. judge: makes a fresh rule book for each case."""
 
     destructive: bool
-    judge: Callable[[], Judge]
+    judge: MakeJudge
 
 
 async def run_case(case: Case, environment: Environment, options: Options, recorder: Recorder) -> CaseResult:
@@ -49,7 +60,7 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
-    judge = options.judge()
+    judge = options.judge(events=case.role is Role.INITIATOR)
     recorder.listen(judge.record)
     peer = Peer(environment, recorder)
     scene = _scene(case, environment, recorder)
@@ -59,7 +70,11 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
         evidence.events = scene.logged()
         if outcome is None and scene.logs_events and evidence.events != list(case.events):
             logged, due = ", ".join(evidence.events) or "nothing", ", ".join(case.events) or "nothing"
-            outcome = Failed(case.requirements[0], f"the initiator logged {logged}; {due} was due")
+            outcome = Failed(case.subject, f"the initiator logged {logged}; {due} was due")
+        predicted = "" if scene.switches else judge.disagreement(scene.events, loop.time())
+        if predicted:
+            evidence.notes.append(f"the history asks for other events: {predicted}")
+            outcome = outcome or Failed(case.subject, f"the history asks for other events: {predicted}")
         outcome = await _close(scene, outcome)
         evidence.notes += [printable(note) for note in scene.notes]
     findings = judge.findings(case.role)
@@ -219,6 +234,8 @@ def _result(
         transport=environment.transport,
         clock=environment.clock,
         evidence=evidence,
+        event=case.about[0] if case.about else None,
+        variation=case.about[1] if case.about else None,
     )
 
 

@@ -54,6 +54,12 @@ class Operator(Protocol):
     def tell_counters(self, *, cid: int | None = None) -> None:
         """Send a NOP-In that asks for none."""
 
+    def mend(self) -> None:
+        """Have no faults on the connections to come."""
+
+    def mend_behind(self, connections: int) -> None:
+        """Have no faults on the connections behind the next so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:

@@ -72,6 +72,14 @@ def check_clause(case: Case, clause: str) -> None:
         raise NotProven(f"{case.id}: fails with {fault.id}, but on {cited} and not on {clause}: {result.reason}")
 
 
+def check_proof(case: Case, fault_id: str) -> None:
+    """The case fails on one of its further faults. Raises NotProven."""
+    result = run_in_memory(case, fault_of(case.role, fault_id))
+    if result.verdict not in (Verdict.FAIL, Verdict.WARN):
+        notes = "\n".join(result.evidence.notes)
+        raise NotProven(f"{case.id}: {result.verdict} with {fault_id}, FAIL was due: {result.reason}\n{notes}")
+
+
 def proven_requirements(cases: Mapping[str, Case]) -> dict[str, tuple[str, ...]]:
     """Case id to the requirement ids proven for it, as the shipped list has them and the case table still names them."""
     text = files("iscsi_conformance").joinpath(PROOF_FILE).read_bytes()

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from iscsi_conformance.case import Case, load_cases, validate
-from iscsi_conformance.proof import PROOF_FILE, NotProven, check_clause, check_clean
+from iscsi_conformance.proof import PROOF_FILE, NotProven, check_clause, check_clean, check_proof
 from iscsi_initiator.faults import all_faults as initiator_faults
 from iscsi_target.faults import all_faults as target_faults
 
@@ -31,6 +31,11 @@ def prove(case: Case) -> tuple[list[str], list[str]]:
             problems.append(str(error))
         else:
             proven.append(clause)
+    for fault_id in case.proofs:
+        try:
+            check_proof(case, fault_id)
+        except NotProven as error:
+            problems.append(str(error))
     return proven, problems
 
 

@@ -50,6 +50,14 @@ class BundledOperator:
         self._engine.tell_counters(self._connection(cid), self._driver.loop.time())
         self._driver.pump()
 
+    def mend(self) -> None:
+        """No connection from now on has faults."""
+        self._driver.spoilt_connections = 0
+
+    def mend_behind(self, connections: int) -> None:
+        """The next so many connections have faults, those behind them none."""
+        self._driver.spoilt_connections = connections
+
     def _tsih(self) -> int:
         """The session whose connection is the latest of all."""
         for number in sorted(self._engine.connections, reverse=True):

@@ -41,7 +41,10 @@ class Evidence(msgspec.Struct, kw_only=True):
 
 
 class CaseResult(msgspec.Struct, kw_only=True):
-    """One case's row. clock: real or virtual; transport: tcp or memory; ending: how the last connection ended."""
+    """One case's row. clock: real or virtual; transport: tcp or memory; ending: how the last connection ended.
+
+    event, variation: what the case provokes, or nearly, and in which way; None for cases that are not about an event.
+    """
 
     id: str
     title: str
@@ -58,6 +61,8 @@ class CaseResult(msgspec.Struct, kw_only=True):
     evidence: Evidence
     fault: str | None = None
     expected_failure: str | None = None
+    event: str | None = None
+    variation: str | None = None
 
 
 class Coverage(msgspec.Struct, kw_only=True):

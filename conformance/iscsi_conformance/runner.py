@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -34,6 +34,7 @@ from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Results, coverage_of, summary_of
 from iscsi_conformance.rules import broken_rules
 from iscsi_conformance.verdict import Exit, PeerGone, Verdict, WrongProfile, exit_code
+from iscsi_conformance.virtual import run_virtual
 
 FIRST_SUSPECT = "the product was gone afterwards; this case was in flight and is the first suspect"
 
@@ -107,6 +108,8 @@ def run_batch(
         batch.offers = answers(environment.offers)
 
         def execute(case: Case) -> CaseResult:
+            if case.virtual and options.spec.kind == "bundled":
+                return run_virtual(_execute_in_memory(case, options))
             return runner.run(_execute(case, environment, options))
 
         def done(result: CaseResult) -> str | None:
@@ -179,6 +182,12 @@ async def _execute(case: Case, environment: Environment, options: RunOptions) ->
         result = await run_case(case, environment, rules, recorder)
     result.evidence.capture = str(capture)
     return result
+
+
+async def _execute_in_memory(case: Case, options: RunOptions) -> CaseResult:
+    """One case about time-outs, on the virtual clock with a pair of its own."""
+    async with open_environment(replace(options.spec, kind="memory")) as environment:
+        return await _execute(case, environment, options)
 
 
 def _run_parallel(

@@ -14,6 +14,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from iscsi_conformance.bundled import PLAIN, bundled_config
 from iscsi_conformance.clock import passed
 from iscsi_conformance.deeds import perform as bundled_deed
@@ -67,7 +69,8 @@ class Scene:
     """One case's stage and initiator.
 
     open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one. name: the node that the
-    initiator logs in to.
+    initiator logs in to. events: what it logged; marks: how many records there were by then, for each of them. switches: of
+    the initiator's policy.
     """
 
     patience = PATIENCE
@@ -88,8 +91,10 @@ class Scene:
         self.recorder = recorder
         self.random_bytes = random_bytes
         self.events: list[EventLogged] = []
+        self.marks: list[int] = []
         self.clients: list[Client] = []
         self.stage: Stage | None = None
+        self.switches: Mapping[str, object] = {}
         self.notes: list[str] = []
         self._open_stage = open_stage
         self._fault = fault
@@ -99,8 +104,12 @@ class Scene:
     async def target(
         self, *stimulus: Fault, config: TargetConfig | None = None, policy: Mapping[str, object] | None = None
     ) -> Stage:
-        """Bring up the target with these faults, on every connection afresh. At most one target in a case."""
+        """Bring up the target with these faults, on every connection afresh. At most one target in a case.
+
+        Its recovery level is 0 unless the configuration's keys name another.
+        """
         made = config or bundled_config(policy)
+        made = msgspec.structs.replace(made, keys={"ErrorRecoveryLevel": "0", **made.keys})
         self.stage = await self._stack.enter_async_context(self._open_stage(made, stimulus))
         return self.stage
 
@@ -219,7 +228,7 @@ class Scene:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.patience
         while not condition() and loop.time() < end:
-            await passed(0.005)
+            await passed(self.patience / 1000)
         return bool(condition())
 
     async def close(self) -> None:
@@ -237,9 +246,10 @@ class Scene:
         return records[-1].event.value if records else "never connected"
 
     def _policy(self) -> Policy:
-        switches: dict[str, Any] = dict(self._fault.policy) if self._fault else {}
+        switches: dict[str, Any] = {**self.switches, **(self._fault.policy if self._fault else {})}
         return replace(CONFORMING, **switches)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, EventLogged):
             self.events.append(event)
+            self.marks.append(len(self.recorder.records))

@@ -16,12 +16,15 @@ from iscsi_conformance.scene import Scene
 from iscsi_conformance.verdict import require
 from iscsi_initiator.client import Client, SessionFailed
 from iscsi_initiator.settings import ChapOptions, SessionOptions
-from iscsi_protocol.fault import Action, Fault, Test, When
+from iscsi_protocol.fault import Action, Fault, Flip, Part, Test, When
 from iscsi_protocol.history import PduRecord, TransportEvent
 from iscsi_protocol.pdu import LoginRequest, LogoutRequest, Opcode, Pdu, RawPdu, TextRequest, decode
 from iscsi_protocol.stream import Direction
 from iscsi_protocol.text import scan_pairs
 from iscsi_target.config import Limits, LunConfig, TargetConfig, TargetNode
+
+FULL_FEATURE = 3
+"""How a fault names that phase."""
 
 A_MOMENT = 0.05
 """Seconds in which what should not happen would happen."""
@@ -56,6 +59,12 @@ def request(
     """The target reads another PDU than the initiator sent."""
     when = When(direction=Direction.TO_TARGET, opcode=opcode, stage=stage, tests=tuple(tests), nth=nth, times=times)
     return Fault(when=when, what=what, renumber=renumber)
+
+
+def damaged(opcode: int, part: Part, offset: int = 0) -> Fault:
+    """A bit of the first such PDU of the target is flipped on the way; its digests do not know of it."""
+    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, stage=FULL_FEATURE)
+    return Fault(when=when, what=(Flip(part, offset),), raw=True)
 
 
 def configured(

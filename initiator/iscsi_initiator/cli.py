@@ -10,8 +10,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from iscsi_initiator.client import Client, ClientError, ScsiError, SessionFailed
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
-from iscsi_initiator.eventlog import EventLogWriter, LogError, parse_line
+from iscsi_initiator.eventlog import EventLogWriter, LoggedEvent, LogReader, Remark
+from iscsi_initiator.eventlog.show import event_json, event_lines
 from iscsi_initiator.settings import NO_DIGEST, PREFER_DIGEST, PREFER_NONE, REQUIRE_DIGEST, ChapOptions, Settings
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.chap import Credentials
@@ -67,7 +68,7 @@ class Access:
     async def open(self, stack: AsyncExitStack, url: IscsiUrl) -> Client:
         """A session that ends with the stack."""
         log = EventLogWriter(self.event_log)
-        stack.callback(log.close)
+        stack.callback(_close, log)
         client = await Client.connect(
             url,
             settings=self.settings,
@@ -77,6 +78,12 @@ class Access:
             event_log=log,
         )
         return await stack.enter_async_context(client)
+
+
+def _close(log: EventLogWriter) -> None:
+    log.close()
+    if log.failure is not None:
+        click.echo(f"iscsi-initiator: {log.path}: event not logged: {log.failure.strerror or log.failure}", err=True)
 
 
 def default_log() -> Path:
@@ -168,7 +175,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"iscsi-initiator: {where}{error.strerror or error}", err=True)
         sys.exit(FAILED)
-    except (ClientError, CopyError, LogError) as error:
+    except (ClientError, CopyError) as error:
         click.echo(f"iscsi-initiator: {error}", err=True)
         sys.exit(FAILED)
     except KeyboardInterrupt:
@@ -474,6 +481,7 @@ class _progress:  # noqa: N801 - used like a function
         "Show logged events with their data.",
         "events",
         "events --follow --id 20 --id 34",
+        more="What cannot be read is said on standard error, and makes the exit code 1 unless it is the beginning of a line.",
     ),
 )
 @click.option(
@@ -483,39 +491,60 @@ class _progress:  # noqa: N801 - used like a function
     default=default_log,
     help="The log; as --event-log of the other commands.",
 )
-@click.option("--follow", "-f", is_flag=True, help="Go on as events come.")
-@click.option("--id", "ids", type=int, multiple=True, help="Only this event; may be given more than once.")
+@click.option("--follow", "-f", is_flag=True, help="Go on as events come, until interrupted.")
+@click.option(
+    "--id", "ids", type=click.IntRange(min=1), multiple=True, help="Only this event; may be given more than once."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> None:
     """Show logged events with their data."""
-    _run(_events(path, follow, ids, as_json))
+    try:
+        sound = _events(path, follow, ids, as_json)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+        return
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        click.echo(f"iscsi-initiator: {error.filename or path}: {error.strerror or error}", err=True)
+        sys.exit(FAILED)
+    if not sound:
+        sys.exit(FAILED)
 
 
-async def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> None:
-    with path.open(encoding="utf-8") as log:
-        number = 0
-        partial = ""
-        while True:
-            text = partial + log.readline()
-            if not text.endswith("\n"):
-                partial = text
-                if not follow:
-                    if partial.strip():
-                        raise LogError(number + 1, "the line is not finished")
-                    return
-                await asyncio.sleep(_FOLLOW_INTERVAL)
+def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bool:
+    """Show them; whether the log was without damage."""
+    console = Console(no_color="NO_COLOR" in os.environ, soft_wrap=True, highlight=False, markup=False)
+    reader = LogReader(path)
+    sound = True
+
+    def show(found: Iterable[LoggedEvent | Remark]) -> None:
+        nonlocal sound
+        for each in found:
+            if isinstance(each, Remark):
+                sound = sound and not each.damage
+                click.echo(f"iscsi-initiator: {each.text}", err=True)
+            elif ids and each.record.id not in ids:
                 continue
-            partial = ""
-            number += 1
-            if text.strip():
-                entry = parse_line(text, number).as_json()
-                if not ids or entry["id"] in ids:
-                    click.echo(json.dumps(entry) if as_json else _line(entry))
+            elif as_json:
+                click.echo(json.dumps(event_json(each)))
+            elif console.is_terminal:
+                for line in event_lines(each):
+                    console.print(line)
+            else:
+                click.echo("\n".join(line.plain for line in event_lines(each)))
 
-
-def _line(entry: dict[str, object]) -> str:
-    data = f" [{entry['data']}]" if entry["data"] else ""
-    return f"{entry['time']} {entry['source']} {entry['id']} {entry['severity']}: {entry['message']}{data}"
+    with closing(reader):
+        if follow and not path.exists():
+            click.echo(f"iscsi-initiator: waiting for {path}", err=True)
+        while follow:
+            with suppress(FileNotFoundError):
+                show(reader.read())
+            time.sleep(_FOLLOW_INTERVAL)
+        show(reader.read())
+        show(reader.finish())
+    return sound
 
 
 if __name__ == "__main__":

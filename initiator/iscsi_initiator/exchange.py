@@ -19,14 +19,14 @@ from iscsi_protocol.text import (
 )
 
 if TYPE_CHECKING:
-    from iscsi_initiator.session import Session
+    from iscsi_initiator.connection import Connection
 
 
 class TextExchange:
-    """The text exchange of one session; there is one at a time (6.4 has one negotiation under way on a connection)."""
+    """The text exchange of one connection; there is one at a time (6.4)."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._assembler = TextAssembler()
         self._chunks: list[bytes] = []
         self._pairs: list[tuple[str, str]] = []
@@ -48,7 +48,7 @@ class TextExchange:
         self.task = task
         pairs = list(request.pairs)
         if not request.send_targets:
-            negotiator = self._session.negotiator
+            negotiator = self._connection.negotiator
             negotiator.begin()
             try:
                 pairs = [negotiator.offer(key, value, Stage.FULL_FEATURE) for key, value in pairs]
@@ -71,7 +71,7 @@ class TextExchange:
             pairs = None if text is None else decode_pairs(text)
             answers = None if pairs is None else self._take(pairs, final=response.final)
         except (TextTooLong, PairError, NegotiationError):
-            self._session.negotiator.abandon()
+            self._connection.negotiator.abandon()
             self._fail(Failure.PROTOCOL_ERROR)
             return
         if pairs is not None:
@@ -81,50 +81,51 @@ class TextExchange:
             return
         self._finish(task)
 
-    def failed(self) -> None:
-        """The exchange ended otherwise: a time-out, a reject."""
-        self._session.negotiator.abandon()
-        self._forget()
+    def over(self, task: Task) -> None:
+        """A task ended: if it is that of the exchange, then by a time-out or a reject."""
+        if task is self.task:
+            self._connection.negotiator.abandon()
+            self._forget()
 
     def _take(self, pairs: list[tuple[str, str]], *, final: bool) -> list[tuple[str, str]]:
         request = self.task.request if self.task else None
         if isinstance(request, TextNegotiation) and request.send_targets:
             return []
-        return self._session.negotiator.receive(pairs, Stage.FULL_FEATURE, last=final)
+        return self._connection.negotiator.receive(pairs, Stage.FULL_FEATURE, last=final)
 
     def _finish(self, task: Task) -> None:
-        session, pairs = self._session, tuple(self._pairs)
+        connection, pairs = self._connection, tuple(self._pairs)
         request = task.request
         if isinstance(request, TextNegotiation) and not request.send_targets:
             try:
-                session.adopt(session.negotiator.commit(Stage.FULL_FEATURE))
+                connection.adopt(connection.negotiator.commit(Stage.FULL_FEATURE))
             except NegotiationError:
-                session.negotiator.abandon()
+                connection.negotiator.abandon()
                 self._fail(Failure.PROTOCOL_ERROR)
                 return
         self._forget()
-        session.work.finish(task, result=TextResult(pairs))
+        connection.session.work.finish(task, result=TextResult(pairs))
 
     def _fail(self, failure: Failure) -> None:
         task = self.task
         self._forget()
         if task is not None:
-            self._session.work.finish(task, failure=failure)
+            self._connection.session.work.finish(task, failure=failure)
 
     def _ask(self, pairs: list[tuple[str, str]], ttt: int, lun: bytes) -> None:
-        link = self._session.link
+        link = self._connection.link
         self._chunks = split_text(encode_pairs(pairs), link.max_send if link else 512)
         self._send(self._chunks.pop(0), ttt, lun)
 
     def _send(self, data: bytes, ttt: int, lun: bytes) -> None:
-        session, task = self._session, self.task
-        if session.link is None or task is None:
+        link, work, task = self._connection.link, self._connection.session.work, self.task
+        if link is None or task is None:
             return
         if ttt != NO_TAG and not task.immediate:
             # Each numbered request of the exchange has a CmdSN of its own (11.10.3).
-            task.cmd_sn = session.work.next_cmd_sn()
+            task.cmd_sn = work.next_cmd_sn()
         more = bool(self._chunks)
-        session.link.send_pdu(
+        link.send_pdu(
             TextRequest(
                 immediate=task.immediate,
                 final=not more,
@@ -132,8 +133,8 @@ class TextExchange:
                 lun=lun,
                 itt=task.itt,
                 ttt=ttt,
-                cmd_sn=task.cmd_sn if not task.immediate else session.work.cmd_sn,
-                exp_stat_sn=session.link.exp_stat_sn,
+                cmd_sn=task.cmd_sn if not task.immediate else work.cmd_sn,
+                exp_stat_sn=link.exp_stat_sn,
                 data=data,
             )
         )

@@ -1,10 +1,12 @@
-"""The initiator's end of one connection: how it cuts what comes and what it has to send (RFC 7143 4.2.1, 11.2).
+"""The initiator's end of one TCP connection: how it cuts what comes and what it has to send (RFC 7143 4.2.1, 11.2).
 
-Numbers of the session are the session's; here are ExpStatSN and what the login agreed on for the connection.
+Numbers of the session are the session's; here are ExpStatSN and what the login agreed on for the connection. A connection
+that logs in again under its CID has a new link; tasks stay allegiant to the link that they were sent on.
 """
 
 from __future__ import annotations
 
+from iscsi_initiator.holes import Holes
 from iscsi_initiator.requests import slots_of
 from iscsi_protocol.digest import digest_bytes
 from iscsi_protocol.framing import NO_LIMIT, Framer
@@ -17,22 +19,40 @@ MAX_LOGIN_SEGMENT = NO_LIMIT
 
 
 class Link:
-    """One connection. number: the engine's; outbox: buffers to send; drained: how many times the outbox was taken."""
+    """One connection. number: the engine's; cid: the target's name of it; outbox: buffers to send; drained: how many times
+    the outbox was taken; level: ErrorRecoveryLevel; up: in full feature phase; holes: StatSNs that do not count yet, None
+    while all do; queued: SCSI tasks that are allegiant to it; last_activity: when something went or came;
+    payload: bytes of data segments in the outbox, which send_buffer bounds.
+    """
 
     __slots__ = (
+        "cid",
         "data_digest",
         "drained",
         "exp_stat_sn",
         "framer",
         "header_digest",
+        "holes",
+        "last_activity",
+        "level",
         "max_send",
         "number",
         "outbox",
         "parameters",
+        "payload",
+        "queued",
+        "send_buffer",
+        "up",
     )
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, cid: int = 0, send_buffer: int = NO_LIMIT) -> None:
         self.number = number
+        self.cid = cid
+        self.level = 0
+        self.up = False
+        self.queued = 0
+        self.last_activity = 0.0
+        self.holes: Holes | None = None
         self.framer = Framer(max_data_segment_length=MAX_LOGIN_SEGMENT)
         self.outbox: list[Buffer] = []
         self.drained = 0
@@ -41,6 +61,8 @@ class Link:
         self.data_digest = False
         self.max_send = 8192
         self.parameters = OperationalParameters()
+        self.payload = 0
+        self.send_buffer = send_buffer
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """What a copy needs: bytes of its own in place of the requesters' buffers."""
@@ -49,6 +71,8 @@ class Link:
     def enter_full_feature(self, parameters: OperationalParameters, exp_stat_sn: int, receive_limit: int) -> None:
         """From the next PDU on: digests and lengths as agreed."""
         self.exp_stat_sn = exp_stat_sn
+        self.level = parameters.error_recovery_level
+        self.up = True
         self.header_digest = self.framer.header_digest = parameters.header_digest
         self.data_digest = self.framer.data_digest = parameters.data_digest
         self.adopt(parameters, receive_limit)
@@ -62,8 +86,13 @@ class Link:
     def take(self) -> list[Buffer]:
         """What there is to send, which is thereby on its way."""
         buffers, self.outbox = self.outbox, []
+        self.payload = 0
         self.drained += 1
         return buffers
+
+    def has_room(self, length: int) -> bool:
+        """Whether so many bytes of payload may be queued besides."""
+        return self.payload + length <= self.send_buffer
 
     def send(self, bhs: bytes, data: Buffer = b"", ahs: bytes = b"") -> None:
         """Queue a PDU whose header says the truth about its parts. The data is passed on, not copied."""
@@ -74,6 +103,7 @@ class Link:
         if self.header_digest:
             outbox.append(digest_bytes(bhs, ahs))
         if len(data):
+            self.payload += len(data)
             outbox.append(data)
             padding = _PADDING[len(data) & 3]
             if padding:

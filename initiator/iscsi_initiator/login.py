@@ -13,7 +13,15 @@ from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.settings import SessionOptions, Settings, negotiation_wishes
 from iscsi_protocol import serial
-from iscsi_protocol.chap import MD5, AuthenticationFailed, ChapError, ChapInitiator, Step
+from iscsi_protocol.chap import (
+    MD5,
+    AuthenticationFailed,
+    ChapError,
+    ChapInitiator,
+    Hasher,
+    Step,
+    hashlib_hasher,
+)
 from iscsi_protocol.negotiation.engine import Negotiator
 from iscsi_protocol.negotiation.errors import EVENT_ORDER, NegotiationError
 from iscsi_protocol.negotiation.keys import Role, SessionType
@@ -39,13 +47,11 @@ LOGIN_SEGMENT_LIMIT = 8192
 MAX_EXCHANGES = 100
 """Responses without progress to the full feature phase, behind which a target is not listened to any longer."""
 
-_CID = 0
-
 
 class LoginFailed(Exception):
-    """The login is over. event, extra: what is logged; status: the target's, None where we are who ends it."""
+    """The login is over. event, extra: what is logged, None for nothing; status: the target's, None where we end it."""
 
-    def __init__(self, event: int, extra: bytes, text: str, status: int | None = None) -> None:
+    def __init__(self, event: int | None, extra: bytes, text: str, status: int | None = None) -> None:
         super().__init__(text)
         self.event = event
         self.extra = extra
@@ -66,7 +72,8 @@ class LoginRedirected(Exception):
 class LoginExchange:
     """The login of one connection.
 
-    isid, cmd_sn, itt: as they go into every request. issued: CHAP challenges that were sent before. outbox: PDUs to send.
+    isid, tsih, cid, cmd_sn, itt: as they go into every request; a TSIH of 0 makes a session. exp_stat_sn: of the connection that is
+    to be reinstated, else 0. current: what holds in the session that it joins. issued: CHAP challenges that were sent before. outbox: PDUs to send.
     finished: the final response came; then parameters, tsih, exp_stat_sn, exp_cmd_sn, max_cmd_sn and declared hold.
 
     The constructor raises ChapError for secrets that may not be used, and ValueError for wishes that no one may have.
@@ -82,14 +89,23 @@ class LoginExchange:
         isid: bytes,
         cmd_sn: int,
         itt: int,
+        tsih: int = 0,
+        cid: int = 0,
+        exp_stat_sn: int = 0,
         issued: Container[bytes] = frozenset(),
+        hasher: Hasher = hashlib_hasher,
+        current: OperationalParameters | None = None,
     ) -> None:
         self._policy = policy
         self._isid = isid
+        self._joins = tsih
+        self._cid = cid
         self._cmd_sn = cmd_sn
         self._itt = itt
         session_type = SessionType.DISCOVERY if options.target_name is None else SessionType.NORMAL
-        self._negotiator = Negotiator(Role.INITIATOR, negotiation_wishes(settings, options), session_type)
+        self._negotiator = Negotiator(
+            Role.INITIATOR, negotiation_wishes(settings, options), session_type, not tsih, current=current
+        )
         chap = options.chap
         self._chap = ChapInitiator(
             random_bytes=random_bytes,
@@ -98,7 +114,9 @@ class LoginExchange:
             target_name=chap.target_name if chap else None,
             required=chap.required if chap else False,
             algorithms=chap.algorithms if chap else (MD5,),
+            shortest_secret=policy.shortest_chap_secret,
             issued=issued,
+            hasher=hasher,
         )
         self._stage = Stage.SECURITY
         self._asked: Stage | None = None
@@ -108,7 +126,7 @@ class LoginExchange:
         self.outbox: list[RawPdu] = []
         self.finished = False
         self.tsih = 0
-        self.exp_stat_sn = 0
+        self.exp_stat_sn = exp_stat_sn
         self.exp_cmd_sn = cmd_sn
         self.max_cmd_sn = cmd_sn
 
@@ -190,6 +208,8 @@ class LoginExchange:
             return f"NSG {response.nsg} where {int(self._asked)} was asked for"
         if response.nsg == Stage.FULL_FEATURE and not response.tsih:
             return "TSIH 0 in the final response"
+        if response.nsg == Stage.FULL_FEATURE and self._joins not in (0, response.tsih):
+            return f"TSIH {response.tsih} in the final response, {self._joins} was joined"
         return ""
 
     def _refused(self, raw: RawPdu, response: LoginResponse) -> None:
@@ -251,7 +271,7 @@ class LoginExchange:
         if final:
             self._conclude(raw, response, faults)
         if faults:
-            raise min(faults, key=lambda fault: EVENT_ORDER.index(fault.event))
+            raise min(faults, key=lambda fault: EVENT_ORDER.index(fault.event or 0))
         if final:
             self.tsih = response.tsih
             self.finished = True
@@ -277,11 +297,13 @@ class LoginExchange:
 
     def _conclude(self, raw: RawPdu, response: LoginResponse, faults: list[LoginFailed]) -> None:
         """What only the final response shows: keys never answered, and a command window that is none."""
-        if not faults:
-            try:
+        try:
+            if faults:
+                self._negotiator.check_answered()
+            else:
                 self._negotiator.commit(Stage.FULL_FEATURE)
-            except NegotiationError as error:
-                faults.append(self._failure(raw, error))
+        except NegotiationError as error:
+            faults.append(self._failure(raw, error))
         if serial.lt(response.max_cmd_sn, serial.add(response.exp_cmd_sn, -1)):
             extra = words(response.exp_cmd_sn, response.max_cmd_sn)
             faults.append(LoginFailed(3, extra, "MaxCmdSN is below ExpCmdSN - 1"))
@@ -322,7 +344,8 @@ class LoginExchange:
             nsg=self._asked if transit and self._asked is not None else 0,
             isid=self._isid,
             itt=self._itt,
-            cid=_CID,
+            tsih=self._joins,
+            cid=self._cid,
             cmd_sn=self._cmd_sn,
             exp_stat_sn=self.exp_stat_sn,
             data=data,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from iscsi_protocol.chap import MIN_SECRET_LENGTH
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
@@ -40,6 +42,9 @@ class Policy:
     accept_any_target_authentication: bool = False
     """Goes on although the target's CHAP response is wrong (12.1.3, 9.2.1; event 17)."""
 
+    shortest_chap_secret: int = MIN_SECRET_LENGTH
+    """Bytes that a CHAP secret has at least; to ask for more refuses good ones (9.2.1; events 35 and 36)."""
+
     accept_invalid_login: bool = False
     """Passes over inconsistent login responses (11.13; event 11)."""
 
@@ -70,8 +75,11 @@ class Policy:
     logs_twice: frozenset[int] = frozenset()
     """Events that are logged twice."""
 
-    logs_without_dump: frozenset[int] = frozenset()
-    """Events that are logged without their extra data."""
+    logs_wrong_dump: frozenset[int] = frozenset()
+    """Events that are logged with every bit of their extra data inverted, and one zero byte where there is none."""
+
+    goes_on_after: frozenset[int] = frozenset()
+    """Events that are logged and not acted on: nothing is closed, recovered, failed or asked for again."""
 
 
 CONFORMING = Policy()

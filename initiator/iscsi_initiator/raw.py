@@ -109,7 +109,7 @@ class RawConnection:
     ) -> RawConnection:
         """Connect. tap, faults and number (of the connection in the history) are for a connector that has none.
 
-        clock: seconds, the loop's own where it is None. Raises ConnectFailed.
+        clock: seconds, the loop's own where it is None. Raises ConnectFailed, BindFailed.
         """
         if tap is not None or faults:
             connector = TappedConnector(connector, tap=tap, faults=faults, clock=clock, first=number)
@@ -310,6 +310,12 @@ class RawConnection:
     def connection_lost(self, reason: TransportEvent) -> None:
         """See `Receiver`."""
         self._end(reason)
+
+    def send_failed(self, error: int) -> None:
+        """See `Receiver`. The end that follows tells as much."""
+
+    def writable(self) -> None:
+        """See `Receiver`. Whatever is given was sent before."""
 
     def _end(self, reason: TransportEvent) -> None:
         self.closed = reason

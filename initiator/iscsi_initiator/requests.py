@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.pdu.codes import TaskAttribute, TaskFunction
 from iscsi_protocol.scsi.lun import encode_lun
@@ -27,6 +28,8 @@ class Failure(Enum):
     NO_SUCH_TASK = "the task that it is about is not on its way"
     NOT_CONNECTED = "there is no such session, or it is closed"
     LOGIN_FAILED = "the login failed"
+    NO_RESOURCES = "a limit of this initiator is reached"
+    UNUSABLE_BUFFER = "the buffer cannot be used"
 
 
 def slots_of(instance: object) -> dict[str, object]:
@@ -41,10 +44,11 @@ def slots_of(instance: object) -> dict[str, object]:
 class Request:
     """One piece of work for a session. `result` or `failure` is set when it is done. timeout: seconds, None = setting.
 
-    due: until when it may wait to be sent; held_until: until when it waits for a lost connection.
+    due: until when it may wait to be sent; held_until: until when it waits for a lost connection; io, counted: whether it
+    counts as I/O, and does count, against what is limited for all sessions together.
     """
 
-    __slots__ = ("due", "failure", "held_until", "result", "session", "timeout", "token")
+    __slots__ = ("counted", "due", "failure", "held_until", "io", "result", "session", "timeout", "token")
 
     def __init__(self, timeout: float | None = None, token: object = None) -> None:
         self.timeout = timeout
@@ -54,13 +58,16 @@ class Request:
         self.held_until: float | None = None
         self.result: Any = None
         self.failure: Failure | None = None
+        self.counted = False
+        self.io = False
 
 
 class ScsiRequest(Request):
     """A SCSI command. lun: number or 8-byte structure; cdb: any length up to 260 bytes.
 
     data_out: what to write; it is not copied and must not change until the request is done. data_in: a writable buffer of
-    exactly the bytes to read, or their number. Both make a bidirectional command. management: sent through the management
+    exactly the bytes to read, or their number. Both make a bidirectional command. A buffer that is read-only, released or
+    in pieces fails the request when it is to be sent (event 56). management: sent through the management
     interface (event 47 and WMIRequestTimeout). hold: start again when the session was recovered, instead of failing.
     """
 
@@ -86,9 +93,8 @@ class ScsiRequest(Request):
         self.data_out = data_out
         self.attribute = attribute
         self.management = management
+        self.io = not management
         self.hold = hold
-        if memoryview(self.data_in).readonly:
-            raise ValueError("a read needs a buffer that can be written")
         if len(self.lun) != 8:
             raise ValueError("a LUN has 8 bytes")
         if not 1 <= len(self.cdb) <= 260:
@@ -133,16 +139,26 @@ class Ping(Request):
 
 
 class TextNegotiation(Request):
-    """A text exchange in full feature phase: SendTargets, or keys that may be declared anew."""
+    """A text exchange in full feature phase: SendTargets, or keys that may be declared anew.
 
-    __slots__ = ("asked_for", "pairs")
+    asked_for: by the target, which gets it at once; cid: the connection that it is about, None for any.
+    """
+
+    __slots__ = ("asked_for", "cid", "pairs")
 
     def __init__(
-        self, pairs: Pairs = (), *, timeout: float | None = None, token: object = None, asked_for: bool = False
+        self,
+        pairs: Pairs = (),
+        *,
+        timeout: float | None = None,
+        token: object = None,
+        asked_for: bool = False,
+        cid: int | None = None,
     ) -> None:
         super().__init__(timeout, token)
         self.pairs = pairs
         self.asked_for = asked_for
+        self.cid = cid
 
     @property
     def send_targets(self) -> bool:
@@ -201,11 +217,13 @@ class EventLogged:
     source: str = "iScsiPrt"
 
 
-@dataclass(frozen=True, slots=True)
 class RequestDone:
-    """A request is finished; see its `result` and `failure`."""
+    """A request is finished; see its `result` and `failure`. There are so many of them that it is no frozen dataclass."""
 
-    request: Request
+    __slots__ = ("request",)
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +259,40 @@ class SessionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionUp:
+    """A connection of a session reached full feature phase. connection: the engine's number for it."""
+
+    session: int
+    cid: int
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """A connection of a session that was up is gone, whoever ended it; another event tells if it comes back or leaves."""
+
+    session: int
+    cid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRemoved:
+    """A connection left the list of its session: removed from above, or its attempts to log in came to an end."""
+
+    session: int
+    cid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceGone:
+    """The session did not come back in time: what waited for it failed, and all else will until it is up again."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class AsyncReceived:
     """An Asynchronous Message that concerns those above: event 0 with its sense data, or a vendor's."""
 
@@ -251,4 +303,28 @@ class AsyncReceived:
     vcode: int = 0
 
 
-Event = EventLogged | RequestDone | SessionUp | SessionLost | SessionClosed | AsyncReceived
+@dataclass(frozen=True, slots=True)
+class SecretSealed:
+    """The service encrypted the CHAP secrets of a persistent session: what a store may keep of them, and what
+    `ChapOptions.sealed` takes. target_secret: None without mutual CHAP.
+    """
+
+    session: int
+    secret: bytes
+    target_secret: bytes | None = None
+
+
+Event = (
+    EventLogged
+    | RequestDone
+    | SessionUp
+    | SessionLost
+    | SessionClosed
+    | ConnectionUp
+    | ConnectionLost
+    | ConnectionRemoved
+    | DeviceGone
+    | AsyncReceived
+    | UpCallWanted
+    | SecretSealed
+)

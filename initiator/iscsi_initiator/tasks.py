@@ -1,14 +1,16 @@
 """Tasks and their data transfer (RFC 7143 4.2.5, 11.3, 11.7, 11.8): commands out, Data-Out in answer to R2Ts, and Data-In put
 into the requester's buffer.
 
-What the target breaks is raised as a Violation with its event; the session acts on it.
+What the target breaks is raised as a Violation with its event; the connection acts on it. What comes out of its order is left
+to `snack` at recovery level 1 and above.
 """
 
 from __future__ import annotations
 
+from iscsi_initiator.holes import Holes, Run
 from iscsi_initiator.link import Link
 from iscsi_initiator.requests import Failure, Request, ScsiRequest, slots_of
-from iscsi_protocol.pdu import NO_TAG, DataIn, DataOut, RawPdu, ScsiCommand
+from iscsi_protocol.pdu import NO_TAG, Buffer, DataOut, RawPdu, ScsiCommand
 from iscsi_protocol.pdu.ahs import Ahs, bidirectional_read_length, encode_ahs, extended_cdb
 from iscsi_protocol.pdu.codes import Flag, Opcode
 from iscsi_protocol.pdu.layout import packer, unpacker
@@ -16,7 +18,11 @@ from iscsi_protocol.pdu.transfer import R2T
 
 # Plain integers: operators of an enum cost more than all else that is done to a PDU here.
 _FINAL, _READ, _WRITE = int(Flag.FINAL), int(Flag.READ), int(Flag.WRITE)
-_SCSI_COMMAND, _SCSI_DATA_OUT = int(Opcode.SCSI_COMMAND), int(Opcode.SCSI_DATA_OUT)
+_SCSI_COMMAND, _SCSI_RESPONSE, _SCSI_DATA_OUT = (
+    int(Opcode.SCSI_COMMAND),
+    int(Opcode.SCSI_RESPONSE),
+    int(Opcode.SCSI_DATA_OUT),
+)
 
 _command = packer(
     ScsiCommand,
@@ -26,7 +32,6 @@ _command = packer(
 _data_out = packer(
     DataOut, "@0", "@1", "@5", "@6", "@7", "lun", "itt", "ttt", "exp_stat_sn", "data_sn", "buffer_offset"
 )
-_data_in = unpacker(DataIn, "data_sn", "buffer_offset")
 _r2t = unpacker(R2T, "lun", "ttt", "r2t_sn", "buffer_offset", "desired_data_transfer_length")
 
 
@@ -40,16 +45,36 @@ class Violation(Exception):
         self.text = text
 
 
+class UnusableBuffer(Exception):
+    """A requester's buffer that is read-only, released, or not in one piece."""
+
+
+class SendBufferFull(Exception):
+    """The data that an R2T asks for finds no room on its connection. lun, ttt, offset, length: what was asked for."""
+
+    def __init__(self, lun: bytes, ttt: int, offset: int, length: int) -> None:
+        super().__init__(lun, ttt, offset, length)
+        self.lun = lun
+        self.ttt = ttt
+        self.offset = offset
+        self.length = length
+
+
 class DataMissing(Exception):
-    """Data-In that shows that data before it was lost. At recovery level 0 the task ends, and nothing is logged."""
+    """Data that was lost and does not come again: the task ends, and nothing is logged."""
 
 
 class Task:
-    """Something that has an Initiator Task Tag. answer: opcode of the response; allowance, deadline: seconds."""
+    """Something that has an Initiator Task Tag. answer: opcode of the response; allowance, deadline: seconds; link: the
+    connection that it is allegiant to; tries: how often it was sent.
+    """
 
-    __slots__ = ("allowance", "answer", "cmd_sn", "deadline", "immediate", "itt", "opcode", "request", "tries")
+    __slots__ = ("allowance", "answer", "cmd_sn", "deadline", "immediate", "itt", "link", "opcode", "request", "tries")
 
-    def __init__(self, opcode: int, answer: int, itt: int, cmd_sn: int, request: Request, *, immediate: bool) -> None:
+    def __init__(
+        self, link: Link, opcode: int, answer: int, itt: int, cmd_sn: int, request: Request, *, immediate: bool
+    ) -> None:
+        self.link = link
         self.opcode = opcode
         self.answer = answer
         self.itt = itt
@@ -61,36 +86,70 @@ class Task:
         self.tries = 1
 
 
+_NOTHING = memoryview(b"")
+
+
+def _view(buffer: Buffer, *, writable: bool = False) -> memoryview:
+    """The bytes of a buffer. Raises UnusableBuffer."""
+    try:
+        if not len(buffer):
+            return _NOTHING
+        view = memoryview(buffer)
+        if view.format != "B" or view.ndim != 1:
+            view = view.cast("B")
+    except (TypeError, ValueError) as error:
+        raise UnusableBuffer(str(error)) from error
+    if not view.c_contiguous:
+        raise UnusableBuffer("in pieces")
+    if writable and view.readonly:
+        raise UnusableBuffer("read-only")
+    return view
+
+
 class ScsiTask(Task):
-    """A SCSI command on its way. ending: what is to become of the request once the task was aborted, None while it runs."""
+    """A SCSI command on its way.
+
+    ending: what is to become of the request once the task was aborted, None while it runs. next_sn: the first DataSN or R2TSN
+    that did not come (11.8.2: they share one count); received: bytes of the data before it. acknowledged: next_sn and
+    received as of the last DataACK. trouble: what only a task that lost something has.
+    """
 
     __slots__ = (
-        "data_sn",
+        "acknowledged",
         "ending",
         "first_drained",
         "in_flight",
         "next_offset",
+        "next_sn",
         "next_write",
-        "r2t_sn",
         "read_into",
         "received",
         "scsi",
         "sequence",
         "timed_out",
+        "trouble",
         "write_from",
     )
 
-    def __init__(self, itt: int, cmd_sn: int, request: ScsiRequest) -> None:
-        super().__init__(_SCSI_COMMAND, Opcode.SCSI_RESPONSE, itt, cmd_sn, request, immediate=False)
-        self.scsi = request
+    def __init__(self, link: Link, itt: int, cmd_sn: int, request: ScsiRequest) -> None:
+        self.link = link
+        self.opcode = _SCSI_COMMAND
+        self.answer = _SCSI_RESPONSE
+        self.itt = itt
+        self.cmd_sn = cmd_sn
+        self.request = self.scsi = request
+        self.immediate = False
+        self.deadline = None
+        self.tries = 1
         self.ending: Failure | None = None
         self.timed_out = False
-        self._open_buffers()
-        self.restart()
-
-    def _open_buffers(self) -> None:
-        self.read_into = memoryview(self.scsi.data_in).cast("B")
-        self.write_from = memoryview(self.scsi.data_out).cast("B")
+        self.read_into = _view(request.data_in, writable=True)
+        self.write_from = _view(request.data_out)
+        self.next_sn = self.received = self.next_offset = self.sequence = 0
+        self.next_write = self.in_flight = 0
+        self.first_drained = -1
+        self.acknowledged = _START
+        self.trouble: Trouble | None = None
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """What a copy needs: all but the views, which are those of the copied request."""
@@ -100,55 +159,75 @@ class ScsiTask(Task):
     def __setstate__(self, state: tuple[None, dict[str, object]]) -> None:
         for name, value in state[1].items():
             setattr(self, name, value)
-        self._open_buffers()
+        self.read_into = _view(self.scsi.data_in, writable=True)
+        self.write_from = _view(self.scsi.data_out)
 
     def restart(self) -> None:
         """Begin the data transfer from its start."""
-        self.received = 0
-        self.next_offset = 0
-        self.sequence = 0
-        self.data_sn = 0
-        self.r2t_sn = 0
-        self.next_write = 0
+        self.acknowledged = _START
+        self.go_back()
+        self.next_write = self.in_flight = 0
         self.first_drained = -1
-        self.in_flight = 0
+
+    def go_back(self) -> None:
+        """Forget what came and was not acknowledged: it comes again."""
+        self.next_sn, self.received = self.acknowledged
+        self.next_offset = self.received
+        self.sequence = 0
+        self.trouble = None
+
+    def acknowledge(self) -> None:
+        """All data before next_sn is acknowledged."""
+        self.acknowledged = (self.next_sn, self.received)
 
     @property
     def bidirectional(self) -> bool:
-        """Whether it reads and writes; R2Ts and Data-In PDUs then share one count (11.8.2)."""
+        """Whether it reads and writes."""
         return bool(len(self.read_into) and len(self.write_from))
 
-    def send(self, link: Link) -> None:
-        """The command with immediate data, and the unsolicited Data-Out behind it, as far as agreed (13.10, 13.11)."""
-        request, data, parameters = self.scsi, self.write_from, link.parameters
+    @property
+    def troubled(self) -> Trouble:
+        """What it has lost; made at the first call."""
+        if self.trouble is None:
+            self.trouble = Trouble()
+        return self.trouble
+
+    def first_burst(self) -> tuple[int, int]:
+        """Bytes of immediate data, and of unsolicited Data-Out behind it, as far as agreed (13.10, 13.11)."""
+        parameters = self.link.parameters
+        burst = min(len(self.write_from), parameters.first_burst_length)
+        immediate = min(burst, self.link.max_send) if parameters.immediate_data else 0
+        return immediate, 0 if parameters.initial_r2t else burst - immediate
+
+    def send(self) -> None:
+        """The command, with the data that goes out unasked."""
+        request, data, link = self.scsi, self.write_from, self.link
         length = len(data)
         reading = len(self.read_into)
-        immediate = 0
-        unsolicited = 0
-        if length:
-            burst = min(length, parameters.first_burst_length)
-            if parameters.immediate_data:
-                immediate = min(burst, link.max_send)
-            if not parameters.initial_r2t:
-                unsolicited = burst - immediate
+        immediate, unsolicited = self.first_burst() if length else (0, 0)
         flags = request.attribute | (0 if unsolicited else _FINAL)
         if reading:
             flags |= _READ
         if length:
             flags |= _WRITE
         ahs = b""
-        if len(request.cdb) > 16 or self.bidirectional:
+        cdb = request.cdb
+        if len(cdb) > 16 or (reading and length):
             ahs = self._ahs()
         bhs = _command(
             *(_SCSI_COMMAND, flags, len(ahs) // 4, immediate >> 16, immediate >> 8 & 0xFF, immediate & 0xFF),
-            *(request.lun, self.itt, length or reading, self.cmd_sn, link.exp_stat_sn, request.cdb[:16]),
+            *(request.lun, self.itt, length or reading, self.cmd_sn, link.exp_stat_sn, cdb[:16]),
         )
-        link.send(bhs, data[:immediate] if immediate else b"", ahs)
-        self.next_write = immediate
-        if unsolicited:
-            # Data-Out without a valid Target Transfer Tag carries no LUN (11.7.4).
-            self._send_data(link, bytes(8), NO_TAG, immediate, unsolicited)
-            self.next_write += unsolicited
+        if not immediate and not ahs and not link.header_digest:
+            link.outbox.append(bhs)
+        else:
+            link.send(bhs, data[:immediate] if immediate else b"", ahs)
+        if length:
+            self.next_write = immediate
+            if unsolicited:
+                # Data-Out without a valid Target Transfer Tag carries no LUN (11.7.4).
+                self.send_data(bytes(8), NO_TAG, immediate, unsolicited)
+                self.next_write += unsolicited
 
     def _ahs(self) -> bytes:
         segments: list[Ahs] = []
@@ -158,9 +237,10 @@ class ScsiTask(Task):
             segments.append(bidirectional_read_length(len(self.read_into)))
         return encode_ahs(segments)
 
-    def _send_data(self, link: Link, lun: bytes, ttt: int, offset: int, length: int) -> None:
+    def send_data(self, lun: bytes, ttt: int, offset: int, length: int) -> None:
         """One sequence of Data-Out PDUs."""
-        data, limit, itt, exp_stat_sn = self.write_from, link.max_send, self.itt, link.exp_stat_sn
+        data, link, itt = self.write_from, self.link, self.itt
+        limit, exp_stat_sn = link.max_send, link.exp_stat_sn
         end = offset + length
         data_sn = 0
         while offset < end:
@@ -173,27 +253,37 @@ class ScsiTask(Task):
             offset += size
             data_sn += 1
 
-    def take_r2t(self, raw: RawPdu, link: Link, *, lenient: bool) -> None:
-        """Answer an R2T. lenient: also one that should be refused, as far as there is data. Raises Violation (28)."""
+    def in_order(self, number: int) -> bool:
+        """Whether a DataSN or R2TSN is the next, with nothing missing before it."""
+        return number == self.next_sn and self.trouble is None
+
+    def take_r2t(self, raw: RawPdu, *, lenient: bool, again: bool = False) -> None:
+        """Answer an R2T. lenient: also one that should be refused, as far as there is data; again: it was asked for, and its
+        number is not judged. Raises Violation (28); SendBufferFull, and none of the data was sent.
+        """
         lun, ttt, r2t_sn, offset, desired = _r2t(raw.bhs, 0)
-        fault = self._r2t_fault(link, ttt, r2t_sn, offset, desired)
+        fault = self._r2t_fault(ttt, offset, desired, again=again)
+        if not fault and not again and r2t_sn != self.next_sn:
+            fault = f"R2TSN {r2t_sn}"
         if fault:
             if not lenient:
                 raise Violation(28, bytes(raw.bhs), fault)
             desired = max(0, min(desired, len(self.write_from) - offset))
-        if self.first_drained == link.drained:
+        if self.first_drained == self.link.drained:
             self.in_flight += 1
         else:
-            self.first_drained, self.in_flight = link.drained, 1
-        if self.bidirectional:
-            self.data_sn += 1
-        self.r2t_sn += 1
+            self.first_drained, self.in_flight = self.link.drained, 1
+        if not again:
+            self.next_sn += 1
         self.next_write = max(self.next_write, offset + desired)
-        if not self.timed_out:
-            self._send_data(link, lun, ttt, offset, desired)
+        if self.timed_out:
+            return
+        if not self.link.has_room(desired):
+            raise SendBufferFull(lun, ttt, offset, desired)
+        self.send_data(lun, ttt, offset, desired)
 
-    def _r2t_fault(self, link: Link, ttt: int, r2t_sn: int, offset: int, desired: int) -> str:
-        parameters = link.parameters
+    def _r2t_fault(self, ttt: int, offset: int, desired: int, *, again: bool) -> str:
+        parameters = self.link.parameters
         if not len(self.write_from):
             return "R2T for a task that does not write"
         if ttt == NO_TAG:
@@ -202,48 +292,86 @@ class ScsiTask(Task):
             return f"desired length {desired}, MaxBurstLength is {parameters.max_burst_length}"
         if offset + desired > len(self.write_from):
             return f"bytes up to {offset + desired} of {len(self.write_from)} are asked for"
-        if r2t_sn != (self.data_sn if self.bidirectional else self.r2t_sn):
-            return f"R2TSN {r2t_sn}"
-        if offset < self.next_write and parameters.data_sequence_in_order:
+        if self.link.level:
+            if again:
+                return ""
+        elif offset < self.next_write and parameters.data_sequence_in_order:
             return f"bytes from {offset} on, which were asked for or sent before"
         # R2Ts that came before the answer to the one before could leave (11.8): no drain of the outbox lay between.
-        waiting = self.in_flight if self.first_drained == link.drained else 0
+        waiting = self.in_flight if self.first_drained == self.link.drained else 0
         if waiting >= parameters.max_outstanding_r2t:
             return f"more than {parameters.max_outstanding_r2t} outstanding R2Ts"
         return ""
 
-    def take_data(self, raw: RawPdu, link: Link, *, lenient: bool) -> None:
-        """Put a Data-In where it belongs. lenient: pass over what was not asked for. Raises Violation (26), DataMissing."""
-        data_sn, offset = _data_in(raw.bhs, 0)
+    def take_data(self, raw: RawPdu, offset: int, *, lenient: bool) -> None:
+        """Put the next Data-In where it belongs. lenient: pass over what was not asked for. Raises Violation (26), DataMissing."""
         data = raw.data
         length = len(data)
-        final = raw.bhs[1] & _FINAL
-        if data_sn != self.data_sn:
-            if (data_sn - self.data_sn) & 0xFFFFFFFF < 0x80000000:
-                raise DataMissing
-            if lenient:
-                return
-            raise Violation(26, bytes(raw.bhs), f"Data-In {data_sn} again")
         end = offset + length
         self.sequence += length
-        fault = ""
-        if end > len(self.read_into):
-            fault = f"data up to byte {end} of {len(self.read_into)}"
-        elif self.sequence > link.parameters.max_burst_length:
-            fault = "a sequence longer than MaxBurstLength"
-        elif length and offset < self.next_offset and link.parameters.data_pdu_in_order:
-            fault = f"data from byte {offset} on again"
-        self.data_sn += 1
-        if self.bidirectional:
-            self.r2t_sn += 1
+        self.next_sn += 1
+        fault = self.beyond(end)
+        if not fault:
+            if self.sequence > self.link.parameters.max_burst_length:
+                fault = "a sequence longer than MaxBurstLength"
+            elif length and offset < self.next_offset and self.link.parameters.data_pdu_in_order:
+                fault = f"data from byte {offset} on again"
         if fault:
             if not lenient:
                 raise Violation(26, bytes(raw.bhs), fault)
             return
+        if raw.bhs[1] & _FINAL:
+            self.sequence = 0
         if length and offset > self.next_offset:
             raise DataMissing
         self.read_into[offset:end] = data
         self.received += length
-        self.next_offset = max(self.next_offset, end)
-        if final:
-            self.sequence = 0
+        if end > self.next_offset:
+            self.next_offset = end
+
+    def beyond(self, end: int) -> str:
+        """How data up to this byte is too much, empty where it is not."""
+        return f"data up to byte {end} of {len(self.read_into)}" if end > len(self.read_into) else ""
+
+
+_START = (0, 0)
+
+
+class Trouble:
+    """What a task keeps that has lost something. holes: DataSNs and R2TSNs that are missing; asked: runs of them that were
+    asked for; status: the response that came before all data did, None for one that is to come anew, with its StatSN; acknowledgement: LUN, tag and DataSN of the
+    Data-In whose DataACK is due when the holes are closed; tag: of the last R-Data SNACK, 0 for none; anew: its data has yet to begin;
+    rebased: whatever number comes next is the next (7.2.2).
+    """
+
+    __slots__ = ("acknowledgement", "anew", "asked", "holes", "rebased", "resized", "status", "tag")
+
+    def __init__(self) -> None:
+        self.holes: Holes | None = None
+        self.asked: list[Run] = []
+        self.status: tuple[RawPdu | None, int] | None = None
+        self.acknowledgement: tuple[bytes, int, int] | None = None
+        self.tag = 0
+        self.anew = False
+        self.rebased = False
+        self.resized = False
+
+
+class RecoveryLogout(Request):
+    """The logout of a lost connection, by its CID, over another one."""
+
+    __slots__ = ("cid",)
+
+    def __init__(self, cid: int) -> None:
+        super().__init__()
+        self.cid = cid
+
+
+class Reassignment(Request):
+    """TASK REASSIGN for a task of a lost connection."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: ScsiTask) -> None:
+        super().__init__()
+        self.task = task

@@ -1,5 +1,5 @@
-"""The requests of a session: queued while the command window is closed or the session is not up, sent, timed, and finished
-(RFC 7143 4.2.2.1, 4.2.5, 7.11).
+"""The requests of a session: queued while the command window is closed or no connection is up, spread over the connections,
+sent, timed, and finished (RFC 7143 4.2.2.1, 4.2.5, 7.11).
 """
 
 from __future__ import annotations
@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from iscsi_initiator.admission import Admission
 from iscsi_initiator.escalation import Escalation
 from iscsi_initiator.eventlog.dump import words
-from iscsi_initiator.exchange import TextExchange
 from iscsi_initiator.link import Link
 from iscsi_initiator.requests import (
+    DeviceGone,
     Failure,
     Ping,
     Request,
@@ -21,7 +22,7 @@ from iscsi_initiator.requests import (
     TaskManagementResult,
     TextNegotiation,
 )
-from iscsi_initiator.tasks import ScsiTask, Task
+from iscsi_initiator.tasks import Reassignment, RecoveryLogout, ScsiTask, Task
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import NO_TAG, NopOut, TaskManagementRequest
 from iscsi_protocol.pdu.codes import Opcode, TaskFunction, TaskResponse
@@ -35,10 +36,17 @@ _OF_THE_TARGET = frozenset(
 )
 _TARGET_RESETS = frozenset({TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET})
 _ABOUT_A_TASK = frozenset({TaskFunction.ABORT_TASK, TaskFunction.QUERY_TASK})
+_SCSI_COMMAND = int(Opcode.SCSI_COMMAND)
+
+MAX_RESENDS = 3
+"""How many times a command that the target does not have is sent again."""
+
+_MASK = 0xFFFFFFFF
+_HALF = 0x80000000
 
 
 class Work:
-    """What a session has to do. cmd_sn: the next to use; exp_cmd_sn, max_cmd_sn: the target's; paused: nothing is begun."""
+    """What a session has to do. cmd_sn: the next to use; exp_cmd_sn, max_cmd_sn: the target's."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -47,41 +55,42 @@ class Work:
         self.cmd_sn = 1
         self.exp_cmd_sn = 1
         self.max_cmd_sn = 1
-        self.paused = False
+        self.admission = Admission(session, self)
         self.escalation = Escalation(session)
-        self.text = TextExchange(session)
         self._itt = 0
         self._clocks: dict[float, dict[int, Task]] = {}
         self._waiting_until: float | None = None
+        self._gaps: dict[int, list[int]] = {}
 
     # Numbers.
 
     def take_command_numbers(self, exp_cmd_sn: int, max_cmd_sn: int) -> None:
         """ExpCmdSN and MaxCmdSN of a response; an impossible pair is ignored, and neither goes back (4.2.2.1)."""
-        if serial.lt(max_cmd_sn, serial.add(exp_cmd_sn, -1)):
+        if 0 < (exp_cmd_sn - 1 - max_cmd_sn) & _MASK < _HALF:
             return
-        if serial.gt(exp_cmd_sn, self.exp_cmd_sn):
+        if (exp_cmd_sn - self.exp_cmd_sn) & _MASK < _HALF:
             self.exp_cmd_sn = exp_cmd_sn
-        if serial.gt(max_cmd_sn, self.max_cmd_sn):
+        if (max_cmd_sn - self.max_cmd_sn) & _MASK < _HALF:
             self.max_cmd_sn = max_cmd_sn
 
     def next_cmd_sn(self) -> int:
         """The CmdSN of a numbered request, which is thereby used."""
         used = self.cmd_sn
-        self.cmd_sn = (used + 1) & 0xFFFFFFFF
+        self.cmd_sn = (used + 1) & _MASK
         return used
 
     def next_itt(self) -> int:
         """A task tag that no task has."""
-        while True:
-            self._itt = (self._itt + 1) & 0xFFFFFFFF
-            if self._itt != NO_TAG and self._itt not in self.tasks:
-                return self._itt
+        itt = (self._itt + 1) & _MASK
+        while itt == NO_TAG or itt in self.tasks:
+            itt = (itt + 1) & _MASK
+        self._itt = itt
+        return itt
 
     @property
     def window_open(self) -> bool:
         """Whether a numbered request may be sent."""
-        return (self.max_cmd_sn - self.cmd_sn) & 0xFFFFFFFF < 0x80000000 or self._session.policy.ignore_command_window
+        return (self.max_cmd_sn - self.cmd_sn) & _MASK < _HALF or self._session.policy.ignore_command_window
 
     # From above.
 
@@ -90,14 +99,27 @@ class Work:
         session = self._session
         request.session = session.number
         request.result = request.failure = None
-        if session.over:
+        if session.over or session.leaving:
             self._done(request, failure=Failure.NOT_CONNECTED)
             return
-        self.pending.append(request)
-        if session.recovering:
+        if session.device_gone:
+            self._done(request, failure=Failure.NO_DEVICE)
+            return
+        if not self.admission.admits(request, now):
+            self._done(request, failure=Failure.NO_RESOURCES)
+            return
+        pending = self.pending
+        pending.append(request)
+        if session.ready:
+            self.pump(now)
+        elif session.recovering:
             self._hold(request, now)
-        self.pump(now)
-        if request.due is None and self.pending and self.pending[-1] is request:
+        if not pending or pending[-1] is not request:
+            return
+        if not self.admission.lets_wait(now):
+            pending.pop()
+            self._done(request, failure=Failure.NO_RESOURCES)
+        elif request.due is None:
             request.due = now + self._allowance(request)
             self._wait_until(request.due)
 
@@ -114,43 +136,71 @@ class Work:
 
     def pump(self, now: float) -> None:
         """Send what may be sent."""
-        session = self._session
-        if not session.logged_in or self.paused:
-            return
-        pending = self.pending
-        while pending and self._may_start(pending[0]):
-            self._start(pending.popleft(), now)
+        session, pending = self._session, self.pending
+        while pending:
+            ready = session.ready
+            if not ready:
+                return
+            request = pending[0]
+            if isinstance(request, ScsiRequest):
+                if len(self.tasks) >= session.settings.max_pending_requests or not self.window_open:
+                    return
+                pending.popleft()
+                link = ready[0] if len(ready) == 1 else session.balance.choose(ready)
+                task = self.admission.begin(link, request, now)
+                if isinstance(task, Failure):
+                    self._done(request, failure=task)
+                    continue
+                self.next_cmd_sn()
+                allowance = self._allowance(request)
+                link.queued += 1
+                link.last_activity = now
+                self.add(task, now + allowance, allowance)
+                task.send()
+            elif not self._start(request, now):
+                return
 
-    def _may_start(self, request: Request) -> bool:
-        if isinstance(request, ScsiRequest):
-            return len(self.tasks) < self._session.settings.max_pending_requests and self.window_open
+    def _start(self, request: Request, now: float) -> bool:
+        """Begin a request that is no SCSI command, if that can be now."""
+        session = self._session
+        link = session.ready[0]
         if isinstance(request, TextNegotiation):
-            return self.text.task is None and (request.asked_for or self.window_open)
-        return True
-
-    def _start(self, request: Request, now: float) -> None:
-        session = self._session
-        link = session.link
-        if link is None:
-            return
-        session.touch(now)
-        if isinstance(request, ScsiRequest):
-            task = ScsiTask(self.next_itt(), self.next_cmd_sn(), request)
-            allowance = self._allowance(request)
-            self.add(task, now + allowance, allowance)
-            task.send(link)
-        elif isinstance(request, TaskManagement):
+            chosen = self._idle_for_text(request)
+            if chosen is None or not (request.asked_for or self.window_open):
+                return False
+            link = chosen
+        self.pending.popleft()
+        if not self.admission.has_tag(now):
+            self._done(request, failure=Failure.NO_RESOURCES)
+            return True
+        link.last_activity = now
+        if isinstance(request, TaskManagement):
             self.send_task_management(request, now)
         elif isinstance(request, Ping):
-            self.ping(request, now)
+            self.ping(request, link, now)
         elif isinstance(request, TextNegotiation):
-            immediate = request.asked_for
-            cmd_sn = self.cmd_sn if immediate else self.next_cmd_sn()
-            exchange = Task(
-                *(Opcode.TEXT_REQUEST, Opcode.TEXT_RESPONSE, self.next_itt(), cmd_sn, request), immediate=immediate
-            )
-            self.add(exchange, now + self._allowance(request), self._allowance(request))
-            self.text.begin(exchange, request)
+            self._begin_text(request, link, now)
+        return True
+
+    def _idle_for_text(self, request: TextNegotiation) -> Link | None:
+        """A connection without a text exchange: each has one at most (6.4)."""
+        session = self._session
+        if request.cid is not None and request.cid not in session.connections:
+            request.cid = None
+        for link in session.ready:
+            if request.cid in (None, link.cid) and session.connections[link.cid].text.task is None:
+                return link
+        return None
+
+    def _begin_text(self, request: TextNegotiation, link: Link, now: float) -> None:
+        immediate = request.asked_for
+        cmd_sn = self.cmd_sn if immediate else self.next_cmd_sn()
+        link.last_activity = now
+        exchange = Task(
+            *(link, Opcode.TEXT_REQUEST, Opcode.TEXT_RESPONSE, self.next_itt(), cmd_sn, request), immediate=immediate
+        )
+        self.add(exchange, now + self._allowance(request), self._allowance(request))
+        self._session.connections[link.cid].text.begin(exchange, request)
 
     def _allowance(self, request: Request) -> float:
         """Seconds that a request has."""
@@ -173,15 +223,16 @@ class Work:
         task.deadline = deadline
         task.allowance = allowance
         self.tasks[task.itt] = task
-        self._clocks.setdefault(allowance, {})[task.itt] = task
+        clock = self._clocks.get(allowance)
+        if clock is None:
+            clock = self._clocks[allowance] = {}
+        clock[task.itt] = task
 
-    def ping(self, request: Ping, now: float, filler: Task | None = None) -> None:
-        """Send a NOP-Out ping: immediate, or numbered in place of a request that the target refused (`filler`)."""
-        link = self._session.link
-        if link is None:
-            return
-        cmd_sn = self.cmd_sn if filler is None else filler.cmd_sn
-        task = Task(*(Opcode.NOP_OUT, Opcode.NOP_IN, self.next_itt(), cmd_sn, request), immediate=filler is None)
+    def ping(self, request: Ping, link: Link, now: float, filler: int | None = None) -> None:
+        """Send a NOP-Out ping: immediate, or numbered with a CmdSN that the target lacks (`filler`)."""
+        cmd_sn = self.cmd_sn if filler is None else filler
+        task = Task(*(link, Opcode.NOP_OUT, Opcode.NOP_IN, self.next_itt(), cmd_sn, request), immediate=filler is None)
+        link.last_activity = now
         self.add(task, now + self._allowance(request), self._allowance(request))
         link.send_pdu(
             NopOut(
@@ -198,21 +249,23 @@ class Work:
         link.send_pdu(NopOut(immediate=True, lun=lun, cmd_sn=self.cmd_sn, exp_stat_sn=link.exp_stat_sn))
 
     def send_task_management(self, request: TaskManagement, now: float, referenced: ScsiTask | None = None) -> None:
-        """Send a task management function, always as immediate request."""
+        """Send a task management function, always as immediate request; one about a task on the task's connection."""
         session = self._session
-        link = session.link
-        if link is None:
-            return
         if request.function in _ABOUT_A_TASK and referenced is None:
             referenced = self._task_of(request.referenced)
             if referenced is None:
                 self._done(request, failure=Failure.NO_SUCH_TASK)
                 return
+        carrier = session.any_up()
+        link = referenced.link if referenced is not None and referenced.link.up else carrier.link if carrier else None
+        if link is None or (
+            request.function in _ABOUT_A_TASK and referenced is not None and link is not referenced.link
+        ):
+            self._done(request, failure=Failure.CONNECTION_LOST)
+            return
+        about = referenced if request.function in _ABOUT_A_TASK else None
         task = Task(
-            Opcode.TASK_MANAGEMENT_REQUEST,
-            Opcode.TASK_MANAGEMENT_RESPONSE,
-            self.next_itt(),
-            self.cmd_sn,
+            *(link, Opcode.TASK_MANAGEMENT_REQUEST, Opcode.TASK_MANAGEMENT_RESPONSE, self.next_itt(), self.cmd_sn),
             request,
             immediate=True,
         )
@@ -222,10 +275,10 @@ class Work:
                 function=request.function,
                 lun=bytes(8) if request.function in _OF_THE_TARGET else request.lun,
                 itt=task.itt,
-                referenced_task_tag=referenced.itt if referenced else NO_TAG,
+                referenced_task_tag=about.itt if about else NO_TAG,
                 cmd_sn=self.cmd_sn,
                 exp_stat_sn=link.exp_stat_sn,
-                ref_cmd_sn=referenced.cmd_sn if referenced else 0,
+                ref_cmd_sn=about.cmd_sn if about else 0,
             )
         )
         if request.function in _TARGET_RESETS:
@@ -237,24 +290,43 @@ class Work:
                 return task
         return None
 
+    def carried_by(self, link: Link | None) -> list[Task]:
+        """The tasks of a link."""
+        return [task for task in self.tasks.values() if task.link is link]
+
     # Endings.
 
     def finish(self, task: Task, *, result: object = None, failure: Failure | None = None) -> None:
         """A task is over; its request ends with this result or failure."""
         self.forget(task)
-        if task is self.text.task:
-            self.text.failed()
-        self._done(task.request, result=result, failure=failure)
+        if isinstance(task, ScsiTask):
+            if task.trouble is not None:
+                self._release(task)
+        elif isinstance(task.request, TextNegotiation):
+            self._session.connections[task.link.cid].text.over(task)
+        request = task.request
+        request.result, request.failure = (result, None) if failure is None else (None, failure)
+        if request.counted:
+            self.admission.release(request)
+        self._session.emit(RequestDone(request))
 
     def forget(self, task: Task) -> None:
         """A task is over, and nothing comes of its request by that."""
-        self.tasks.pop(task.itt, None)
+        if self.tasks.pop(task.itt, None) is not None and task.opcode == _SCSI_COMMAND:
+            task.link.queued -= 1
         clock = self._clocks.get(task.allowance)
         if clock is not None:
             clock.pop(task.itt, None)
 
+    def _release(self, task: ScsiTask) -> None:
+        connection = self._session.connections.get(task.link.cid)
+        if connection is not None and connection.link is task.link and connection.snacks is not None:
+            connection.snacks.release(task)
+
     def _done(self, request: Request, *, result: object = None, failure: Failure | None = None) -> None:
         request.result, request.failure = (result, None) if failure is None else (None, failure)
+        if request.counted:
+            self.admission.release(request)
         self._session.emit(RequestDone(request))
 
     def task_management_answered(self, task: Task, result: TaskManagementResult, now: float) -> None:
@@ -262,7 +334,7 @@ class Work:
         request = task.request
         if self.escalation.owns(request):
             self.forget(task)
-            self.escalation.answered(result.response, now)
+            self.escalation.answered(result.response, now, task.cmd_sn)
             return
         self.finish(task, result=result)
         if not isinstance(request, TaskManagement) or result.response != TaskResponse.FUNCTION_COMPLETE:
@@ -272,61 +344,92 @@ class Work:
             if aborted is not None:
                 self.finish(aborted, failure=Failure.ABORTED)
         elif request.function in _OF_A_LUN:
-            self.tasks_reset(request.lun)
+            self.tasks_reset(request.lun, task.cmd_sn)
         elif request.function in _OF_THE_TARGET:
-            self.tasks_reset(None)
+            self.tasks_reset(None, task.cmd_sn)
 
-    def tasks_reset(self, lun: bytes | None) -> None:
-        """The SCSI tasks of a LUN, or all of them, were ended without a response."""
+    def tasks_reset(self, lun: bytes | None, before: int | None = None) -> None:
+        """The SCSI tasks of a LUN, or all of them, were ended without a response. before: the CmdSN of the function that
+        did it, which those sent later have no part in (11.5.1).
+        """
         for task in list(self.tasks.values()):
             if isinstance(task, ScsiTask) and lun in (None, task.scsi.lun):
-                self.finish(task, failure=task.ending or Failure.RESET)
+                if before is None or serial.lt(task.cmd_sn, before):
+                    self.finish(task, failure=task.ending or Failure.RESET)
 
     def rejected(self, task: Task, now: float) -> None:
         """The target rejected a request (11.17)."""
         session = self._session
         numbered = not task.immediate
+        link = task.link
+        if isinstance(task.request, Reassignment):
+            self.forget(task)
+            session.recovery.reassignment_failed(now, "TASK REASSIGN was rejected")
+            return
         if task.opcode == Opcode.LOGOUT_REQUEST:
-            session.logout_failed(now, "the logout was rejected")
+            if isinstance(task.request, RecoveryLogout):
+                self.forget(task)
+                session.recovery.session_failed(now, "a logout for recovery was rejected")
+            else:
+                session.connections[link.cid].logout_failed(now, "the logout was rejected")
             return
         if self.escalation.owns(task.request):
             self.forget(task)
-            self.escalation.answered(None, now)
+            self.escalation.answered(None, now, task.cmd_sn)
         else:
             self.finish(task, failure=Failure.REJECTED)
-        if numbered and session.logged_in and serial.le(self.exp_cmd_sn, task.cmd_sn):
+        if numbered and link.up and serial.le(self.exp_cmd_sn, task.cmd_sn):
             # The target has not counted it, and takes nothing behind it until the gap is closed (4.2.2.1, 11.17.1).
             if task.opcode == Opcode.NOP_OUT:
-                session.recover(now, "a gap in CmdSN cannot be closed")
+                session.connections[link.cid].fail(now, "a gap in CmdSN cannot be closed")
             else:
-                self.ping(Ping(), now, filler=task)
+                self.ping(Ping(), link, now, filler=task.cmd_sn)
+
+    def ping_answered(self, ping: Task) -> None:
+        """A command that went out before a ping, and is not even counted at its answer, was lost (7.2.1)."""
+        if not ping.link.level or not ping.immediate:
+            return
+        for task in self.tasks.values():
+            if task.cmd_sn == self.exp_cmd_sn and task.link is ping.link and isinstance(task, ScsiTask):
+                if serial.lt(task.cmd_sn, ping.cmd_sn) and task.tries <= MAX_RESENDS:
+                    self.resend(task)
+                return
+
+    def resend(self, task: ScsiTask) -> None:
+        """The target does not have a command: it goes out again as it was, on its own connection."""
+        task.tries += 1
+        task.restart()
+        task.send()
 
     # Time.
 
     def next_deadline(self) -> float | None:
         """When the first task, or waiting request, runs out of time."""
-        earliest: float | None = None
+        earliest = self._waiting_until
         for clock in self._clocks.values():
-            if clock:
-                first = next(iter(clock.values())).deadline
-                if first is not None and (earliest is None or first < earliest):
-                    earliest = first
-        waiting = self._waiting_until
-        if waiting is not None and (earliest is None or waiting < earliest):
-            return waiting
+            for task in clock.values():
+                deadline = task.deadline
+                if deadline is not None and (earliest is None or deadline < earliest):
+                    earliest = deadline
+                break
         return earliest
 
     def handle_timer(self, now: float) -> None:
-        """What ran out of time by now."""
-        for clock in list(self._clocks.values()):
-            while clock:
-                task = next(iter(clock.values()))
-                if task.deadline is None or task.deadline > now:
-                    break
-                del clock[task.itt]
-                self._timed_out(task, now)
+        """What ran out of time by now: by deadline, and of equal ones what was sent first."""
+        while (task := self._overdue(now)) is not None:
+            del self._clocks[task.allowance][task.itt]
+            self._timed_out(task, now)
         if self._waiting_until is not None and self._waiting_until <= now:
             self._give_up(now)
+
+    def _overdue(self, now: float) -> Task | None:
+        firsts = [next(iter(clock.values())) for clock in self._clocks.values() if clock]
+        due = [
+            (task.deadline, -task.allowance, task)
+            for task in firsts
+            if task.deadline is not None and task.deadline <= now
+        ]
+        return min(due, key=lambda each: each[:2])[2] if due else None
 
     def _wait_until(self, limit: float) -> None:
         """A request that waits does so until then; next_deadline may be too early, never too late."""
@@ -334,64 +437,180 @@ class Work:
             self._waiting_until = limit
 
     def _give_up(self, now: float) -> None:
-        recovering = self._session.recovering
+        """Requests that waited too long: for a connection to come back, or for their turn."""
+        session = self._session
+        recovering = session.recovering
+        if recovering and any(isinstance(task, ScsiTask) for task in self.tasks.values()):
+            limits = [task.request.held_until for task in self.tasks.values()]
+            if any(limit is not None and limit <= now for limit in limits):
+                # What the target still has of them is not to be carried on with.
+                session.recovery.session_failed(now, "requests were held too long", 0)
         failure = Failure.NO_DEVICE if recovering else Failure.TIMED_OUT
         waiting, self.pending = self.pending, deque()
         self._waiting_until = None
+        gone = False
         for request in waiting:
             limit = request.held_until if recovering else request.due
             if limit is not None and limit <= now:
+                gone = recovering
                 self._done(request, failure=failure)
                 continue
             self.pending.append(request)
             if limit is not None:
                 self._wait_until(limit)
+        if gone and not session.device_gone:
+            session.device_gone = True
+            session.emit(DeviceGone(session.number))
+            self.fail_all(Failure.NO_DEVICE)
 
     def _timed_out(self, task: Task, now: float) -> None:
         session, request = self._session, task.request
         function = words(task.opcode)
         if isinstance(task, ScsiTask):
-            if task.scsi.management:
-                session.log(47, function, now, "no answer in time")
-            else:
-                session.log(9, task.scsi.cdb, now, "no answer in time")
+            event, extra = (47, function) if task.scsi.management else (9, task.scsi.cdb)
+            if not session.log(event, extra, now, "no answer in time"):
+                return
             task.timed_out = True
             if session.policy.no_escalation:
                 self.finish(task, failure=Failure.TIMED_OUT)
             elif task.ending is None:
                 self.escalation.end(task, Failure.TIMED_OUT, now)
         elif isinstance(request, TaskManagement):
-            session.log(49, function, now, "no answer in time")
+            if not session.log(49, function, now, "no answer in time"):
+                return
             if self.escalation.owns(request):
                 self.forget(task)
-                self.escalation.answered(None, now)
+                self.escalation.answered(None, now, task.cmd_sn)
             else:
                 self.finish(task, failure=Failure.TIMED_OUT)
+        elif isinstance(request, Reassignment):
+            self.forget(task)
+            if session.log(49, function, now, "no answer in time"):
+                session.recovery.reassignment_failed(now, "no answer to TASK REASSIGN")
         elif isinstance(request, TextNegotiation):
-            session.log(46 if request.send_targets else 50, function, now, "no answer in time")
-            self.finish(task, failure=Failure.TIMED_OUT)
+            if session.log(46 if request.send_targets else 50, function, now, "no answer in time"):
+                self.finish(task, failure=Failure.TIMED_OUT)
         elif isinstance(request, Ping):
-            session.log(48, function, now, "no answer in time")
-            self.finish(task, failure=Failure.TIMED_OUT)
-            session.recover(now, "no answer to a ping")
+            if session.log(48, function, now, "no answer in time"):
+                self.finish(task, failure=Failure.TIMED_OUT)
+                session.connections[task.link.cid].fail(now, "no answer to a ping")
+        elif isinstance(request, RecoveryLogout):
+            session.recovery.logout_timed_out(task, now)
         else:
-            session.logout_timed_out(now)
+            session.connections[task.link.cid].logout_timed_out(now)
 
-    # The connection is gone.
+    # Connections that are gone.
 
     def _hold(self, request: Request, now: float) -> None:
+        session = self._session
         if request.held_until is None:
-            request.held_until = now + self._session.settings.max_request_hold_time
+            settings = session.settings
+            held = settings.link_down_time if session.options.multipath else settings.max_request_hold_time
+            request.held_until = now + held
         self._wait_until(request.held_until)
 
-    def connection_gone(self, now: float, *, recover: bool) -> None:
+    def hold_all(self, now: float) -> None:
+        """No connection is up: requests wait for one, those that were sent too."""
+        if not self._session.recovering:
+            return
+        for request in self.pending:
+            self._hold(request, now)
+        for task in self.tasks.values():
+            if isinstance(task, ScsiTask):
+                self._hold(task.request, now)
+
+    def _stop_clock(self, task: Task) -> None:
+        clock = self._clocks.get(task.allowance)
+        if clock is not None:
+            clock.pop(task.itt, None)
+        task.deadline = None
+
+    def link_lost(self, link: Link, now: float) -> None:
+        """A connection is gone that will be recovered (level 2): SCSI tasks wait for it, all else on it is over."""
+        for task in self.carried_by(link):
+            if isinstance(task, ScsiTask):
+                self._stop_clock(task)
+                if not task.scsi.hold and task.ending is None:
+                    task.ending = Failure.CONNECTION_LOST
+                continue
+            if not task.immediate:
+                self._gaps.setdefault(link.cid, []).append(task.cmd_sn)
+            if (
+                self.escalation.owns(task.request)
+                or isinstance(task.request, Reassignment | RecoveryLogout)
+                or type(task.request) is Request
+            ):
+                self.forget(task)
+            else:
+                self.finish(task, failure=Failure.CONNECTION_LOST)
+        self.escalation.link_lost(link, now)
+
+    def link_logged_out(self, link: Link, now: float) -> None:
+        """A connection is closed in order: what was still on it is started again elsewhere."""
+        again: list[Request] = []
+        for task in self.carried_by(link):
+            if not task.immediate and serial.ge(task.cmd_sn, self.exp_cmd_sn):
+                self._gaps.setdefault(link.cid, []).append(task.cmd_sn)
+            if isinstance(task, ScsiTask) and task.ending is None and task.scsi.hold:
+                self.forget(task)
+                again.append(task.request)
+            elif isinstance(task, ScsiTask):
+                self.finish(task, failure=task.ending or Failure.CONNECTION_LOST)
+            else:
+                self.forget(task)
+                if type(task.request) is not Request:
+                    self._done(task.request, failure=Failure.CONNECTION_LOST)
+        self.pending.extendleft(reversed(again))
+        self.escalation.link_lost(link, now)
+
+    def send_again(self, task: ScsiTask, link: Link, now: float) -> None:
+        """A command that the target never had goes out on another connection, with its numbers."""
+        self.move(task, link)
+        task.restart()
+        self.resume(task, now, at_once=True)
+
+    def move(self, task: ScsiTask, link: Link) -> None:
+        """Give a task another allegiance."""
+        task.link.queued -= 1
+        task.link = link
+        link.queued += 1
+        task.first_drained = -1
+
+    def resume(self, task: ScsiTask, now: float, *, at_once: bool = False) -> None:
+        """A task goes on; its clock begins anew. at_once: by sending its command."""
+        self.add(task, now + task.allowance, task.allowance)
+        if at_once:
+            task.send()
+        if task.ending is not None:
+            self.escalation.end(task, task.ending, now)
+
+    def start_anew(self, task: ScsiTask, now: float) -> None:
+        """The target does not know a task any more: its request becomes another one."""
+        if task.ending is not None or not task.scsi.hold:
+            self.finish(task, failure=task.ending or Failure.CONNECTION_LOST)
+            return
+        self.forget(task)
+        self.pending.appendleft(task.request)
+        self.pump(now)
+
+    def fill_gaps(self, cid: int, link: Link | None, now: float) -> None:
+        """CmdSNs of a lost connection that the target still lacks, and that nothing is left of, are filled by pings."""
+        carrier = self._session.any_up()
+        link = link or (carrier.link if carrier else None)
+        if link is None:
+            return
+        for cmd_sn in self._gaps.pop(cid, []):
+            if serial.ge(cmd_sn, self.exp_cmd_sn):
+                self.ping(Ping(), link, now, filler=cmd_sn)
+
+    def session_gone(self, now: float, *, recover: bool) -> None:
         """Every task is over. With a recovery to come, SCSI requests wait for it, in the order in which they were sent."""
-        tasks = list(self.tasks.values())
+        tasks = sorted(self.tasks.values(), key=lambda task: (task.cmd_sn - self.exp_cmd_sn) & _MASK)
         self.tasks.clear()
-        self._clocks.clear()
+        for clock in self._clocks.values():
+            clock.clear()
+        self._gaps.clear()
         self.escalation.reset()
-        self.text.reset()
-        self.paused = False
         again: list[Request] = []
         for task in tasks:
             request = task.request
@@ -402,7 +621,7 @@ class Work:
                     again.append(request)
                 else:
                     self._done(request, failure=Failure.CONNECTION_LOST)
-            elif type(request) is not Request:
+            elif type(request) is not Request and not isinstance(request, Reassignment | RecoveryLogout):
                 self._done(request, failure=Failure.CONNECTION_LOST)
         self.pending.extendleft(reversed(again))
         if recover:

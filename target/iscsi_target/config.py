@@ -346,12 +346,16 @@ class TargetConfig(_Row, frozen=True, kw_only=True):
     discovery_chap: ChapConfig | None = None
     state: str | None = None
     """File of what has to outlive the process (persistent reservations with APTPL, saved mode pages); None: nothing does."""
+    first_stat_sn: int | None = None
+    """StatSN at which every connection begins, so that what happens around 2^32 can be seen; None: drawn anew each time."""
     limits: Limits = Limits()
     timers: Timers = Timers()
     policy: Policy = msgspec.field(default_factory=Policy)
 
     def __post_init__(self) -> None:
         _check_keys(self.keys)
+        if self.first_stat_sn is not None and not 0 <= self.first_stat_sn <= 0xFFFFFFFF:
+            raise ValueError(f"first_stat_sn is 0 to 4294967295, got {self.first_stat_sn}")
         names = [node.name for node in self.targets]
         for name in names:
             if names.count(name) > 1:

@@ -104,7 +104,8 @@ class TargetEngine:
         core.now = now
         number = core.new_connection_number()
         # Any start is legal (4.2.2.2); libiscsi takes one in the upper half for a step back and acknowledges nothing then.
-        stat_sn = int.from_bytes(core.random_bytes(4), "big") & 0x3FFFFFFF
+        given = core.config.first_stat_sn
+        stat_sn = int.from_bytes(core.random_bytes(4), "big") & 0x3FFFFFFF if given is None else given
         connection = Connection(number, local, remote, portal_group_tag, stat_sn, core.dirty)
         connection.heard = now
         core.connections[number] = connection

@@ -408,3 +408,9 @@ def test_breaking_history_is_found(rule, broken):
 def test_near_miss_is_let_pass(rule, kept):
     """The rule has a history that all but breaks it, where nothing is found."""
     kept(rule, TABLE[rule][1])
+
+
+def test_a_name_is_that_of_the_side_that_brought_it_up(script):
+    history = proposed(("X#word", "1"))(script, ("X#word", "NotUnderstood"))
+    found = [finding.role for finding in history.findings() if finding.rule == "keys.name-form"]
+    assert found == ["target"]

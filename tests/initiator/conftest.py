@@ -13,6 +13,7 @@ from iscsi_initiator.policy import CONFORMING, Policy
 from iscsi_initiator.requests import EventLogged, Request, RequestDone, SessionClosed, SessionLost, SessionUp
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_protocol import serial
+from iscsi_protocol.chap import Hasher, hashlib_hasher
 from iscsi_protocol.framing import Framer
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.pdu import (
@@ -53,12 +54,18 @@ class Bench:
         settings: Settings | None = None,
         policy: Policy = CONFORMING,
         answers: dict[str, str | None] | None = None,
+        hasher: Hasher = hashlib_hasher,
     ) -> None:
         self.now = 100.0
         self.settings = settings or Settings()
-        self.engine = InitiatorEngine(self.settings, random_bytes=entropy(), policy=policy)
+        self.engine = InitiatorEngine(self.settings, random_bytes=entropy(), policy=policy, hasher=hasher)
         self.options = options or SessionOptions(portal=PORTAL, target_name=TARGET)
-        self.answers: dict[str, str | None] = {"MaxRecvDataSegmentLength": "8192", **(answers or {})}
+        self.answers: dict[str, str | None] = {
+            "MaxRecvDataSegmentLength": "8192",
+            "MaxConnections": "1",
+            "ErrorRecoveryLevel": "0",
+            **(answers or {}),
+        }
         self.events: list[Any] = []
         self.sent: list[Pdu] = []
         self.raws: list[RawPdu] = []
@@ -70,7 +77,7 @@ class Bench:
         self.stat_sn = 0x1000
         self.exp_cmd_sn = 1
         self.max_cmd_sn = 64
-        self.session = self.engine.open_session(self.options)
+        self.session = self.engine.open_session(self.options, self.now)
         self.collect()
 
     # What came of it.

@@ -106,7 +106,7 @@ def test_chap_with_the_secret_from_a_file(run, portal, tmp_path):
     shown = run("events", "--json")
     assert json.loads(shown.output)["id"] == 10
     assert run("info", f"iscsi://{portal}/{CHAP}/0").exit_code == 1
-    lines = run("events").output.splitlines()
+    lines = [line for line in run("events").output.splitlines() if not line.startswith(" ")]
     assert [line.split()[2] for line in lines] == ["10", "40"]
     assert run("events", "--id", 40).output.splitlines() == lines[1:]
     assert b"secret" not in (tmp_path / "events.jsonl").read_bytes()
@@ -172,6 +172,17 @@ def test_a_damaged_log(run, tmp_path):
     result = run("events")
     assert result.exit_code == 1
     assert "line 1" in result.stderr
+
+
+def test_a_log_that_takes_nothing_stops_nothing(run, portal, tmp_path):
+    (tmp_path / "file").write_text("")
+    log = tmp_path / "file" / "events.jsonl"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        result = run("ls", f"iscsi://127.0.0.1:{unused.getsockname()[1]}", "--event-log", log)
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[0] == f"iscsi-initiator: {log}: event not logged: File exists"
+    assert run("ls", f"iscsi://{portal}", "--event-log", log).stderr == ""
 
 
 def test_help_begins_with_examples(run):

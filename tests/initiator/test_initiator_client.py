@@ -160,6 +160,7 @@ def test_a_scsi_error_says_what_it_is():
     with_target(test)
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize(
     ("broken", "events"),
     [
@@ -168,12 +169,22 @@ def test_a_scsi_error_says_what_it_is():
         (fault(Opcode.SCSI_DATA_IN, Flip(Part.HEADER_DIGEST), nth=2), [22, 34]),
     ],
 )
-def test_a_read_gets_through_the_loss_of_the_connection(broken, events):
+def test_a_read_gets_through_the_loss_of_the_connection(broken, events, level):
     async def test(connector):
-        client = await connect(connector, header_digest=REQUIRE_DIGEST, data_digest=REQUIRE_DIGEST, faults=[broken])
+        client = await connect(
+            connector,
+            header_digest=REQUIRE_DIGEST,
+            data_digest=REQUIRE_DIGEST,
+            faults=[broken],
+            settings=Settings(error_recovery_level=level),
+        )
         began = asyncio.get_running_loop().time()
         _, size = await client.capacity()
         assert await client.read(0, 8) == bytes(8 * size)
+        if level and events == [25, 34]:
+            assert [event.id for event in client.events] == [25]
+            client.abort()
+            return
         assert [event.id for event in client.events] == events
         assert client.recoveries == 1
         assert asyncio.get_running_loop().time() - began >= 2
@@ -195,7 +206,12 @@ def test_an_outage_that_lasts_costs_the_request():
         ids = [event.id for event in client.events]
         assert ids[0] == 20
         assert set(ids[1:]) == {1}
+        assert client.device_gone
+        with pytest.raises(RequestFailed):
+            await client.command(opcodes.TEST_UNIT_READY.build())
         connector.road = Road.OPEN
+        await asyncio.sleep(2)
+        assert not client.device_gone
         await client.command(opcodes.TEST_UNIT_READY.build())
         assert client.events[-1].id == 34
         await client.logout()

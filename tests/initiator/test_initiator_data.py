@@ -216,11 +216,6 @@ def test_data_goes_into_the_callers_buffer(up, buffer):
     assert bytes(buffer) == b"sixteen bytes ok"
 
 
-def test_a_buffer_that_cannot_be_written_is_refused():
-    with pytest.raises(ValueError, match="written"):
-        ScsiRequest(0, READ, data_in=memoryview(bytes(4)))
-
-
 def test_settings_are_bounded():
     with pytest.raises(ValueError, match="MaxBurstLength"):
         Settings(max_burst_length=16777216)

@@ -1,9 +1,6 @@
-"""The event packet, its reading, and the file."""
+"""The event packet, and what its extra data says in a line."""
 
 from __future__ import annotations
-
-import io
-import json
 
 import pytest
 from hypothesis import given
@@ -11,15 +8,11 @@ from hypothesis import strategies as st
 
 from iscsi_initiator.eventlog import (
     EVENTS,
-    EventLogWriter,
     EventRecord,
-    LogError,
     RecordError,
     Severity,
     address,
     explain,
-    parse_line,
-    read_log,
     words,
 )
 from iscsi_protocol.history import Endpoint
@@ -75,44 +68,25 @@ def test_long_data_is_cut():
         (1, address(Endpoint("disks.example.org", 1)), "disks.example.org:1"),
         (3, words(5, 2), "ExpCmdSN 5, MaxCmdSN 2"),
         (4, words(8192, 4096), "FirstBurstLength 8192, MaxBurstLength 4096"),
-        (9, bytes([0x12, 0, 0, 0, 36, 0]), "INQUIRY: 120000002400"),
+        (5, words(98), "98 (EADDRINUSE)"),
+        (5, words(0xC0000207), "0xc0000207"),
+        (9, bytes([0x12, 0, 0, 0, 36, 0]), "INQUIRY: allocation_length 36"),
+        (9, bytes([0xC1, 2]), "opcode 0xc1: bytes c1 02"),
         (20, b"iqn.2026-01.a:b", "iqn.2026-01.a:b"),
         (25, words(1, 2), "computed 0x00000001, given 0x00000002"),
         (42, words(7, 9), "expected 7, given 9"),
         (43, words(3), "Login Request"),
-        (27, bytes(encode(NopIn()).bhs), f"NOP-In: {encode(NopIn()).bhs.hex()}"),
-        (33, words(1025), "bytes 1025"),
-        (25, b"\1", "01"),
+        (43, words(0x103), "0x103"),
+        (27, bytes(encode(NopIn(stat_sn=9)).bhs), "NOP-In: itt 0xffffffff, stat_sn 9"),
+        (29, encode(NopIn(ttt=7)).bhs[:24], "NOP-In: itt 0xffffffff, ttt 0x00000007, cut off 24 of 48 bytes"),
+        (33, words(1025), "1025 bytes"),
+        (25, b"\1", "more bytes 01, cut off 1 of 8 bytes"),
+        (25, words(1), "computed 0x00000001, cut off 4 of 8 bytes"),
+        (20, b"iqn\x1b[2J\xff", "iqn\\x1b[2J\\xff"),
+        (13, b"x" * 400, "x" * 300 + "… (400 in all)"),
+        (2, b"", ""),
         (900, b"\1\2", "01 02"),
     ],
 )
 def test_data_in_words(event, extra, text):
     assert explain(event, extra) == text
-
-
-def test_the_file_appears_with_the_first_event_and_reads_back(tmp_path):
-    path = tmp_path / "state" / "events.jsonl"
-    log = EventLogWriter(path)
-    assert not path.exists()
-    log.write(20, b"iqn.2026-01.a:b", 0.5)
-    log.write(34, b"iqn.2026-01.a:b", 1.5)
-    log.close()
-    log.write(1, address(Endpoint("192.0.2.1", 3260)), 2)
-    log.close()
-    with path.open() as lines:
-        events = list(read_log(lines))
-    assert [(e.record.id, e.record.sequence, e.time.timestamp()) for e in events] == [
-        (20, 1, 0.5),
-        (34, 2, 1.5),
-        (1, 3, 2),
-    ]
-    entry = json.loads(path.read_text().splitlines()[0])
-    assert (entry["source"], entry["severity"], entry["data"]) == ("iScsiPrt", "error", "iqn.2026-01.a:b")
-
-
-@pytest.mark.parametrize("line", ["{}", "no json", '{"time": "2026-01-01", "dump": "zz"}', "[]"])
-def test_lines_that_are_no_events(line):
-    with pytest.raises(LogError, match="line 2"):
-        list(read_log(io.StringIO("\n" + line + "\n")))
-    with pytest.raises(LogError):
-        parse_line(line)

@@ -54,7 +54,7 @@ def test_what_a_plain_login_says(bench):
     second = made.take(LoginRequest)
     offered = dict(decode_pairs(second.data))
     assert offered["InitialR2T"] == "No"
-    assert offered["ErrorRecoveryLevel"] == "0"
+    assert (offered["ErrorRecoveryLevel"], offered["MaxConnections"]) == ("2", "32")
     assert offered["MaxRecvDataSegmentLength"] == "65536"
     assert (second.itt, second.isid, second.cmd_sn) == (first.itt, first.isid, first.cmd_sn)
     assert second.exp_stat_sn == 0x1001
@@ -618,6 +618,15 @@ def test_the_first_that_applies_wins(bench):
     request = made.operational()
     made.respond(request, made.consent(request), exp_cmd_sn=10, max_cmd_sn=1)
     refused(made, 18)
+
+
+@pytest.mark.parametrize(("others", "event"), [({"DataPDUInOrder": "No"}, 18), ({"MaxBurstLength": "many"}, 18)])
+def test_a_missing_answer_wins_like_a_wrong_one(bench, others, event):
+    options = replace(PLAIN, header_digest=REQUIRE_DIGEST)
+    made = bench(options=options, answers={"HeaderDigest": None, **others})
+    request = made.operational()
+    made.respond(request, made.consent(request))
+    refused(made, event)
 
 
 def test_requests_that_wait_for_a_login_fail_with_it(bench):

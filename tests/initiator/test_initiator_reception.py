@@ -328,7 +328,7 @@ def test_42_a_repeat(up):
 
 def test_42_not_at_the_wrap(up):
     bench = up()
-    bench.engine.session(bench.session).link.exp_stat_sn = bench.stat_sn = 0xFFFFFFFF
+    bench.engine.session(bench.session).leading.link.exp_stat_sn = bench.stat_sn = 0xFFFFFFFF
     for _ in range(3):
         ping = Ping()
         bench.submit(ping)

@@ -85,6 +85,8 @@ class Ear:
     def __init__(self) -> None:
         self.data = b""
         self.reasons: list[TransportEvent] = []
+        self.errors: list[int] = []
+        self.writables = 0
         self.changed = asyncio.Event()
 
     def data_received(self, view):
@@ -94,6 +96,19 @@ class Ear:
     def connection_lost(self, reason):
         self.reasons.append(reason)
         self.changed.set()
+
+    def send_failed(self, error):
+        self.errors.append(error)
+        self.changed.set()
+
+    def writable(self):
+        self.writables += 1
+        self.changed.set()
+
+    async def until(self, condition):
+        while not condition():
+            self.changed.clear()
+            await self.changed.wait()
 
 
 def test_refused_ipv4_and_ipv6():

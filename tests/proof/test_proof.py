@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from iscsi_conformance.case import Case, load_cases, validate
-from iscsi_conformance.proof import PROOF_FILE, check_clause, check_clean
+from iscsi_conformance.proof import PROOF_FILE, check_clause, check_clean, check_proof
 from iscsi_initiator.faults import all_faults as initiator_faults
 from iscsi_target.faults import all_faults as target_faults
 
 CASES = load_cases()
 PAIRS = [(case, clause) for case in CASES.values() for clause in case.clauses]
+PROOFS = [(case, fault) for case in CASES.values() for fault in case.proofs]
 
 
 def test_the_case_table_holds_together() -> None:
@@ -30,6 +31,11 @@ def test_fault_is_caught(case: Case, clause: str) -> None:
     check_clause(case, clause)
 
 
+@pytest.mark.parametrize(("case", "fault"), PROOFS, ids=[f"{case.id}-{fault}" for case, fault in PROOFS])
+def test_case_fails_with(case: Case, fault: str) -> None:
+    check_proof(case, fault)
+
+
 def test_shipped_list_is_what_the_cases_name() -> None:
     """The list that coverage is counted from; `python -m iscsi_conformance.prove --write` makes it."""
     listed = msgspec.json.decode(files("iscsi_conformance").joinpath(PROOF_FILE).read_bytes())
@@ -37,5 +43,5 @@ def test_shipped_list_is_what_the_cases_name() -> None:
 
 
 def test_every_fault_proves_something() -> None:
-    used = {fault for case in CASES.values() for fault in case.clauses.values()}
+    used = {fault for case in CASES.values() for fault in (*case.clauses.values(), *case.proofs)}
     assert sorted({**target_faults(), **initiator_faults()}.keys() - used) == []

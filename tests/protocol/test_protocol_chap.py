@@ -106,6 +106,11 @@ def refuse_md5(name: str, data: bytes) -> bytes:
     return chap.hashlib_hasher(name, data)
 
 
+def test_the_approved_hasher_refuses_md5_alone():
+    assert chap.available((5, 6, 7, 8), chap.approved_hasher) == (6, 7, 8)
+    assert chap.approved_hasher("sha256", b"x") == chap.hashlib_hasher("sha256", b"x")
+
+
 def test_available_leaves_out_what_the_host_refuses():
     assert chap.available((7, 5, 9, 6)) == (7, 5, 6)
     assert chap.available((7, 5, 6), refuse_md5) == (7, 6)

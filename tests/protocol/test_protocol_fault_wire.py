@@ -782,3 +782,23 @@ def test_any_faults_over_any_dialogue_do_something_and_never_fail(spoilers, sent
             for each, raw in sent
             if each is way
         )
+
+
+def test_faults_armed_later_know_the_dialogue_and_its_digests() -> None:
+    link = Link()
+    link.wire = FaultyWire((), follows=True)
+    link.login().feed(OUT, ScsiCommand(itt=7, cmd_sn=4)).feed(BACK, ScsiResponse(itt=7, stat_sn=9, exp_cmd_sn=5))
+    link.outputs.clear()
+    link.wire.arm([Fault(when=When(direction=BACK, stage=3), what=(Set("itt", Of("closed_itt")),))])
+    link.feed(BACK, NopIn(stat_sn=10), NopIn(stat_sn=10))
+    first, second = link.raws(BACK)
+    assert (decode(first).itt, decode(second).itt) == (7, NO_TAG)
+    assert not first.header_digest_error
+    assert link.wire.fired == 1
+
+
+def test_faults_armed_instead_of_others_end_those() -> None:
+    link = Link(Fault(when=When(direction=BACK, times=0), what=(Drop(),)))
+    link.wire.arm(())
+    link.feed(BACK, NopIn(stat_sn=3))
+    assert [decode(raw).stat_sn for raw in link.raws(BACK)] == [3]

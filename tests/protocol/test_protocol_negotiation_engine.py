@@ -482,6 +482,17 @@ def test_the_burst_error_names_both_lengths() -> None:
     assert (error.key, error.value, error.against) == ("FirstBurstLength", "8192", ("MaxBurstLength", "512"))
 
 
+@pytest.mark.parametrize("answers", ["MaxBurstLength=many", "MaxBurstLength=0512", "MaxBurstLength="])
+def test_a_burst_length_that_is_no_number_is_an_error_of_its_own(answers: str) -> None:
+    error = misanswered("MaxBurstLength=16384 FirstBurstLength=8192", f"FirstBurstLength=8192 {answers}")
+    assert (error.key, error.event) == ("MaxBurstLength", 11)
+
+
+def test_a_first_burst_length_beyond_32_bits_is_an_error_of_its_own() -> None:
+    error = misanswered("MaxBurstLength=16384 FirstBurstLength=8192", "FirstBurstLength=4294967296 MaxBurstLength=512")
+    assert (error.key, error.event) == ("FirstBurstLength", 11)
+
+
 def test_burst_lengths_that_come_apart_are_an_error_of_the_target_too() -> None:
     side = a_target("MaxBurstLength=65536")
     side.receive(pairs("FirstBurstLength=65536"), OPERATIONAL)

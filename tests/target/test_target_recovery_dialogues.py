@@ -13,6 +13,7 @@ from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.workload.plan import Abort, Damage, Gather, Harm, Lose, Read, Setting, Step, Write
 from iscsi_initiator.transport import TcpConnector
+from iscsi_protocol import serial
 from iscsi_protocol.history import PduRecord
 from iscsi_protocol.pdu import (
     R2T,
@@ -106,6 +107,12 @@ def _reassigned(*, logout: bool) -> Callable[[Heard], bool]:
     return happened
 
 
+def _acknowledged_with_logout(heard: Heard) -> bool:
+    """The Logout Request has the ExpStatSN of the connection that it is about (11.14.4)."""
+    status = next(each.stat_sn for each in heard if isinstance(each, DataIn) and each.status_present)
+    return next(each.exp_stat_sn for each in heard if isinstance(each, LogoutRequest)) == serial.add(status)
+
+
 LOST = Damage.HEADER_CAME
 DIALOGUES = (
     Dialogue(
@@ -167,6 +174,18 @@ DIALOGUES = (
         name="a read is continued behind a logout for recovery",
         keys=SEGMENTS,
         plan=(Read(1, 0, 1), Gather(), Read(1, 0, 16), Lose(1, logout=True)),
+        happened=_reassigned(logout=True),
+    ),
+    Dialogue(
+        name="a status is acknowledged with the logout of its connection",
+        keys=SEGMENTS,
+        plan=(Read(1, 0, 1), Gather(), Lose(1, logout=True)),
+        happened=_acknowledged_with_logout,
+    ),
+    Dialogue(
+        name="a status with a bad header is not acknowledged with the logout",
+        keys=SEGMENTS,
+        plan=(Harm(LOST, 1), Read(1, 0, 1)),
         happened=_reassigned(logout=True),
     ),
     Dialogue(

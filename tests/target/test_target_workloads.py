@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.target.workloads import BLOCKS, findings, in_memory, over_tcp
+from tests.target.workloads import BLOCKS, findings, in_memory, over_tcp, over_uneven_connections
 
 from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.virtual import run_virtual
 from iscsi_conformance.workload.model import BLOCK, ModelDisk, WrongData
 from iscsi_conformance.workload.plan import Abort, Damage, Function, Gather, Harm, Lose, Read, Setting, Step, Write
-from iscsi_protocol.pdu import TaskAttribute, TaskFunction
+from iscsi_protocol.fault import Drop, Fault, FieldIs, Reset, When
+from iscsi_protocol.pdu import Opcode, TaskAttribute, TaskFunction
+from iscsi_protocol.stream import Direction
 from iscsi_target.config import Limits
 
 OVER_TCP = 20
@@ -70,6 +73,12 @@ def test_random_work_in_memory(setting: Setting, plan: list[Step]) -> None:
     book = RuleBook()
     run_virtual(in_memory(setting, plan, book))
     assert not findings(book)
+
+
+@given(setting=session_settings, plan=st.lists(steps, max_size=25), seed=st.integers(0, 2**32))
+def test_random_work_over_uneven_connections(setting: Setting, plan: list[Step], seed: int) -> None:
+    dice = Random(seed)
+    run_virtual(over_uneven_connections(setting, plan, lambda _: (dice.random() ** 3, dice.random() ** 3)))
 
 
 shortages = st.builds(
@@ -131,6 +140,73 @@ def test_a_lost_connection_has_its_tasks_continued_by_another_one() -> None:
     assert exerciser.recoveries == 2
     assert exerciser.sessions == 1
     assert not findings(book)
+
+
+def test_an_heir_that_breaks_has_the_tasks_of_the_first_connection_continued_as_well() -> None:
+    """It breaks before the first of two reassignments is answered."""
+    setting = Setting(level=2, connections=1, digests=False, keys=(("InitialR2T", "Yes"), ("ImmediateData", "No")))
+    plan: list[Step] = [Write(0, 0, 8), Write(0, 20, 4), Lose(0, logout=False), Gather()]
+    # Task tags: two of logins, two of the writes.
+    first = When(direction=Direction.TO_INITIATOR, opcode=Opcode.TASK_MANAGEMENT_RESPONSE, tests=(FieldIs("itt", 5),))
+    breaks = Fault(when=first, what=(Drop(), Reset()))
+    book = RuleBook()
+    exerciser = run_virtual(in_memory(setting, plan, book, faults=[breaks]))
+    assert exerciser.recoveries == 2
+    assert not findings(book)
+
+
+def test_an_heir_that_breaks_before_it_can_log_out_the_first_connection_costs_no_time() -> None:
+    """The second connection has a bad header on its way when the first one breaks; what the target retains of the first it
+    would have given up long before the exerciser loses its patience.
+    """
+    setting = Setting(
+        level=2,
+        connections=2,
+        digests=True,
+        keys=(("InitialR2T", "Yes"), ("ImmediateData", "No")),
+        patience=30.0,
+        retain=10,
+    )
+    plan: list[Step] = [
+        Write(0, 0, 8),
+        Harm(Damage.HEADER_SENT, 1),
+        Write(1, 20, 4),
+        Lose(0, logout=True),
+        Gather(),
+    ]
+    delays = {0: (0.0, 3.0), 1: (1.0, 0.0)}
+    exerciser = run_virtual(over_uneven_connections(setting, plan, lambda place: delays.get(place, (0.0, 0.0))))
+    assert exerciser.harmed == [Damage.HEADER_SENT]
+    assert exerciser.sessions == 1
+
+
+def test_an_abort_whose_answer_is_lost_may_have_ended_the_task() -> None:
+    setting = Setting(level=2, connections=1, digests=False, keys=(("InitialR2T", "Yes"), ("ImmediateData", "No")))
+    plan: list[Step] = [Write(0, 0, 8), Abort(0), Gather()]
+    answer = When(direction=Direction.TO_INITIATOR, opcode=Opcode.TASK_MANAGEMENT_RESPONSE, tests=(FieldIs("itt", 3),))
+    book = RuleBook()
+    lost = Fault(when=answer, what=(Drop(), Reset()))
+    exerciser = run_virtual(in_memory(setting, plan, book, faults=[lost]))
+    assert exerciser.recoveries == 1
+    assert not findings(book)
+
+
+def test_a_function_whose_answer_is_lost_is_asked_for_again() -> None:
+    """It reaches the target before the second read, on a slower connection, which it ends without a word (4.2.2.1); its
+    answer waits for the status of the first read (11.6.1), and goes with the connection.
+    """
+    setting = Setting(level=2, connections=2, digests=False)
+    plan: list[Step] = [
+        Harm(Damage.HEADER_CAME, 1),
+        Read(0, 0, 8),
+        Read(1, 20, 8),
+        Function(0, TaskFunction.CLEAR_TASK_SET),
+        Gather(),
+    ]
+    delays = ((0.0, 2.0), (1.0, 0.0), (0.0, 0.0))
+    exerciser = run_virtual(over_uneven_connections(setting, plan, lambda place: delays[place]))
+    assert exerciser.harmed == [Damage.HEADER_CAME]
+    assert exerciser.recoveries == 1
 
 
 def test_the_model_tells_a_wrong_block_a_stale_block_and_one_in_the_wrong_place() -> None:

@@ -53,6 +53,12 @@ class _Deaf:
     def connection_lost(self, reason: TransportEvent) -> None:
         """Nothing is wanted."""
 
+    def send_failed(self, error: int) -> None:
+        """Nothing is sent."""
+
+    def writable(self) -> None:
+        """Nothing is sent."""
+
 
 async def reach(environment: Environment, endpoint: Endpoint) -> Check:
     """Whether a portal takes connections."""

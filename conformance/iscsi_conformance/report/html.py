@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from iscsi_conformance.case import load_cases
 from iscsi_conformance.catalogue import requirements
+from iscsi_conformance.events.catalogue import EventRow, Variation, events, name_of
 from iscsi_conformance.expected import is_news
 from iscsi_conformance.report.capture import capture_path
 from iscsi_conformance.report.dialogue import Pools, packed_rows
@@ -77,6 +78,7 @@ def write_html(results: Results, path: Path, written: dt.datetime) -> Path:
         verdicts=shown,
         meanings=MEANINGS,
         areas=_areas(results.cases, shown),
+        events=_events(results.cases),
         attention=[result for result in results.cases if needs_attention(result)],
         style=Markup(style),  # noqa: S704 - a file of this package
         script=Markup(script),  # noqa: S704 - a file of this package
@@ -144,6 +146,24 @@ def _areas(cases: Iterable[CaseResult], verdicts: list[Verdict]) -> list[tuple[s
         row = counts.setdefault(result.id.split(".", 1)[0], dict.fromkeys(verdicts, 0))
         row[result.verdict] += 1
     return [(area, list(row.items()), sum(row.values())) for area, row in sorted(counts.items())]
+
+
+def _events(cases: Iterable[CaseResult]) -> list[tuple[EventRow, list[tuple[Variation, list[CaseResult]]], list[str]]]:
+    """Per event of the driver its row, the cases of each variation, and the requirements of all of them; empty where no
+    case was about an event.
+    """
+    own: dict[str, list[CaseResult]] = {}
+    for result in cases:
+        if result.event is not None:
+            own.setdefault(result.event, []).append(result)
+    rows = []
+    for number, row in events().items():
+        about = own.get(name_of(number), [])
+        variations = [(each, [one for one in about if one.variation == each.id]) for each in row.variations]
+        clauses = sorted({clause for result in about for clause in result.clauses})
+        if own and row.variations:
+            rows.append((row, variations, clauses))
+    return rows
 
 
 def _capture(result: CaseResult) -> str | None:

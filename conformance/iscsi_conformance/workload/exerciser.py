@@ -214,6 +214,9 @@ class Exerciser(Recovery):
         response = await self._ask(task.link, request)
         if isinstance(response, TaskManagementResponse) and response.response == TaskResponse.FUNCTION_COMPLETE:
             task.finish(Ending.ABORTED)
+        if response is None:
+            # Whether it was carried out shows when the task is to be continued.
+            await self._recovered()
         task.aborting = False
 
     async def _function(self, connection: int, function: TaskFunction) -> None:
@@ -224,12 +227,14 @@ class Exerciser(Recovery):
             task.aborting = True
             task.stopped = self._agreed("TaskReporting", "RFC3720") == "FastAbort"
         response = await self._ask(link, request)
-        if isinstance(response, TaskManagementResponse):
-            if response.response != TaskResponse.FUNCTION_COMPLETE:
-                raise Unexpected(f"{function.name} was answered with {response.response}")
-            for task in affected:
-                task.finish(Ending.ABORTED)
+        while response is None:
+            # Lost with its connection, it may have ended tasks on the others, commands before it that had yet to come
+            # included (4.2.2.1): nobody would ever answer those.
+            link = await self._working(connection)
+            if all(task.over for task in affected):
+                return
+            response = await self._ask(link, request)
+        if not isinstance(response, TaskManagementResponse) or response.response != TaskResponse.FUNCTION_COMPLETE:
+            raise Unexpected(f"{function.name} was answered with {response}")
         for task in affected:
-            task.aborting = task.stopped = False
-            while task.unanswered and not task.over and task.link is not None:
-                self._answer_r2t(task.link, task, task.unanswered.pop(0))
+            task.finish(Ending.ABORTED)

@@ -15,13 +15,14 @@ _LONG = 1e6
 
 
 class Link:
-    """A logged-in connection. alive: nothing ended it yet."""
+    """A logged-in connection. alive: nothing ended it yet; broken: done once it broke."""
 
     def __init__(self, cid: int, raw: RawConnection, login: RawLogin, noise: Noise) -> None:
         self.cid = cid
         self.raw = raw
         self.login = login
         self.alive = True
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._noise = noise
         self._listener: asyncio.Task[None] | None = None
 
@@ -73,4 +74,6 @@ class Link:
     def fail(self) -> None:
         """The connection breaks."""
         self.alive = False
+        if not self.broken.done():
+            self.broken.set_result(None)
         self.raw.abort()

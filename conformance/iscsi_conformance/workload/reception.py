@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, TypeGuard
 
 from iscsi_conformance.workload.link import Link
 from iscsi_conformance.workload.model import ModelDisk
@@ -39,6 +40,10 @@ from iscsi_protocol.pdu import (
 )
 
 ATTEMPTS = 8
+
+
+def _has_status(pdu: Pdu) -> TypeGuard[ScsiResponse | DataIn]:
+    return isinstance(pdu, ScsiResponse) or (isinstance(pdu, DataIn) and pdu.status_present)
 
 
 class Unexpected(AssertionError):
@@ -136,14 +141,20 @@ class Reception:
         self._numbers.itt += 1
         return self._numbers.itt
 
-    async def _ask(self, link: Link, request: TaskManagementRequest | LogoutRequest) -> Pdu | None:
-        """Send an immediate request, and wait for its answer; None when the connection or the session went first."""
-        request = replace(request, itt=self._tag(), cmd_sn=self._numbers.cmd_sn, exp_stat_sn=link.raw.exp_stat_sn)
+    async def _ask(
+        self, link: Link, request: TaskManagementRequest | LogoutRequest, about: Link | None = None
+    ) -> Pdu | None:
+        """Send an immediate request, and wait for its answer; None when the connection or the session went first. about: the
+        connection that is to be logged out, whose numbers the request then has (11.14.4).
+        """
+        exp_stat_sn = (about or link).raw.exp_stat_sn
+        request = replace(request, itt=self._tag(), cmd_sn=self._numbers.cmd_sn, exp_stat_sn=exp_stat_sn)
         answer: asyncio.Future[Pdu] = asyncio.get_running_loop().create_future()
         self._answers[request.itt] = answer
         link.send(request)
         for _ in range(ATTEMPTS):
-            await asyncio.wait([answer], timeout=self.setting.patience)
+            waited: list[asyncio.Future[Any]] = [answer, link.broken]
+            await asyncio.wait(waited, timeout=self.setting.patience, return_when=asyncio.FIRST_COMPLETED)
             self._raise_trouble()
             if answer.done():
                 return None if answer.cancelled() else answer.result()
@@ -163,6 +174,9 @@ class Reception:
             raise Unexpected("a digest of the target is wrong")
         damage = self.noise.comes(pdu)
         if damage is Damage.HEADER_CAME:
+            if _has_status(pdu):
+                # The logout of the connection must not acknowledge it.
+                link.raw.status.lost(pdu.stat_sn)
             link.fail()
             self._begin_recovery(link, logout=bool(received.raw.initiator_task_tag & 1))
             return
@@ -279,11 +293,7 @@ class Reception:
         task.asked.discard(pdu.r2t_sn)
         task.r2t_sn = max(task.r2t_sn, pdu.r2t_sn + 1)
         if task.stopped:
-            task.unanswered.append(pdu)
             return
-        self._answer_r2t(link, task, pdu)
-
-    def _answer_r2t(self, link: Link, task: Task, pdu: R2T) -> None:
         self._send_data(link, task, pdu.ttt, pdu.lun, pdu.buffer_offset, task.requested(pdu))
 
     def _take_reject(self, link: Link, pdu: Reject) -> None:
@@ -319,7 +329,7 @@ class Reception:
                 task.take(pdu)
                 self._finish_if_whole(link, task)
             return
-        if isinstance(pdu, ScsiResponse) or (isinstance(pdu, DataIn) and pdu.status_present):
+        if _has_status(pdu):
             link.raw.status.lost(pdu.stat_sn)
             self._snack(link, SnackType.STATUS, beg_run=pdu.stat_sn, run_length=1)
         elif task is not None and isinstance(pdu, DataIn):

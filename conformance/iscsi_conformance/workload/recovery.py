@@ -124,9 +124,8 @@ class Recovery(Reception):
         try:
             if logout and others:
                 heir = others[0]
-                answer = await self._ask(
-                    heir, LogoutRequest(reason=LogoutReason.RECOVERY, immediate=True, cid=link.cid)
-                )
+                logout_request = LogoutRequest(reason=LogoutReason.RECOVERY, immediate=True, cid=link.cid)
+                answer = await self._ask(heir, logout_request, about=link)
                 if answer is None:
                     self._dead.append((link, False))
                     return
@@ -141,7 +140,11 @@ class Recovery(Reception):
 
     async def _continue(self, dead: Link, heir: Link) -> None:
         """Commands that the target never had are sent again, the others are reassigned."""
-        for task in [each for each in self.tasks.values() if each.link is dead and not each.over]:
+        tasks = [each for each in self.tasks.values() if each.link is dead and not each.over]
+        for task in tasks:
+            # All at once: should the heir go too, what is left is continued when that one is recovered.
+            task.link = heir
+        for task in tasks:
             if serial.ge(task.command.cmd_sn, self._numbers.exp_cmd_sn):
                 self._send_command(heir, task)
                 continue
@@ -150,9 +153,7 @@ class Recovery(Reception):
                 task.data_sns = set(range(exp_data_sn))
                 task.status = task.due = None
             task.asked.clear()
-            task.unanswered.clear()
             task.held = None
-            task.link = heir
             request = TaskManagementRequest(
                 function=TaskFunction.TASK_REASSIGN,
                 immediate=True,

@@ -46,7 +46,6 @@ class Task:
         self.asked: set[int] = set()
         self.aborting = False
         self.stopped = False
-        self.unanswered: list[R2T] = []
         self.rejected = False
         self.held: int | None = None
         self.spoilt = False

@@ -10,17 +10,21 @@ import asyncio
 import secrets
 import struct
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from iscsi_initiator.client.driver import Driver
-from iscsi_initiator.client.errors import ClientError, RequestFailed, ScsiError, SessionFailed
+from iscsi_initiator.client.errors import ClientError, ConnectionFailed, RequestFailed, ScsiError, SessionFailed
+from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import InitiatorEngine
 from iscsi_initiator.eventlog import EventLogWriter
+from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.policy import CONFORMING, Policy
 from iscsi_initiator.requests import (
+    ConnectionRemoved,
+    ConnectionUp,
     Event,
     EventLogged,
     Ping,
@@ -40,11 +44,12 @@ from iscsi_initiator.requests import (
 from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
 from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
 from iscsi_initiator.url import IscsiUrl, parse_url
+from iscsi_protocol.chap import Hasher, hashlib_hasher
 from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import Endpoint, SettingsRecord, Tap
 from iscsi_protocol.identity import Isid
 from iscsi_protocol.negotiation.parameters import OperationalParameters
-from iscsi_protocol.pdu import Buffer
+from iscsi_protocol.pdu import Buffer, Opcode
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.capacity import CAPACITY_10_LIMIT, ReadCapacity10, ReadCapacity16, parse_luns
 from iscsi_protocol.scsi.cdb import opcode_name
@@ -53,7 +58,26 @@ from iscsi_protocol.scsi.command import Command
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import Status
 
-__all__ = ["Client", "ClientError", "Driver", "RequestFailed", "ScsiError", "SessionFailed"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "ConnectionFailed",
+    "Driver",
+    "RequestFailed",
+    "ScsiError",
+    "Service",
+    "SessionFailed",
+]
+
+REQUEST_OPCODES: Mapping[type[Request], Opcode] = MappingProxyType(
+    {
+        ScsiRequest: Opcode.SCSI_COMMAND,
+        TaskManagement: Opcode.TASK_MANAGEMENT_REQUEST,
+        Ping: Opcode.NOP_OUT,
+        TextNegotiation: Opcode.TEXT_REQUEST,
+    }
+)
+"""The PDU that carries a request."""
 
 _CODES = {2: "H", 4: "I", 8: "Q"}
 _UNIT_ATTENTIONS = 8
@@ -63,21 +87,31 @@ _UNIT_ATTENTIONS = 8
 class Client:
     """One session. Made by `connect`. on_event, when set, sees every event of the engine."""
 
-    def __init__(self, settings: Settings, policy: Policy, options: SessionOptions, lun: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        options: SessionOptions,
+        lun: int,
+        *,
+        hasher: Hasher = hashlib_hasher,
+    ) -> None:
         self.settings = settings
         self.options = options
         self.lun = lun
-        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy)
+        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher)
         self.on_event: Callable[[Event], None] | None = None
         self.events: list[EventLogged] = []
         self.recoveries = 0
         self.closed: SessionClosed | None = None
         self._driver: Driver | None = None
         self._log: EventLogWriter | None = None
+        self._tap: Tap | None = None
         self._session = 0
         self._up: asyncio.Future[None] | None = None
         self._over = asyncio.Event()
         self._waiting: dict[Request, asyncio.Future[None]] = {}
+        self._moving: dict[int, asyncio.Future[Event]] = {}
         self._geometry: tuple[int, int] | None = None
 
     @classmethod
@@ -100,12 +134,15 @@ class Client:
         clock: Callable[[], float] | None = None,
         event_log: EventLogWriter | None = None,
         on_event: Callable[[Event], None] | None = None,
+        service: Service | None = None,
+        hasher: Hasher = hashlib_hasher,
     ) -> Self:
         """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
 
         isid: one of the random kind where it is None, so that clients do not reinstate each other's sessions (6.3.5).
         options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
-        the driver's events. Raises UrlError, SessionFailed.
+        the driver's events. service: answers the driver's up-calls; where it is None each is refused. hasher: what this
+        host hashes with for CHAP. Raises UrlError, SessionFailed.
         """
         url = parse_url(where) if isinstance(where, str) else where
         if isinstance(url, Endpoint):
@@ -119,8 +156,9 @@ class Client:
             data_digest=data_digest,
             isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
-        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun)
+        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, hasher=hasher)
         client._log = event_log
+        client._tap = tap
         client.on_event = on_event
         if connector is None:
             connector = TcpConnector(
@@ -128,11 +166,11 @@ class Client:
             )
         if tap is not None or faults:
             connector = TappedConnector(connector, tap=tap, faults=faults, clock=clock)
-        driver = client._driver = Driver(client.engine, connector, client._take, clock)
+        driver = client._driver = Driver(client.engine, connector, client._take, clock, service)
         if tap is not None:
             tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
         client._up = asyncio.get_running_loop().create_future()
-        client._session = client.engine.open_session(options)
+        client._session = client.engine.open_session(options, driver.clock())
         driver.pump()
         try:
             await client._up
@@ -172,6 +210,47 @@ class Client:
         """The session's handle at the target."""
         return self.engine.session(self._session).tsih
 
+    @property
+    def connections(self) -> tuple[int, ...]:
+        """The CIDs of the connections that are in full feature phase."""
+        session = self.engine.session(self._session)
+        return tuple(cid for cid, connection in session.connections.items() if connection.up)
+
+    @property
+    def device_gone(self) -> bool:
+        """Whether requests fail at once, because the session did not come back in time."""
+        return self.engine.session(self._session).device_gone
+
+    async def add_connection(self, portal: Endpoint | None = None) -> int:
+        """Add a connection, to this portal or the next of options.portals; its CID once it is up. Raises Refused,
+        ConnectionFailed.
+        """
+        cid = self.engine.add_connection(self._session, portal, self.driver.clock())
+        await self._connection_over(cid, ConnectionUp)
+        return cid
+
+    async def remove_connection(self, cid: int) -> None:
+        """Log a connection out and be rid of it. Raises Refused."""
+        self.engine.remove_connection(self._session, cid, self.driver.clock())
+        await self._connection_over(cid, ConnectionRemoved)
+
+    def set_load_balance(self, policy: LoadBalance, paths: Sequence[Path] = ()) -> None:
+        """Spread requests by another policy from now on. paths: one a connection, by CID; empty for all alike. Raises
+        Refused.
+        """
+        self.engine.set_load_balance(self._session, policy, paths, self.driver.clock())
+
+    async def _connection_over(self, cid: int, wanted: type[ConnectionUp | ConnectionRemoved]) -> None:
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._moving[cid] = future
+        self.driver.pump()
+        try:
+            event = await future
+        finally:
+            self._moving.pop(cid, None)
+        if not isinstance(event, wanted):
+            raise ConnectionFailed(cid, getattr(event, "reason", ""))
+
     def use_lun(self, lun: int) -> None:
         """Address another LUN from now on."""
         self.lun = lun
@@ -183,6 +262,7 @@ class Client:
         """Have a request done, and give its result. Raises RequestFailed. When cancelled, the request is aborted."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
+        self._declare(request)
         self.engine.submit(self._session, request, self.driver.clock())
         self.driver.pump_soon()
         try:
@@ -195,6 +275,16 @@ class Client:
         if request.failure is not None:
             raise RequestFailed(request.failure, _what(request))
         return request.result
+
+    def _declare(self, request: Request) -> None:
+        """Have the history tell what no PDU does: that a request has a time-out of its own, or is the management's."""
+        management = isinstance(request, ScsiRequest) and request.management
+        opcode = REQUEST_OPCODES.get(type(request))
+        if self._tap is None or opcode is None or (request.timeout is None and not management):
+            return
+        cdb = request.cdb.hex() if isinstance(request, ScsiRequest) else None
+        said = {"Opcode": int(opcode), "CDB": cdb, "Timeout": request.timeout, "Management": management}
+        self._tap(SettingsRecord(self.driver.clock(), {"Request": said}))
 
     async def execute(
         self,
@@ -362,15 +452,22 @@ class Client:
         elif isinstance(event, EventLogged):
             self.events.append(event)
             if self._log is not None:
-                self._log.write(event.id, event.extra, time.time())
+                self._log.attempt(event.id, event.extra, time.time(), event.text)
         elif isinstance(event, SessionUp):
             if self._up is not None and not self._up.done():
                 self._up.set_result(None)
         elif isinstance(event, SessionLost):
             self.recoveries += 1
+        elif isinstance(event, ConnectionUp | ConnectionRemoved):
+            moving = self._moving.get(event.cid)
+            if moving is not None and not moving.done():
+                moving.set_result(event)
         elif isinstance(event, SessionClosed):
             self.closed = event
             self._over.set()
+            for moving in self._moving.values():
+                if not moving.done():
+                    moving.set_result(event)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
         if self.on_event is not None:

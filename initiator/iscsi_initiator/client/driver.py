@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import ConnectionWanted, InitiatorEngine
 from iscsi_initiator.requests import Event
-from iscsi_initiator.transport import ConnectFailed, Connector, Transport
+from iscsi_initiator.transport import BindFailed, ConnectFailed, Connector, Transport
+from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_protocol.history import TransportEvent
 
 
 class Driver:
-    """Runs one engine. on_event: takes every event of the engine; clock: seconds, the loop's own where it is None."""
+    """Runs one engine. on_event: takes every event of the engine; clock: seconds, the loop's own where it is None; service:
+    answers its up-calls, each of which is refused where it is None.
+    """
 
     def __init__(
         self,
@@ -20,10 +24,12 @@ class Driver:
         connector: Connector,
         on_event: Callable[[Event], None],
         clock: Callable[[], float] | None = None,
+        service: Service | None = None,
     ) -> None:
         self.engine = engine
         self._connector = connector
         self._on_event = on_event
+        self._service = service
         self._loop = asyncio.get_running_loop()
         self.clock = self._loop.time if clock is None else clock
         self._lines: dict[int, _Line] = {}
@@ -62,9 +68,12 @@ class Driver:
         for wanted in engine.connections_wanted():
             self._connecting[wanted.connection] = self._loop.create_task(self._connect(wanted))
         for connection in engine.dirty_connections():
+            line = self._lines.get(connection)
+            if line is not None and line.blocked and not engine.is_closing(connection):
+                # What the network does not take waits in the engine, whose limit it counts against.
+                continue
             buffers = engine.data_to_send(connection)
             how = engine.wants_close(connection)
-            line = self._lines.get(connection)
             if line is not None and line.transport is not None:
                 if buffers:
                     line.transport.write(buffers)
@@ -75,16 +84,35 @@ class Driver:
                 self._connecting.pop(connection).cancel()
         while (event := engine.poll_event()) is not None:
             self._again = True
+            if isinstance(event, UpCallWanted):
+                self._ask(event)
             self._on_event(event)
+
+    def _ask(self, call: UpCallWanted) -> None:
+        """Pass an up-call on to the service."""
+
+        def answer(result: bytes | None) -> None:
+            self.engine.up_call_answered(call.token, result, self.clock())
+            self.pump()
+
+        if self._service is None:
+            answer(None)
+        else:
+            self._service.take(call, answer)
 
     async def _connect(self, wanted: ConnectionWanted) -> None:
         number = wanted.connection
         line = _Line(self, number)
         try:
-            transport = await self._connector.connect(wanted.endpoint, line)
+            transport = await self._connector.connect(wanted.endpoint, line, wanted.source)
         except ConnectFailed as error:
             self._connecting.pop(number, None)
             self.lost(number, error.event)
+            return
+        except BindFailed as error:
+            self._connecting.pop(number, None)
+            self.engine.bind_failed(number, error.error, self.clock())
+            self.pump()
             return
         self._connecting.pop(number, None)
         if self._stopped:
@@ -104,6 +132,11 @@ class Driver:
         """A connection did not come up, or is gone."""
         self._lines.pop(connection, None)
         self.engine.connection_lost(connection, reason, self.clock())
+        self.pump()
+
+    def send_failed(self, connection: int, error: int) -> None:
+        """Bytes could not be sent on a connection."""
+        self.engine.send_failed(connection, error, self.clock())
         self.pump()
 
     def _arm(self) -> None:
@@ -146,6 +179,11 @@ class _Line:
         self._number = number
         self.transport: Transport | None = None
 
+    @property
+    def blocked(self) -> bool:
+        """Whether the network does not take any more for now."""
+        return self.transport is not None and self.transport.blocked
+
     def data_received(self, view: memoryview) -> None:
         """See `Receiver`."""
         self._driver.received(self._number, view)
@@ -153,3 +191,11 @@ class _Line:
     def connection_lost(self, reason: TransportEvent) -> None:
         """See `Receiver`."""
         self._driver.lost(self._number, reason)
+
+    def send_failed(self, error: int) -> None:
+        """See `Receiver`."""
+        self._driver.send_failed(self._number, error)
+
+    def writable(self) -> None:
+        """See `Receiver`."""
+        self._driver.pump()

@@ -24,6 +24,14 @@ class SessionFailed(ClientError):
         return self.closed.unreachable
 
 
+class ConnectionFailed(ClientError):
+    """A connection that was to be added did not come up, or one that was to leave did not."""
+
+    def __init__(self, cid: int, reason: str) -> None:
+        super().__init__(reason or f"connection {cid} came to nothing")
+        self.cid = cid
+
+
 class RequestFailed(ClientError):
     """A request came to nothing."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from iscsi_initiator.transport.base import ConnectFailed, Connector, Receiver, Transport
+from iscsi_initiator.transport.base import BindFailed, ConnectFailed, Connector, Receiver, Transport
 from iscsi_initiator.transport.tapped import TappedConnector
 from iscsi_initiator.transport.tcp import TCP_CONNECT_TIME, TCP_DISCONNECT_TIME, TcpConnector
 
 __all__ = [
     "TCP_CONNECT_TIME",
     "TCP_DISCONNECT_TIME",
+    "BindFailed",
     "ConnectFailed",
     "Connector",
     "Receiver",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -22,6 +23,20 @@ class ConnectFailed(ConnectionError):
         return f"{self.endpoint}: {self.event.value}" + (f" ({self.detail})" if self.detail else "")
 
 
+class BindFailed(ConnectionError):
+    """The local end of a connection could not be set up, and nothing was sent. error: the system's errno."""
+
+    def __init__(self, error: int, endpoint: Endpoint, source: Endpoint | None = None) -> None:
+        super().__init__(error, endpoint, source)
+        self.error = error
+        self.endpoint = endpoint
+        self.source = source
+
+    def __str__(self) -> str:
+        at = f" at {self.source}" if self.source else ""
+        return f"{self.endpoint}: no local end{at} ({os.strerror(self.error)})"
+
+
 class Receiver(Protocol):
     """Who is told what a transport hears."""
 
@@ -34,6 +49,15 @@ class Receiver(Protocol):
         CLOSED_BY_US is said only where a layer below the receiver, not the receiver itself, closed the connection.
         """
 
+    def send_failed(self, error: int) -> None:
+        """Bytes that were written could not be sent; error: the system's errno. Said once at most.
+
+        What was received before may still come, and then connection_lost() tells the end.
+        """
+
+    def writable(self) -> None:
+        """A transport that was `blocked` is so no longer."""
+
 
 class Transport(Protocol):
     """One connection that is up. Once close() or abort() was called, its receiver hears nothing more."""
@@ -45,6 +69,10 @@ class Transport(Protocol):
     @property
     def remote(self) -> Endpoint:
         """The portal's end."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether bytes that were written wait for the network to take them."""
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Send in order. The buffers are not copied and must not change until they went out. Nothing after a close."""
@@ -59,5 +87,9 @@ class Transport(Protocol):
 class Connector(Protocol):
     """Opens connections."""
 
-    async def connect(self, endpoint: Endpoint, receiver: Receiver) -> Transport:
-        """A connection whose bytes go to `receiver`, which may hear before this returns. Raises ConnectFailed."""
+    async def connect(self, endpoint: Endpoint, receiver: Receiver, source: Endpoint | None = None) -> Transport:
+        """A connection whose bytes go to `receiver`, which may hear before this returns.
+
+        source: local address and port to connect from, port 0 for any; None leaves both to the system. Raises
+        ConnectFailed, BindFailed.
+        """

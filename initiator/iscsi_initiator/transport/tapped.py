@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from iscsi_initiator.transport.base import ConnectFailed, Connector, Receiver, Transport
+from iscsi_initiator.transport.base import BindFailed, ConnectFailed, Connector, Receiver, Transport
 from iscsi_protocol.fault import Fault, FaultyWire, Output, Send
 from iscsi_protocol.history import ConnectionTap, Endpoint, Tap, TransportEvent
 from iscsi_protocol.pdu import Buffer
@@ -47,7 +47,7 @@ class TappedConnector:
         """How many times a fault has changed something, over all connections."""
         return sum(wire.fired for wire in self._wires)
 
-    async def connect(self, endpoint: Endpoint, receiver: Receiver) -> Transport:
+    async def connect(self, endpoint: Endpoint, receiver: Receiver, source: Endpoint | None = None) -> Transport:
         """See `Connector`."""
         clock = asyncio.get_running_loop().time if self.clock is None else self.clock
         recorder = None
@@ -62,10 +62,15 @@ class TappedConnector:
             self._wires.append(wire)
         middle = TappedTransport(receiver, recorder, wire, clock)
         try:
-            middle.attach(await self.connector.connect(endpoint, middle))
+            middle.attach(await self.connector.connect(endpoint, middle, source))
         except ConnectFailed as error:
             if recorder is not None:
                 recorder.transport(error.event, clock(), target=endpoint)
+            raise
+        except BindFailed:
+            if recorder is not None:
+                # Nothing left this host: the attempt ended on our side.
+                recorder.transport(TransportEvent.CLOSED_BY_US, clock(), target=endpoint, direction=Direction.TO_TARGET)
             raise
         return middle
 
@@ -119,6 +124,11 @@ class TappedTransport:
         """The portal's end."""
         return self._transport.remote
 
+    @property
+    def blocked(self) -> bool:
+        """See `Transport`."""
+        return self._transport.blocked
+
     def write(self, buffers: Sequence[Buffer]) -> None:
         """See `Transport`."""
         if self._over:
@@ -167,6 +177,16 @@ class TappedTransport:
             return
         self._record_end(reason, Direction.TO_INITIATOR)
         self._tell_lost(reason)
+
+    def send_failed(self, error: int) -> None:
+        """See `Receiver`."""
+        if self._receiver is not None and not self._over:
+            self._receiver.send_failed(error)
+
+    def writable(self) -> None:
+        """See `Receiver`."""
+        if self._receiver is not None and not self._over:
+            self._receiver.writable()
 
     def _pass_rest(self, direction: Direction) -> None:
         """The sender closes: what it left of an unfinished PDU goes on before. Its receiver may close meanwhile."""

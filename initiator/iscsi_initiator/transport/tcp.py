@@ -6,6 +6,7 @@ Connect and disconnect times are the guide's TCPConnectTime and TCPDisconnectTim
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -13,7 +14,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from iscsi_initiator.transport.base import ConnectFailed, Receiver
+from iscsi_initiator.transport.base import BindFailed, ConnectFailed, Receiver
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.pdu import Buffer
 
@@ -30,10 +31,13 @@ _BUFFERS_PER_SEND = 512
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _TIMED_OUT = frozenset({errno.ETIMEDOUT})
+_NO_SOCKET_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class TcpConnector:
-    """Connects over TCP. connect_time, disconnect_time: seconds. source: local address and port to bind, port 0 for any."""
+    """Connects over TCP. connect_time, disconnect_time: seconds. source: where a connection begins that says nothing of it;
+    see `Connector`.
+    """
 
     def __init__(
         self,
@@ -47,17 +51,17 @@ class TcpConnector:
         self.source = source
         self._held: set[TcpTransport] = set()
 
-    async def connect(self, endpoint: Endpoint, receiver: Receiver) -> TcpTransport:
-        """See `Connector`. Every address of a host name is tried, within connect_time for all of them together.
-
-        Raises ConnectFailed; OSError where the source address cannot be bound.
-        """
-        failure = ConnectFailed(TransportEvent.UNREACHABLE, endpoint, "no address")
+    async def connect(self, endpoint: Endpoint, receiver: Receiver, source: Endpoint | None = None) -> TcpTransport:
+        """See `Connector`. Every address of a host name is tried, within connect_time for all of them together."""
+        failure: ConnectFailed | BindFailed = ConnectFailed(TransportEvent.UNREACHABLE, endpoint, "no address")
+        source = source or self.source
         try:
             async with asyncio.timeout(self.connect_time):
                 for family, address in await _addresses(endpoint):
                     try:
-                        connected = await self._connect_one(family, address)
+                        connected = await _connect_one(family, address, source)
+                    except _Unbound as error:
+                        failure = BindFailed(error.number, endpoint, source)
                     except _Unconnected as error:
                         failure = ConnectFailed(error.event, endpoint, error.detail)
                     else:
@@ -78,22 +82,6 @@ class TcpConnector:
             for transport in list(self._held):
                 transport.abort()
 
-    async def _connect_one(self, family: int, address: tuple[object, ...]) -> socket.socket:
-        try:
-            unconnected = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:
-            raise _Unconnected(error) from error
-        try:
-            unconnected.setblocking(False)
-            unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.source is not None:
-                unconnected.bind((self.source.host, self.source.port))
-            await _sock_connect(unconnected, address)
-        except BaseException:
-            unconnected.close()
-            raise
-        return unconnected
-
 
 class _Unconnected(Exception):
     """One address could not be reached."""
@@ -108,6 +96,40 @@ class _Unconnected(Exception):
             self.event = TransportEvent.TIMED_OUT
         else:
             self.event = TransportEvent.UNREACHABLE
+
+
+class _Unbound(Exception):
+    """There is no local end for one address."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        # An address of another family than the socket's is told as an error of the resolver, below zero.
+        self.number = error.errno if error.errno and error.errno > 0 else errno.EADDRNOTAVAIL
+
+
+async def _connect_one(family: int, address: tuple[object, ...], source: Endpoint | None) -> socket.socket:
+    """A connected socket. Raises _Unbound, _Unconnected."""
+    try:
+        unconnected = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise (_Unbound if error.errno in _NO_SOCKET_LEFT else _Unconnected)(error) from error
+    try:
+        unconnected.setblocking(False)
+        unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source is not None:
+            _bind(unconnected, source)
+        await _sock_connect(unconnected, address)
+    except BaseException:
+        unconnected.close()
+        raise
+    return unconnected
+
+
+def _bind(unconnected: socket.socket, source: Endpoint) -> None:
+    try:
+        unconnected.bind((source.host, source.port))
+    except OSError as error:
+        raise _Unbound(error) from error
 
 
 async def _sock_connect(unconnected: socket.socket, address: tuple[object, ...]) -> None:
@@ -152,6 +174,11 @@ class TcpTransport:
         self.local = _endpoint(connected.getsockname())
         self.remote = _endpoint(connected.getpeername())
         self._loop.add_reader(connected, self._readable)
+
+    @property
+    def blocked(self) -> bool:
+        """See `Transport`."""
+        return self._writing
 
     @property
     def unsent(self) -> int:
@@ -211,6 +238,12 @@ class TcpTransport:
         """Return once the socket was given back."""
         await self._over.wait()
 
+    def _drain(self) -> None:
+        """The network takes bytes again."""
+        self._flush()
+        if not self._writing and not self._reset and self._receiver is not None:
+            self._receiver.writable()
+
     def _flush(self) -> None:
         outbox = self._outbox
         while outbox:
@@ -218,10 +251,8 @@ class TcpTransport:
                 sent = self._socket.sendmsg([*outbox] if len(outbox) <= _BUFFERS_PER_SEND else self._first())
             except (BlockingIOError, InterruptedError):
                 break
-            except OSError:
-                # What the peer sent before it closed may still lie in the receive queue: the reader finds the end.
-                self._reset = True
-                outbox.clear()
+            except OSError as error:
+                self._send_failed(error.errno or errno.EIO)
                 break
             while outbox and sent >= len(outbox[0]):
                 sent -= len(outbox.popleft())
@@ -230,11 +261,26 @@ class TcpTransport:
         if bool(outbox) is not self._writing:
             self._writing = bool(outbox)
             if self._writing:
-                self._loop.add_writer(self._socket, self._flush)
+                self._loop.add_writer(self._socket, self._drain)
             else:
                 self._loop.remove_writer(self._socket)
         if self._closing and not outbox:
             self._shut_down()
+
+    def _send_failed(self, error: int) -> None:
+        """Nothing more can be sent. What the peer sent before it closed may still lie in the receive queue: the reader gets
+        that, and then the end, also where the system itself would keep the socket alive.
+        """
+        self._reset = True
+        self._outbox.clear()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._receiver is not None:
+            self._loop.call_soon(self._tell_send_failed, error)
+
+    def _tell_send_failed(self, error: int) -> None:
+        if self._receiver is not None:
+            self._receiver.send_failed(error)
 
     def _first(self) -> list[memoryview]:
         return [self._outbox[index] for index in range(_BUFFERS_PER_SEND)]

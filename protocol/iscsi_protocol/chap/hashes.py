@@ -58,6 +58,16 @@ def hashlib_hasher(name: str, data: bytes) -> bytes:
     return hashlib.new(name, data, usedforsecurity=False).digest()
 
 
+_UNAPPROVED = frozenset({"md5"})
+
+
+def approved_hasher(name: str, data: bytes) -> bytes:
+    """The Hasher of a host on which only what FIPS 180 and FIPS 202 describe may be used: it refuses MD5."""
+    if name in _UNAPPROVED:
+        raise ValueError(f"{name} is not approved")
+    return hashlib_hasher(name, data)
+
+
 def response(
     algorithm: int, identifier: int, secret: bytes, challenge: bytes, hasher: Hasher = hashlib_hasher
 ) -> bytes:
@@ -85,14 +95,14 @@ def available(algorithms: Iterable[int], hasher: Hasher = hashlib_hasher) -> tup
     return tuple(performed)
 
 
-def check_secret(secret: bytes, *, event_id: int, encrypted: bool = False) -> None:
-    """Raise ShortSecret for a secret under 12 bytes, or under 1 where IPsec encrypts the connection.
+def check_secret(secret: bytes, *, event_id: int, encrypted: bool = False, shortest: int = MIN_SECRET_LENGTH) -> None:
+    """Raise ShortSecret for a secret under `shortest` bytes, or under 1 where IPsec encrypts the connection.
 
     event_id: 35 or 36, see ShortSecret.
     """
     if not secret:
         raise ShortSecret("an empty CHAP secret", "R1994-2.3-01", 0, event_id)
-    if len(secret) < MIN_SECRET_LENGTH and not encrypted:
+    if len(secret) < shortest and not encrypted:
         raise ShortSecret("a CHAP secret under 96 bits without IPsec", "R7143-9.2.1-07", len(secret), event_id)
 
 

@@ -34,6 +34,7 @@ from iscsi_protocol.chap.exchange import (
 )
 from iscsi_protocol.chap.hashes import (
     MD5,
+    MIN_SECRET_LENGTH,
     Credentials,
     Hasher,
     RandomBytes,
@@ -69,8 +70,8 @@ class ChapInitiator:
     offers None alone. target_secret: asks for mutual authentication, and is what the target has to know; target_name: the
     CHAP_N that it has to use (None: any). required: with credentials, None is not offered. algorithms: in order of
     preference; what the host does not perform is left out. challenge_length: 1..1024. encrypted: IPsec protects the
-    connection, so that short secrets may be used. issued: challenges that this node has sent on other connections and that
-    must not come back.
+    connection, so that short secrets may be used; shortest_secret: bytes that one has otherwise. issued: challenges that
+    this node has sent on other connections and that must not come back.
 
     The constructor raises ShortSecret, HashUnavailable, ChapKeyInvalid for a name that CHAP_N does not take, and
     ValueError for a challenge_length out of bounds and for CHAP that is asked for without credentials.
@@ -89,6 +90,7 @@ class ChapInitiator:
         encoding: Encoding = Encoding.HEX,
         challenge_length: int = 16,
         encrypted: bool = False,
+        shortest_secret: int = MIN_SECRET_LENGTH,
         issued: Container[bytes] = frozenset(),
         hasher: Hasher = hashlib_hasher,
     ) -> None:
@@ -98,11 +100,11 @@ class ChapInitiator:
             raise ValueError("CHAP is asked for, and no credentials are given")
         if credentials is not None:
             read_name(credentials.name)
-            check_secret(credentials.secret, event_id=35, encrypted=encrypted)
+            check_secret(credentials.secret, event_id=35, encrypted=encrypted, shortest=shortest_secret)
             if not self._algorithms:
                 raise HashUnavailable("no configured CHAP algorithm is performed here", "R7143-12.1.3-09")
         if target_secret is not None:
-            check_secret(target_secret, event_id=36, encrypted=encrypted)
+            check_secret(target_secret, event_id=36, encrypted=encrypted, shortest=shortest_secret)
         self._credentials = credentials or Credentials(name="", secret=b"")
         if credentials is None:
             self.offers: tuple[str, ...] = ("None",)

@@ -64,14 +64,16 @@ class _Change:
 
 
 class FaultyWire:
-    """One connection with its faults. `fired` counts the changes made, so that a run can tell whether a fault ever struck."""
+    """One connection with its faults. `fired` counts the changes made, so that a run can tell whether a fault ever struck.
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    follows: follow the dialogue from the start, though no fault asks for it, so that others can be armed later.
+    """
+
+    def __init__(self, faults: Iterable[Fault], *, follows: bool = False) -> None:
         self.fired = 0
-        faults = tuple(faults)
-        self._armed = tuple([Armed(each) for each in faults if each.when.direction is way] for way in Direction)
-        self._touched = tuple(any(_can_touch(fault, way) for fault in faults) for way in Direction)
-        self._counting = any(_reads_dialogue(fault) for fault in faults)
+        self.arm(faults)
+        self._following |= follows
+        self._counting |= follows
         # By the direction in which its owner sends.
         self._views = (LoginWatch(), LoginWatch())
         self._framers = (Framer(), Framer())
@@ -81,6 +83,16 @@ class FaultyWire:
         self._held: list[_Held] = []
         self._silent = [False, False]
         self._over = False
+
+    def arm(self, faults: Iterable[Fault]) -> None:
+        """From the next PDU on these faults and no others; they count afresh. Between two PDUs of each direction only, and
+        on a wire that follows, unless nothing crossed it yet.
+        """
+        faults = tuple(faults)
+        self._armed = tuple([Armed(each) for each in faults if each.when.direction is way] for way in Direction)
+        self._touched = tuple(any(_can_touch(fault, way) for fault in faults) for way in Direction)
+        self._following = any(self._touched)
+        self._counting = any(_reads_dialogue(fault) for fault in faults)
 
     def forward(self, direction: Direction, data: Buffer, now: float) -> list[Output]:
         """What becomes of bytes sent this way. Nothing goes on after a hang-up."""
@@ -94,7 +106,7 @@ class FaultyWire:
                     break
         else:
             outputs.send(direction, [data])
-            if self._counting or (any(self._touched) and not all(view.full_feature for view in self._views)):
+            if self._counting or (self._following and not all(view.full_feature for view in self._views)):
                 for raw in self._cut(direction, data):
                     self._sent(direction, raw)
                     self._arrived(direction, raw)

@@ -28,10 +28,12 @@ from iscsi_protocol.negotiation.permission import Pair, is_authentication_key, o
 from iscsi_protocol.negotiation.settings import check_pair, check_settings
 from iscsi_protocol.negotiation.values import REFUSALS, parse_value
 from iscsi_protocol.pdu.codes import LoginStatus, Stage
-from iscsi_protocol.text import KeyNameError, ValueFormError, check_key_name, parse_number
+from iscsi_protocol.text import KeyNameError, NumberError, ValueFormError, check_key_name, parse_number
 
 _ORDER = {name: place for place, name in enumerate(KEYS)}
 _LENGTH = "MaxRecvDataSegmentLength"
+_LARGEST_LENGTH = 0xFFFFFFFF
+"""The largest FirstBurstLength that the event about it can tell."""
 _SEND_TARGETS_ANSWER = frozenset({"TargetName", "TargetAddress"})
 
 
@@ -277,12 +279,12 @@ class Negotiator:
         return [self._error("SendTargets", asked[0], "other keys stand beside SendTargets", "R7143-C-07", stage)]
 
     def _burst_errors(self, stage: Stage) -> list[NegotiationError]:
-        first, longest = self._value("FirstBurstLength"), self._value("MaxBurstLength")
-        if first is None or longest is None or parse_number(first) <= parse_number(longest):
+        first, longest = self._number("FirstBurstLength"), self._number("MaxBurstLength")
+        if first is None or longest is None or not longest < first <= _LARGEST_LENGTH:
             return []
         reason = f"the first burst would be longer than MaxBurstLength={longest}"
-        error = self._error("FirstBurstLength", first, reason, "R7143-13.14-02", stage, 4)
-        error.against = ("MaxBurstLength", longest)
+        error = self._error("FirstBurstLength", str(first), reason, "R7143-13.14-02", stage, 4)
+        error.against = ("MaxBurstLength", str(longest))
         return [error]
 
     # Answering, and judging answers.
@@ -369,11 +371,13 @@ class Negotiator:
         """What this side would choose for the key, given what is settled by now."""
         wish = self._settings.get(rule.name, rule.default or "None")
         if rule.name == "FirstBurstLength":
-            burst = self._value("MaxBurstLength") or self._wish(KEYS["MaxBurstLength"])
-            return str(min(parse_number(wish), parse_number(burst)))
+            burst = self._number("MaxBurstLength")
+            if burst is None:
+                burst = parse_number(self._wish(KEYS["MaxBurstLength"]))
+            return str(min(parse_number(wish), burst))
         if rule.name == "ErrorRecoveryLevel" and self.session_type is SessionType.DISCOVERY:
             return "0"
-        if rule.name == "MaxOutstandingR2T" and parse_number(self._value("ErrorRecoveryLevel") or "0") > 0:
+        if rule.name == "MaxOutstandingR2T" and (self._number("ErrorRecoveryLevel") or 0) > 0:
             in_order = KEYS["DataSequenceInOrder"]
             if "Yes" in (self._value(in_order.name), self._wish(in_order)):
                 return "1"
@@ -392,6 +396,13 @@ class Negotiator:
             return self._offered[key]
         return None
 
+    def _number(self, key: str) -> int | None:
+        """The number agreed upon for a key; None also for a value that is none, which was an error when it came."""
+        try:
+            return parse_number(self._value(key) or "")
+        except NumberError:
+            return None
+
     # Ending.
 
     def commit(self, to: Stage = Stage.FULL_FEATURE) -> OperationalParameters:
@@ -408,6 +419,12 @@ class Negotiator:
         if to is Stage.FULL_FEATURE:
             self._result = self._compute()
         return self._result
+
+    def check_answered(self) -> None:
+        """Raise NegotiationError where an answer is missing, of several the one that EVENT_ORDER names first."""
+        errors = [self._unanswered(KEYS[key]) for key in sorted(self.outstanding)]
+        if errors:
+            raise min(errors, key=lambda error: error.rank)
 
     def begin(self) -> None:
         """Begin a text negotiation in full feature phase; login must have been committed, or `current` given."""

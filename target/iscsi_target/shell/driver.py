@@ -66,8 +66,8 @@ class Line:
 class Driver:
     """Runs an engine on the event loop that runs when it is made.
 
-    tap: takes the records of all connections. faults: every connection gets them afresh. on_event: takes the engine's
-    events. executor: does slow work; None does it in line.
+    tap: takes the records of all connections. faults: every connection gets them afresh; with `spoilt_connections` the next
+    so many alone. on_event: takes the engine's events. executor: does slow work; None does it in line.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Driver:
         self.lines: dict[int, Line] = {}
         self._tap = tap
         self._faults = tuple(faults)
+        self.spoilt_connections: int | None = None
         self._on_event = on_event
         self._executor = executor
         self._alarm: asyncio.TimerHandle | None = None
@@ -103,12 +104,19 @@ class Driver:
         now = self.loop.time()
         number = self.engine.connection_made(local, remote, now, portal_group_tag=portal_group_tag)
         recorder = None if self._tap is None else ConnectionTap(number, self._tap)
-        wire = FaultyWire(self._faults) if self._faults else None
+        wire = FaultyWire(self._faults) if self._faults and self._spoils_next() else None
         self.lines[number] = Line(number, lower, recorder, wire)
         if recorder is not None:
             recorder.transport(TransportEvent.CONNECTED, now, initiator=remote, target=local)
         self.pump()
         return number
+
+    def _spoils_next(self) -> bool:
+        """Whether the connection that was just accepted gets the faults."""
+        if self.spoilt_connections is None:
+            return True
+        self.spoilt_connections -= 1
+        return self.spoilt_connections >= 0
 
     def received(self, number: int, view: Buffer) -> None:
         """Bytes came; they are the carrier's again when this returns."""

@@ -1,0 +1,95 @@
+"""How tasks end by task management and by Reject, and the ladder of functions that are tried one after the other: which
+failure is the last, event 63 (RFC 7143 7.11, 11.5, 11.6, 11.17).
+
+The ladder is told by what the initiator sends: LOGICAL UNIT RESET as its next function behind an ABORT TASK that failed for
+the same LUN, TARGET WARM RESET behind such a reset.
+"""
+
+from __future__ import annotations
+
+from iscsi_captures.events.state import Connection, Management, ScsiTask, Session, Task
+from iscsi_protocol import serial
+from iscsi_protocol.pdu import LogoutReason, Opcode, RawPdu, RejectReason, TaskFunction, TaskResponse
+
+_OF_A_LUN = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
+_OF_ALL = frozenset({TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET})
+_ABORTED = frozenset({TaskResponse.FUNCTION_COMPLETE, TaskResponse.TASK_DOES_NOT_EXIST})
+
+
+def answered(session: Session, task: Management, response: int) -> bool:
+    """A task management function was answered: whether that was the end of the ladder (63)."""
+    session.end(task)
+    if task.code == TaskFunction.ABORT_TASK and response in _ABORTED:
+        aborted = session.tasks.get(task.referenced)
+        if aborted is not None:
+            session.end(aborted)
+        return False
+    if response != TaskResponse.FUNCTION_COMPLETE:
+        return failed(session, task)
+    if task.code in _OF_A_LUN:
+        session.end_scsi(task.lun, task.cmd_sn)
+    elif task.code in _OF_ALL:
+        session.end_scsi(None, task.cmd_sn)
+    return False
+
+
+def reassigned(session: Session, task: Management, response: int, now: float) -> float | None:
+    """TASK REASSIGN was answered: when the task that it moved runs out of time; None where it did not move one."""
+    session.end(task)
+    moved = session.tasks.get(task.referenced)
+    if response == TaskResponse.TASK_DOES_NOT_EXIST:
+        if moved is not None:
+            session.end(moved)
+    elif response != TaskResponse.FUNCTION_COMPLETE:
+        session.silence()
+    elif isinstance(moved, ScsiTask):
+        moved.stopped = False
+        return session.begin(moved, now, moved.allowance)
+    return None
+
+
+def failed(session: Session, task: Management) -> bool:
+    """A task management function came to nothing: whether the ladder ends with it."""
+    session.end(task)
+    if task.ladder or task.code == TaskFunction.ABORT_TASK:
+        session.failed = (task.code, task.lun)
+    last = TaskFunction.TARGET_WARM_RESET if session.declared.resets_target else TaskFunction.LOGICAL_UNIT_RESET
+    return task.ladder and task.code == last
+
+
+def logout_failed(session: Session, task: Task) -> None:
+    """A logout came to nothing: at level 2 one that the target wanted ends its own connection, any other all."""
+    connection = task.connection
+    if connection.logout_wanted and connection.limits.level > 1 and task.bhs[1] & 0x7F != LogoutReason.RECOVERY:
+        session.leaving = None
+        session.suspend(connection)
+    else:
+        session.silence()
+
+
+def rejected(session: Session, connection: Connection, raw: RawPdu, header: bytes) -> bool:
+    """A Reject came, for the PDU with this header: whether the ladder ends with it."""
+    opcode = header[0] & 0x3F
+    task = session.tasks.get(int.from_bytes(header[16:20], "big"))
+    if task is None or task.opcode != opcode or task.connection is not connection:
+        return False
+    if opcode == Opcode.LOGOUT_REQUEST:
+        session.end(task)
+        logout_failed(session, task)
+        return False
+    if isinstance(task, ScsiTask) and raw.bhs[2] == RejectReason.DATA_DIGEST_ERROR:
+        return False  # it is sent again
+    if isinstance(task, Management):
+        if task.code == TaskFunction.TASK_REASSIGN:
+            session.silence()
+            return False
+        return failed(session, task)
+    session.end(task)
+    exp_cmd_sn = int.from_bytes(raw.bhs[28:32], "big")
+    if opcode == Opcode.NOP_OUT and not task.immediate and serial.le(exp_cmd_sn, task.cmd_sn):
+        # Nothing less than a ping can close the gap in CmdSN that the target leaves, and that was one.
+        if connection.limits.level > 1:
+            session.suspend(connection)
+        else:
+            session.silence()
+    return False

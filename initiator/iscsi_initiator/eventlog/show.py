@@ -1,0 +1,57 @@
+"""Events as people read them: a line that says what and when, and below it the extra data, value by value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from iscsi_initiator.eventlog.entry import LoggedEvent
+from iscsi_initiator.eventlog.explain import details
+from iscsi_initiator.eventlog.parts import UNTITLED, Part, printable
+
+_STYLES = {"error": "bold red", "warning": "bold yellow", "information": "bold green"}
+_SEVERITY_WIDTH = max(map(len, _STYLES))
+
+
+def event_json(event: LoggedEvent) -> dict[str, object]:
+    """The object of the log, and `details` with what its extra data says: part, offset, name, value, text."""
+    record = event.record
+    return event.as_json() | {
+        "details": [
+            {"part": part.title, "offset": each.offset, "name": each.name, "value": each.value, "text": each.text}
+            for part in details(record.id, record.extra)
+            for each in part.details
+        ]
+    }
+
+
+def event_lines(event: LoggedEvent) -> Iterator[Text]:
+    """The lines of an event, with styles; `plain` of each is the same without."""
+    record = event.record
+    style = _STYLES.get(event.severity, "bold")
+    yield Text.assemble(
+        (event.time.isoformat(timespec="microseconds"), "dim"),
+        f" {record.source} ",
+        (f"{record.id:>2}", "bold"),
+        " ",
+        (f"{event.severity:<{_SEVERITY_WIDTH}}", style),
+        f" {event.message}{': ' if event.text else ''}{printable(event.text)} ",
+        (f"#{record.sequence}", "dim"),
+    )
+    for part in details(record.id, record.extra):
+        yield from _part_lines(part)
+
+
+def _part_lines(part: Part) -> Iterator[Text]:
+    if part.title != UNTITLED:
+        yield Text.assemble("    ", (part.title, "bold"))
+    width = max((len(each.name) for each in part.details), default=0)
+    for each in part.details:
+        yield Text.assemble(
+            "      ",
+            (f"{each.offset:#04x}", "dim"),
+            f"  {each.name:<{width}}  ",
+            # What rests at its usual value steps back behind what tells something.
+            (each.text, "" if each.telling else "dim"),
+        )
