@@ -9,7 +9,7 @@ from itertools import pairwise
 from iscsi_conformance.case import INITIATOR, SHOULD, case
 from iscsi_conformance.doing import Doing
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.stimulus import answer, configured, first_dialogue, is_a, logins, must_drop
+from iscsi_conformance.stimulus import answer, configured, first_dialogue, is_a, logins, must_drop, with_node
 from iscsi_conformance.verdict import require
 from iscsi_initiator.settings import Settings
 from iscsi_protocol import serial
@@ -142,7 +142,7 @@ async def task_set_full(scene: Scene) -> None:
 )
 async def unit_attention(scene: Scene) -> None:
     """A unit attention condition at the first command is acknowledged, and what follows has the next CmdSN."""
-    await scene.target(config=configured(node={"initial_unit_attention": True}))
+    await scene.target(config=with_node(initial_unit_attention=True))
     await scene.perform(Doing.LOG_IN)
     _acknowledged(scene, "R7143-4.2.2.2-05", Status.CHECK_CONDITION)
     _in_turn(scene, "R7143-4.2.2.1-03")
