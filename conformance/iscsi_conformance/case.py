@@ -113,8 +113,8 @@ def case(
     level MUST makes a failed expectation FAIL, SHOULD makes it WARN. touches: requirements that the case exercises
     without a fault of their own. destructive: the case writes to the logical unit. events: "iScsiPrt:22" and the like,
     logged by the bundled initiator. time_limit: seconds. wire_only: the case has its initiator do things by `Scene.perform`
-    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual, excused: see `Case`.
-    Raises CaseError.
+    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual, excused:
+    see `Case`. Raises CaseError.
     """
 
     def registered(function: F) -> F:

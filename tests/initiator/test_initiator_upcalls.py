@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import ConnectionUp, Failure, ScsiRequest, SecretSealed, SessionClosed, SessionUp
 from iscsi_initiator.settings import ChapOptions, SessionOptions, Settings
 from iscsi_initiator.upcalls import UpCallKind, UpCallWanted
@@ -84,6 +85,14 @@ def test_52_the_service_does_not_configure_in_time(bench, timeout):
     tell(made, call)
     assert made.wanted == []
     assert made.of(UpCallWanted) == []
+
+
+def test_52_an_impatient_driver_waits_half_the_time(bench):
+    made = bench(options=PROTECTED, policy=Policy(impatient_with_service=True))
+    made.advance(7.4)
+    assert made.log == []
+    made.advance(0.1)
+    assert made.log == [52]
 
 
 def test_a_refusal_to_configure_fails_the_login_without_an_event_of_the_driver(bench):

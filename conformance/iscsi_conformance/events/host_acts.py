@@ -47,10 +47,11 @@ async def another_connection(play: Play, portal: Endpoint | None = None) -> None
 
 
 async def at_once(play: Play, count: int, make: Make) -> None:
-    """So many requests in one turn of the loop; the first error is kept."""
+    """So many requests in one turn of the loop; the first error is kept, that of time where they do not end."""
     doing = asyncio.gather(*(make(play.session) for _ in range(count)), return_exceptions=True)
-    async with asyncio.timeout(play.scene.patience):
-        ended = await doing
+    if await play.ask(doing) is not None:
+        return
+    ended = doing.result()
     for what in ended:
         if isinstance(what, BaseException) and not isinstance(what, ClientError):
             raise what

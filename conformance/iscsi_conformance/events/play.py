@@ -121,6 +121,11 @@ class Play:
         """Connections that were tried so far are none of those that the event brings about."""
         self._connects = self.connects()
 
+    @property
+    def connected_since(self) -> int:
+        """How many connections were tried since `count_from_here`, which the login ends with."""
+        return self.connects() - self._connects
+
     async def ask(self, doing: Awaitable[object]) -> ClientError | TimeoutError | None:
         """Have something done that may fail; what became of it is kept in `error` too."""
         self.error = await self.scene.attempt(doing)

@@ -62,8 +62,8 @@ class EventCase:
     then: see there. watch: further requirements on what was seen.
     proofs: faults of the initiator under which the case has to fail, None for the event's own four; a near miss names
     its own.
-    touches: requirements that it has to do with; clauses: those that a fault proves. virtual: on the virtual clock alone. excused: rules that
-    its setting makes the initiator break.
+    touches: requirements that it has to do with; clauses: those that a fault proves. virtual: on the virtual clock alone.
+    excused: rules that its setting makes the initiator break.
     """
 
     event: int
