@@ -77,7 +77,7 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
             outcome = outcome or Failed(case.subject, f"the history asks for other events: {predicted}")
         outcome = await _close(scene, outcome)
         evidence.notes += [printable(note) for note in scene.notes]
-    findings = judge.findings(case.role)
+    findings = [finding for finding in judge.findings(case.role) if finding.rule not in case.excused]
     evidence.findings = findings
     outcome = _with_findings(case, outcome, findings, evidence)
     ending = peer.ending() if scene is None else scene.ending()

@@ -39,11 +39,20 @@ def answer(
     nth: int = 1,
     times: int = 1,
     stage: int | None = None,
+    cid: int | None = None,
     tests: Sequence[Test] = (),
     renumber: bool = False,
 ) -> Fault:
     """The target spoils a PDU that it sends. The arguments are those of `When` and `Fault`."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, stage=stage, tests=tuple(tests), nth=nth, times=times)
+    when = When(
+        direction=Direction.TO_INITIATOR,
+        opcode=opcode,
+        stage=stage,
+        cid=cid,
+        tests=tuple(tests),
+        nth=nth,
+        times=times,
+    )
     return Fault(when=when, what=what, renumber=renumber)
 
 
@@ -53,17 +62,20 @@ def request(
     nth: int = 1,
     times: int = 1,
     stage: int | None = None,
+    cid: int | None = None,
     tests: Sequence[Test] = (),
     renumber: bool = False,
 ) -> Fault:
     """The target reads another PDU than the initiator sent."""
-    when = When(direction=Direction.TO_TARGET, opcode=opcode, stage=stage, tests=tuple(tests), nth=nth, times=times)
+    when = When(
+        direction=Direction.TO_TARGET, opcode=opcode, stage=stage, cid=cid, tests=tuple(tests), nth=nth, times=times
+    )
     return Fault(when=when, what=what, renumber=renumber)
 
 
-def damaged(opcode: int, part: Part, offset: int = 0) -> Fault:
+def damaged(opcode: int, part: Part, offset: int = 0, cid: int | None = None) -> Fault:
     """A bit of the first such PDU of the target is flipped on the way; its digests do not know of it."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, stage=FULL_FEATURE)
+    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, stage=FULL_FEATURE, cid=cid)
     return Fault(when=when, what=(Flip(part, offset),), raw=True)
 
 
