@@ -624,9 +624,7 @@ def test_a_limit_that_is_taken_as_reached_fails_the_last_request_that_fits(up):
 
 
 def test_a_host_that_looks_for_md5_alone_has_no_hash_left(bench):
-    made = bench(
-        options=chap(MD5, SHA256), hasher=approved_hasher, policy=Policy(looks_for_md5_alone=True)
-    )
+    made = bench(options=chap(MD5, SHA256), hasher=approved_hasher, policy=Policy(looks_for_md5_alone=True))
     assert made.log == [37]
 
 
