@@ -1,7 +1,8 @@
-"""What is asked for again at recovery level 1 and above (RFC 7143 7.8, 7.9, 11.16): responses by StatSN, Data-In and R2Ts by task.
+"""What is asked for again at recovery level 1 and above (RFC 7143 7.8, 7.9, 11.16): responses by StatSN, Data-In and R2Ts by
+their task.
 
-A response that shows that others are missing is used at once, but ExpStatSN waits for them, and for the data of the command that
-a response ends. What was asked for may come twice; what was not is judged as at level 0.
+A response that shows that others are missing is used at once, but ExpStatSN waits for them, and for the data of the command
+that a response ends. What was asked for may come twice; what was not is judged as at level 0.
 """
 
 from __future__ import annotations
@@ -164,14 +165,15 @@ class Snacks:
         end = offset + len(raw.data)
         fault = task.beyond(end)
         if not self._is_news(task, trouble, number, now):
-            if self._was_asked(task, trouble, number):
+            if self._was_asked(trouble, number):
                 return
             fault = fault or f"Data-In {number} again"
         if fault:
             if not lenient:
                 raise Violation(26, bytes(raw.bhs), fault)
             return
-        task.read_into[offset:end] = raw.data
+        if len(raw.data):
+            task.read_into[offset:end] = raw.data
         task.next_offset = max(task.next_offset, end)
         task.sequence = 0
         self._arrived(task, trouble, number, len(raw.data))
@@ -188,7 +190,7 @@ class Snacks:
         if not len(task.write_from):
             task.take_r2t(raw, lenient=lenient)
         if not self._is_news(task, trouble, number, now):
-            if self._was_asked(task, trouble, number):
+            if self._was_asked(trouble, number):
                 return
             if not lenient:
                 raise Violation(28, bytes(raw.bhs), f"R2TSN {number} again")
@@ -206,7 +208,7 @@ class Snacks:
         return True
 
     @staticmethod
-    def _was_asked(task: ScsiTask, trouble: Trouble, number: int) -> bool:
+    def _was_asked(trouble: Trouble, number: int) -> bool:
         return any(within(number, run) for run in trouble.asked)
 
     def _arrived(self, task: ScsiTask, trouble: Trouble, number: int, size: int) -> None:

@@ -64,7 +64,7 @@ def _due(session: Session, now: float) -> list[Task]:
             del clock[task.itt]
             due.append(task)
     base = due[0].cmd_sn - _HALF if due else 0
-    return sorted(due, key=lambda task: ((task.cmd_sn - base) & _MASK, not task.immediate, task.order))
+    return sorted(due, key=lambda task: ((task.cmd_sn - base) & _MASK, not task.immediate, task.itt))
 
 
 def _overdue(session: Session, task: Task, now: float, journal: Journal) -> None:

@@ -260,21 +260,30 @@ class Client:
 
     async def submit(self, request: Request) -> object:
         """Have a request done, and give its result. Raises RequestFailed. When cancelled, the request is aborted."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[request] = future
-        self._declare(request)
-        self.engine.submit(self._session, request, self.driver.clock())
-        self.driver.pump_soon()
+        future = self._begin(request)
         try:
             await future
         except asyncio.CancelledError:
-            self._waiting.pop(request, None)
-            self.engine.cancel(request, self.driver.clock())
-            self.driver.pump()
+            self._give_up(request)
             raise
         if request.failure is not None:
             raise RequestFailed(request.failure, _what(request))
         return request.result
+
+    def _begin(self, request: Request) -> asyncio.Future[None]:
+        """Hand a request over; the future tells when it is done."""
+        driver = self.driver
+        future = self._waiting[request] = driver.loop.create_future()
+        if self._tap is not None:
+            self._declare(request)
+        self.engine.submit(self._session, request, driver.clock())
+        driver.pump_soon()
+        return future
+
+    def _give_up(self, request: Request) -> None:
+        self._waiting.pop(request, None)
+        self.engine.cancel(request, self.driver.clock())
+        self.driver.pump()
 
     def _declare(self, request: Request) -> None:
         """Have the history tell what no PDU does: that a request has a time-out of its own, or is the management's."""
@@ -362,9 +371,9 @@ class Client:
 
     async def read_into(self, lba: int, buffer: memoryview) -> None:
         """Fill a buffer, a multiple of the block size long, with the blocks from lba on."""
-        pieces = await self._pieces(lba, len(buffer))
+        pieces = await self._pieces(lba, len(buffer)) if self._geometry is None else self._cut(lba, len(buffer))
         if len(pieces) == 1:
-            await self.command(_read_cdb(lba, pieces[0][1]), data_in=buffer)
+            await self._transfer(_read_cdb(lba, pieces[0][1]), data_in=buffer)
             return
         await _together(
             self.command(_read_cdb(at, count), data_in=buffer[start:stop]) for at, count, start, stop in pieces
@@ -373,13 +382,31 @@ class Client:
     async def write(self, lba: int, data: Buffer) -> None:
         """Write data, a multiple of the block size long, from lba on. Raises ScsiError, RequestFailed."""
         view = memoryview(data)
-        pieces = await self._pieces(lba, len(view))
+        pieces = await self._pieces(lba, len(view)) if self._geometry is None else self._cut(lba, len(view))
         if len(pieces) == 1:
-            await self.command(_write_cdb(lba, pieces[0][1]), data_out=view)
+            await self._transfer(_write_cdb(lba, pieces[0][1]), data_out=view)
             return
         await _together(
             self.command(_write_cdb(at, count), data_out=view[start:stop]) for at, count, start, stop in pieces
         )
+
+    async def _transfer(self, cdb: bytes, *, data_in: memoryview | int = 0, data_out: Buffer = b"") -> None:
+        """As `command`, in as few steps as can be where all goes well."""
+        request = ScsiRequest(self.lun, cdb, data_in=data_in, data_out=data_out)
+        future = self._begin(request)
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._give_up(request)
+            raise
+        result = request.result
+        if request.failure is not None:
+            raise RequestFailed(request.failure, _what(request))
+        if result.status or result.response:
+            sense = parse_sense(result.sense)
+            if sense is None or sense.key != SenseKey.UNIT_ATTENTION:
+                raise ScsiError(result, opcode_name(cdb))
+            await self.command(cdb, data_in=data_in, data_out=data_out)
 
     async def flush(self) -> None:
         """SYNCHRONIZE CACHE over the whole LUN."""
@@ -387,7 +414,11 @@ class Client:
 
     async def _pieces(self, lba: int, length: int) -> list[tuple[int, int, int, int]]:
         """(lba, blocks, start, stop) of each command that moves `length` bytes."""
-        _, size = await self.capacity()
+        await self.capacity()
+        return self._cut(lba, length)
+
+    def _cut(self, lba: int, length: int) -> list[tuple[int, int, int, int]]:
+        size = self._geometry[1] if self._geometry is not None else 1
         if length % size:
             raise ValueError(f"{length} bytes are no whole number of blocks of {size} bytes")
         step = max(1, self.settings.max_transfer_length // size) * size
@@ -453,25 +484,32 @@ class Client:
             self.events.append(event)
             if self._log is not None:
                 self._log.attempt(event.id, event.extra, time.time(), event.text)
-        elif isinstance(event, SessionUp):
+        elif event.session == self._session:
+            self._of_session(event)
+        if self.on_event is not None:
+            self.on_event(event)
+
+    def _of_session(self, event: Event) -> None:
+        """What the engine tells of this client's session; it may have been asked for others besides."""
+        if isinstance(event, SessionUp):
             if self._up is not None and not self._up.done():
                 self._up.set_result(None)
         elif isinstance(event, SessionLost):
             self.recoveries += 1
         elif isinstance(event, ConnectionUp | ConnectionRemoved):
-            moving = self._moving.get(event.cid)
-            if moving is not None and not moving.done():
-                moving.set_result(event)
+            self._moved(event, event.cid)
         elif isinstance(event, SessionClosed):
             self.closed = event
             self._over.set()
-            for moving in self._moving.values():
-                if not moving.done():
-                    moving.set_result(event)
+            for cid in list(self._moving):
+                self._moved(event, cid)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
-        if self.on_event is not None:
-            self.on_event(event)
+
+    def _moved(self, event: Event, cid: int) -> None:
+        future = self._moving.get(cid)
+        if future is not None and not future.done():
+            future.set_result(event)
 
 
 def _what(request: Request) -> str:
