@@ -32,6 +32,7 @@ from iscsi_protocol.pdu.codes import NO_TAG, Opcode
 from tests.conformance.fuzz.hand import PROVOKING, SMALL, Hand, Make, answer, login_answer, on_all, request
 
 READ, WRITE = Step(verb=Verb.READ, size=3), Step(verb=Verb.WRITE, size=3)
+A_WHILE = Step(verb=Verb.WAIT, pause=61.7)
 PING, LOGOUT, CUT = Step(verb=Verb.PING, size=5), Step(verb=Verb.LOGOUT), Step(verb=Verb.CUT)
 NUMBERS = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
 CARRIERS = (Opcode.SCSI_DATA_IN, Opcode.SCSI_RESPONSE, Opcode.NOP_IN, Opcode.TEXT_RESPONSE, Opcode.TASK_MANAGEMENT_RESPONSE)
@@ -98,6 +99,12 @@ def dropped(hand: Hand, verb: Verb, opcode: int, **differs: object) -> Plan:
     """The answer to something never comes: it is lost, or the request is, or all is silent."""
     how = hand.pick(answer(opcode, Drop(), renumber=True), answer(opcode, Silence()))
     return hand.full_feature(how, script=(Step(verb=verb),), **{**TIMED, **differs})
+
+
+def logout_unheard(hand: Hand, plan: Plan) -> Plan:
+    """The Logout Request is lost: its answer alone would be followed by the target's close."""
+    fault = request(Opcode.LOGOUT_REQUEST, hand.pick(Drop(), Silence()), times=0)
+    return replace(plan, faults=(*plan.faults, fault))
 
 
 def late(hand: Hand, verb: Verb, opcode: int, seconds: float, **differs: object) -> Plan:
@@ -238,8 +245,8 @@ def sense(hand: Hand) -> Plan:
 def lost(hand: Hand, **differs: object) -> Plan:
     """A connection that was up ends, and that is all."""
     if hand.pick(True, False):
-        return hand.full_feature(script=(PING, replace(CUT, size=hand.pick(0, 1))), **differs)
-    return hand.full_feature(closing(hand), script=(PING,), **differs)
+        return hand.full_feature(script=(PING, replace(CUT, size=hand.pick(0, 1)), A_WHILE), **differs)
+    return hand.full_feature(closing(hand), script=(PING, A_WHILE), **differs)
 
 
 def closed_in_login(hand: Hand) -> Plan:
@@ -294,7 +301,7 @@ def adding(hand: Hand, *what: object) -> Plan:
 def recovering_logout(hand: Hand, *what: object) -> Plan:
     """Level 2: a connection is lost, and the logout for recovery over the other one."""
     fault = answer(Opcode.LOGOUT_RESPONSE, *what)  # type: ignore[arg-type]
-    plan = hand.full_feature(fault, script=(replace(CUT, place=0),), level=2, connections=2)
+    plan = hand.full_feature(fault, script=(CUT, A_WHILE), level=2, connections=2)
     return on_all(plan)
 
 
@@ -375,8 +382,8 @@ TABLE: dict[int, tuple[Make, Make]] = {
         lambda h: h.login(login_answer(Hold(seconds=h.pick(0.7, 14.1)), stage=h.pick(0, 1))),
     ),
     44: (
-        lambda h: dropped(h, Verb.LOGOUT, Opcode.LOGOUT_RESPONSE),
-        lambda h: late(h, Verb.LOGOUT, Opcode.LOGOUT_RESPONSE, h.pick(0.7, 29.3)),
+        lambda h: logout_unheard(h, h.full_feature(script=(PING, LOGOUT))),
+        lambda h: h.full_feature(script=(PING, LOGOUT)),
     ),
     45: (lambda h: adding(h, h.pick(Drop(), Silence())), lambda h: adding(h, Hold(seconds=h.pick(0.7, 14.1)))),
     46: (
@@ -400,9 +407,7 @@ TABLE: dict[int, tuple[Make, Make]] = {
         lambda h: late(h, Verb.NEGOTIATE, Opcode.TEXT_RESPONSE, h.pick(0.7, 29.3)),
     ),
     51: (
-        lambda h: replace(
-            notice(h, 1), faults=(*notice(h, 1).faults, answer(Opcode.LOGOUT_RESPONSE, h.pick(Drop(), Silence()), times=0))
-        ),
+        lambda h: logout_unheard(h, notice(h, 1)),
         lambda h: notice(h, 1),
     ),
     59: (closed_in_login, lambda h: lost(h, recover=False)),
