@@ -13,6 +13,7 @@ import msgspec
 
 from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.bundled import PLAIN, bundled_config
+from iscsi_conformance.oracle import disagreement
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, ClientError
@@ -79,7 +80,7 @@ class Storm:
     def __init__(self, weather: Weather) -> None:
         self.weather = weather
         self.dice = random.Random(weather.seed)
-        self.book = RuleBook()
+        self.book = RuleBook(events=True)
         self.events: list[Event] = []
         self.trouble: list[str] = []
         self.failed = 0
@@ -94,6 +95,11 @@ class Storm:
     def logged(self) -> list[int]:
         """The ids of the driver's events."""
         return [event.id for event in self.client.events]
+
+    @property
+    def disagreement(self) -> str:
+        """How what was logged differs from what the history predicts, empty where it does not."""
+        return disagreement(self.book.events, self.client.events)
 
     @property
     def findings(self) -> list[str]:

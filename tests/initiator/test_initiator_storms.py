@@ -38,6 +38,7 @@ def pass_over(weather: Weather) -> Storm:
     storm = Storm(weather).run()
     assert storm.trouble == []
     assert storm.findings == []
+    assert storm.disagreement == ""
     return storm
 
 
