@@ -13,6 +13,7 @@ import msgspec
 
 from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.bundled import PLAIN, bundled_config
+from iscsi_conformance.clock import passed
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, ClientError
@@ -149,7 +150,7 @@ class Storm:
         for _ in range(400):
             if len(self.client.connections) == len(session.connections) and not session.work.tasks:
                 break
-            await asyncio.sleep(0.5)
+            await passed(0.5)
         else:
             self.trouble.append(f"not settled: {self.client.connections}, {len(session.work.tasks)} tasks")
         if session.work.pending:
@@ -159,7 +160,7 @@ class Storm:
 
     async def _cut(self, connector: MemoryConnector) -> None:
         for _ in range(self.weather.cuts):
-            await asyncio.sleep(self.dice.random() * 2)
+            await passed(self.dice.random() * 2)
             living = [link for link in connector.links if link._open]
             if living:
                 self.dice.choice(living).cut()
@@ -177,7 +178,7 @@ class Storm:
             else:
                 await self._read(first, start, count, model)
             if dice.random() < 0.2:
-                await asyncio.sleep(dice.random())
+                await passed(dice.random())
         for start in range(0, REGION, 16):
             await self._read(first, start, 16, model)
 
