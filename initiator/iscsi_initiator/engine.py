@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iscsi_initiator.connection import Connection
 from iscsi_initiator.limits import Usage
@@ -51,6 +51,8 @@ class InitiatorEngine:
         policy: Policy = CONFORMING,
         hasher: Hasher = hashlib_hasher,
     ) -> None:
+        if policy.takes_limits_as_reached:
+            settings = replace(settings, limits=settings.limits.lowered(policy.takes_limits_as_reached))
         self.settings = settings
         self.hasher = hasher
         self.policy = policy

@@ -294,6 +294,8 @@ class Session:
             connection.close()
             connection.state = State.OVER
         self.recovery.reset()
+        # What a lost connection left to be reassigned ends with it.
+        self.work.losses.session_gone(now, recover=True)
         self.work.fail_all(failure)
         self.preparation.end(SessionClosed(self.number, reason, status, event, unreachable), now)
 

@@ -107,6 +107,8 @@ class Snacks:
             run = holes.reveal((stat_sn + 1) & 0xFFFFFFFF)
         elif holes.missing(stat_sn):
             run = (stat_sn, 1)
+            if self._ask_once_more(None, stat_sn, now):
+                return
         else:
             return
         if opcode == Opcode.SCSI_DATA_IN and isinstance(task, ScsiTask) and task.trouble and task.trouble.resized:
@@ -228,7 +230,7 @@ class Snacks:
         if holes.ahead(number):
             trouble.holes = holes
             self._ask_data(task, holes.reveal(number + 1), now)
-        elif holes.missing(number):
+        elif holes.missing(number) and not self._ask_once_more(task, number, now):
             self._ask_data(task, (number, 1), now)
 
     def _ask_data(self, task: ScsiTask, run: Run, now: float) -> None:
@@ -317,6 +319,17 @@ class Snacks:
         self._send(SnackType.DATA_ACK, NO_TAG, tag, (task.next_sn, 0), lun)
 
     # Asking.
+
+    def _ask_once_more(self, task: ScsiTask | None, number: int, now: float) -> bool:
+        """What was asked for came damaged: ask again at once, unless that was done often enough. Whether it was asked for."""
+        for asked in self._under_way:
+            left = self._left(asked) if asked.task is task and asked.kind is not Kind.ALL_DATA else None
+            if left is not None and within(number, asked.run):
+                if asked.times < ASKINGS:
+                    asked.run = left
+                    self._ask(asked, now)
+                return True
+        return False
 
     def _ask(self, asked: _Asked, now: float) -> None:
         asked.times += 1

@@ -532,5 +532,6 @@ class Work:
 
     def fail_all(self, failure: Failure) -> None:
         """The session is over: so is everything that waits."""
+        self._waiting_until = None
         while self.pending:
             self.done(self.pending.popleft(), failure=failure)

@@ -484,7 +484,14 @@ class Client:
             self.events.append(event)
             if self._log is not None:
                 self._log.attempt(event.id, event.extra, time.time(), event.text)
-        elif isinstance(event, SessionUp):
+        elif event.session == self._session:
+            self._of_session(event)
+        if self.on_event is not None:
+            self.on_event(event)
+
+    def _of_session(self, event: Event) -> None:
+        """What the engine tells of this client's session; it may have been asked for others besides."""
+        if isinstance(event, SessionUp):
             if self._up is not None and not self._up.done():
                 self._up.set_result(None)
         elif isinstance(event, SessionLost):
@@ -498,8 +505,6 @@ class Client:
                 self._moved(event, cid)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
-        if self.on_event is not None:
-            self.on_event(event)
 
     def _moved(self, event: Event, cid: int) -> None:
         future = self._moving.get(cid)
