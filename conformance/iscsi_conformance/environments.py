@@ -10,6 +10,7 @@ from random import Random
 from typing import Literal
 
 from iscsi_conformance.bundled import GROUP_PORTAL, LOGIN_TIME, bundled_config
+from iscsi_conformance.case import Role
 from iscsi_conformance.certify.scene import ForeignScene, Way
 from iscsi_conformance.peer import Environment, RandomBytes
 from iscsi_conformance.pipe import MemoryConnector
@@ -47,8 +48,11 @@ def seeded(seed: int) -> RandomBytes:
 
 
 @asynccontextmanager
-async def open_environment(spec: EnvironmentSpec, *, fault: NamedFault | None = None) -> AsyncIterator[Environment]:
-    """The environment, probed. fault: what the bundled target does wrong, after the probe saw it whole.
+async def open_environment(
+    spec: EnvironmentSpec, *, fault: NamedFault | None = None, role: Role = Role.TARGET
+) -> AsyncIterator[Environment]:
+    """The environment, probed. fault: what the bundled side does wrong, after the probe saw it whole. role: who is under test
+    in memory; where it is the initiator there is no target but those that the cases bring up.
 
     Raises PeerGone when a foreign product cannot be reached, WrongProfile when it is not as its profile says, OSError when
     the bundled one cannot listen.
@@ -60,6 +64,8 @@ async def open_environment(spec: EnvironmentSpec, *, fault: NamedFault | None = 
         case "bundled":
             async with _bundled(spec) as environment:
                 yield environment
+        case "memory" if role is Role.INITIATOR:
+            yield _stages(spec, fault)
         case "memory":
             async with _memory(spec, fault) as environment:
                 yield environment
@@ -144,9 +150,7 @@ def _engine(config: TargetConfig, seed: int) -> Iterator[TargetEngine]:
         close_devices(devices)
 
 
-def _on(
-    stage: Stage, spec: EnvironmentSpec, open_stage: OpenStage, transport: str, fault: NamedFault | None = None
-) -> Environment:
+def _on(stage: Stage, spec: EnvironmentSpec, open_stage: OpenStage, transport: str) -> Environment:
     return Environment(
         profile=spec.profile,
         connector=stage.connector,
@@ -157,7 +161,6 @@ def _on(
         random_bytes=seeded(spec.seed),
         operator=stage.operator,
         open_stage=open_stage,
-        initiator_fault=fault,
     )
 
 
@@ -171,6 +174,20 @@ async def _bundled(spec: EnvironmentSpec) -> AsyncIterator[Environment]:
         yield environment
 
 
+def _stages(spec: EnvironmentSpec, fault: NamedFault | None) -> Environment:
+    """No target but those that the cases bring up in memory."""
+    return Environment(
+        profile=spec.profile,
+        connector=TcpConnector(),
+        endpoints=(),
+        transport="memory",
+        clock="virtual",
+        random_bytes=seeded(spec.seed),
+        open_stage=partial(memory_stage, seed=spec.seed),
+        initiator_fault=fault,
+    )
+
+
 @asynccontextmanager
 async def _memory(spec: EnvironmentSpec, fault: NamedFault | None) -> AsyncIterator[Environment]:
     """The bundled pair in memory. The probe sees the target whole; what a case sees has the fault."""
@@ -179,9 +196,8 @@ async def _memory(spec: EnvironmentSpec, fault: NamedFault | None) -> AsyncItera
         clean = _on(stage, spec, open_stage, "memory")
         await probe(clean)
     of_target = fault if fault is not None and fault.side is Side.TARGET else None
-    of_initiator = fault if fault is not None and fault.side is Side.INITIATOR else None
     config = bundled_config(of_target.policy if of_target else None, timers=HASTY)
     async with open_stage(config, of_target.faults if of_target else ()) as stage:
-        environment = _on(stage, spec, open_stage, "memory", of_initiator)
+        environment = _on(stage, spec, open_stage, "memory")
         environment.offers = clean.offers
         yield environment

@@ -43,7 +43,7 @@ def run_in_memory(case: Case, fault: NamedFault | None = None) -> CaseResult:
 
 async def _run(case: Case, fault: NamedFault | None) -> CaseResult:
     spec = EnvironmentSpec(kind="memory", profile=bundled_profile())
-    async with open_environment(spec, fault=fault) as environment:
+    async with open_environment(spec, fault=fault, role=case.role) as environment:
         options = Options(destructive=True, judge=RuleBookJudge)
         result = await run_case(case, environment, options, Recorder())
     result.fault = fault.id if fault else None

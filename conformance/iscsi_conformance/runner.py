@@ -186,7 +186,7 @@ async def _execute(case: Case, environment: Environment, options: RunOptions) ->
 
 async def _execute_in_memory(case: Case, options: RunOptions) -> CaseResult:
     """One case about time-outs, on the virtual clock with a pair of its own."""
-    async with open_environment(replace(options.spec, kind="memory")) as environment:
+    async with open_environment(replace(options.spec, kind="memory"), role=case.role) as environment:
         return await _execute(case, environment, options)
 
 

@@ -117,6 +117,7 @@ class LoginExchange:
             shortest_secret=policy.shortest_chap_secret,
             issued=issued,
             hasher=hasher,
+            encrypted=options.ipsec,
         )
         self._stage = Stage.SECURITY
         self._asked: Stage | None = None

@@ -45,6 +45,7 @@ _DATA_IN, _R2T, _NOP_IN, _SCSI_RESPONSE = (
     int(Opcode.SCSI_RESPONSE),
 )
 _MASK = 0xFFFFFFFF
+_ALL_AT_ONCE = int(Flag.FINAL | Flag.STATUS)
 
 _FAILS_THE_TASK = frozenset({23, 26, 28, 60})
 """Events whose task would provoke them again if it were sent again."""
@@ -176,6 +177,8 @@ class Reception:
         task = work.tasks.get(itt)
         if task is None or task.link is not link or not isinstance(task, ScsiTask):
             raise Violation(27, bytes(bhs), f"no task {itt:#x}")
+        if flags == _ALL_AT_ONCE and not (data_sn or offset or bhs[3]) and self._at_once(task, raw):
+            return task
         try:
             if data_sn == task.next_sn and task.trouble is None:
                 task.take_data(raw, offset, lenient=self._session.policy.accept_excess_data)
@@ -196,6 +199,23 @@ class Reception:
         elif link.level:
             self._acknowledge_or_end(task, raw, now)
         return task
+
+    def _at_once(self, task: ScsiTask, raw: RawPdu) -> bool:
+        """Whether all that a read wants came in its first Data-In, with GOOD status, as most do."""
+        data, buffer = raw.data, task.read_into
+        length = len(data)
+        if (
+            not length
+            or length != len(buffer)
+            or task.next_sn
+            or task.trouble is not None
+            or task.ending is not None
+            or length > task.link.parameters.max_burst_length
+        ):
+            return False
+        buffer[:] = data
+        self._session.work.finish(task, result=_good(length))
+        return True
 
     def _out_of_order(self, task: ScsiTask, raw: RawPdu, data_sn: int, now: float) -> None:
         """A Data-In that is not simply the next. Raises Violation (26), DataMissing."""

@@ -86,7 +86,13 @@ class ScsiRequest(Request):
         hold: bool = True,
         token: object = None,
     ) -> None:
-        super().__init__(timeout, token)
+        # As Request has it, without the call: there are so many.
+        self.timeout = timeout
+        self.token = token
+        self.session = 0
+        self.due = self.held_until = self.failure = None
+        self.result = None
+        self.counted = False
         self.lun = encode_lun(lun) if isinstance(lun, int) else bytes(lun)
         self.cdb = bytes(cdb)
         self.data_in = bytearray(data_in) if isinstance(data_in, int) else data_in

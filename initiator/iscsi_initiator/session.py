@@ -357,7 +357,8 @@ class Session:
         self.recovery.handle_timer(now)
         self.work.handle_timer(now)
         if self.settings.enable_nop_out:
+            # Compared as next_deadline() gives it: a difference of times may be rounded below the interval.
             for link in list(self.ready):
-                if now - link.last_activity >= self.settings.nop_out_interval:
+                if now >= link.last_activity + self.settings.nop_out_interval:
                     self.work.ping(Ping(), link, now)
         self.work.pump(now)

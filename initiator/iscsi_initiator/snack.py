@@ -169,7 +169,8 @@ class Snacks:
             if not lenient:
                 raise Violation(26, bytes(raw.bhs), fault)
             return
-        task.read_into[offset:end] = raw.data
+        if len(raw.data):
+            task.read_into[offset:end] = raw.data
         task.next_offset = max(task.next_offset, end)
         task.sequence = 0
         self._arrived(task, trouble, number, len(raw.data))

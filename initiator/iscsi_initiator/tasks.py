@@ -324,10 +324,10 @@ class ScsiTask(Task):
             self.sequence = 0
         if length and offset > self.next_offset:
             raise DataMissing
-        self.read_into[offset:end] = data
-        self.received += length
-        if end > self.next_offset:
-            self.next_offset = end
+        if length:
+            self.read_into[offset:end] = data
+            self.received += length
+            self.next_offset = max(self.next_offset, end)
 
     def beyond(self, end: int) -> str:
         """How data up to this byte is too much, empty where it is not."""

@@ -57,6 +57,9 @@ class Work:
         self.max_cmd_sn = 1
         self.admission = Admission(session, self)
         self.escalation = Escalation(session)
+        settings = session.settings
+        self._most = settings.max_pending_requests
+        self._usual_allowance = settings.scsi_request_timeout + settings.effective_srb_timeout_delta
         self._itt = 0
         self._clocks: dict[float, dict[int, Task]] = {}
         self._waiting_until: float | None = None
@@ -143,7 +146,9 @@ class Work:
                 return
             request = pending[0]
             if isinstance(request, ScsiRequest):
-                if len(self.tasks) >= session.settings.max_pending_requests or not self.window_open:
+                if len(self.tasks) >= self._most or not (
+                    (self.max_cmd_sn - self.cmd_sn) & _MASK < _HALF or session.policy.ignore_command_window
+                ):
                     return
                 pending.popleft()
                 link = ready[0] if len(ready) == 1 else session.balance.choose(ready)
@@ -151,8 +156,9 @@ class Work:
                 if isinstance(task, Failure):
                     self._done(request, failure=task)
                     continue
-                self.next_cmd_sn()
-                allowance = self._allowance(request)
+                self.cmd_sn = (self.cmd_sn + 1) & _MASK
+                plain = request.timeout is None and not request.management
+                allowance = self._usual_allowance if plain else self._allowance(request)
                 link.queued += 1
                 link.last_activity = now
                 self.add(task, now + allowance, allowance)
@@ -270,6 +276,8 @@ class Work:
             immediate=True,
         )
         self.add(task, now + self._allowance(request), self._allowance(request))
+        if request.function in _TARGET_RESETS and not session.log(39, session.target_name_bytes, now, "target reset"):
+            return
         link.send_pdu(
             TaskManagementRequest(
                 function=request.function,
@@ -281,8 +289,6 @@ class Work:
                 ref_cmd_sn=about.cmd_sn if about else 0,
             )
         )
-        if request.function in _TARGET_RESETS:
-            session.log(39, session.target_name_bytes, now, "target reset")
 
     def _task_of(self, request: ScsiRequest | None) -> ScsiTask | None:
         for task in self.tasks.values():
@@ -298,11 +304,15 @@ class Work:
 
     def finish(self, task: Task, *, result: object = None, failure: Failure | None = None) -> None:
         """A task is over; its request ends with this result or failure."""
-        self.forget(task)
         if isinstance(task, ScsiTask):
+            if self.tasks.pop(task.itt, None) is not None:
+                task.link.queued -= 1
+            self._clocks[task.allowance].pop(task.itt, None)
             if task.trouble is not None:
                 self._release(task)
-        elif isinstance(task.request, TextNegotiation):
+        else:
+            self.forget(task)
+        if isinstance(task.request, TextNegotiation):
             self._session.connections[task.link.cid].text.over(task)
         request = task.request
         request.result, request.failure = (result, None) if failure is None else (None, failure)

@@ -483,6 +483,14 @@ def test_damaged_data_is_asked_for_by_a_recovery_r2t(script):
     assert found(script) == [("digest.data", "initiator")]
 
 
+def test_damaged_data_that_came_unasked_is_asked_for_before_the_rest(script):
+    """The recovery R2T lies within what the initiator sent unasked; the next one goes on behind all of that."""
+    level_1(script, InitialR2T="No", ImmediateData="No", FirstBurstLength="4096").write(8192, final=False)
+    script.data_out(2048, ttt=NO_TAG, final=False, edit=spoilt).reject(2).data_out(2048, ttt=NO_TAG)
+    script.r2t(2048, buffer_offset=0).data_out(2048).r2t(4096, buffer_offset=4096).data_out(4096).response()
+    assert found(script) == [("digest.data", "initiator")]
+
+
 def test_an_aborted_command_that_comes_damaged_still_counts_as_received(script):
     """ABORT TASK fills the place of a damaged command (7.11), whatever comes later under its number."""
     damaged(script).reject(2)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from iscsi_initiator.eventlog import EVENTS
 from iscsi_initiator.limits import Limits, Resource
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import (
+    ConnectionRemoved,
     EventLogged,
     Failure,
     Ping,
@@ -345,7 +348,7 @@ def test_55_the_data_of_an_r2t_finds_no_room(up):
     settings = Settings(initial_r2t=True, immediate_data=False, limits=Limits(send_buffer=4096))
     bench = up(settings=settings, answers={"InitialR2T": "Yes", "ImmediateData": "No"})
     fitting, more = submit(
-        bench, ScsiRequest(0, WRITE, data_out=bytes(4096)), ScsiRequest(0, WRITE, data_out=bytes(4097))
+        bench, ScsiRequest(0, WRITE, data_out=bytes(4096)), ScsiRequest(0, WRITE, data_out=bytes(5000))
     )
     bench.give(asked(bench, bench.take(ScsiCommand), 4096))
     assert len(bench.take(DataOut).data) == 4096
@@ -354,6 +357,8 @@ def test_55_the_data_of_an_r2t_finds_no_room(up):
     assert bench.log == [55]
     abort = bench.take(TaskManagementRequest)
     assert (abort.function, abort.referenced_task_tag) == (1, command.itt)
+    bench.give(replace(asked(bench, command, 10), r2t_sn=1, buffer_offset=4097))
+    assert bench.sent == []
     bench.give(TaskManagementResponse(itt=abort.itt, **bench.numbers()))
     assert failed_for_want(bench, more, 55)
     assert bench.sent == []
@@ -498,7 +503,96 @@ def test_37_is_not_met_without_chap(bench):
     assert len(made.wanted) == 1
 
 
-# Broken reactions.
+# Several connections
+
+
+def several(up, *portals, **arguments):
+    """A session whose first connection is up, of as many as there are portals and one."""
+    options = SessionOptions(portal=PORTAL, target_name=TARGET, connections=1 + len(portals), portals=portals)
+    return up(options=replace(options, **arguments.pop("changes", {})), answers={"MaxConnections": "8"}, **arguments)
+
+
+def test_6_a_connection_too_many_leaves_the_session_up_with_those_that_there_are(up):
+    bench = several(up, PORTAL, PORTAL, settings=few(connections=2))
+    assert bench.log == [6]
+    assert len(bench.wanted) == 1
+    assert [event.cid for event in bench.of(ConnectionRemoved)] == [2]
+    submit(bench, read())
+    answer(bench)
+    assert bench.over is None
+
+
+def test_6_is_not_met_by_as_many_connections_as_there_may_be(up):
+    bench = several(up, PORTAL, PORTAL, settings=few(connections=3))
+    assert bench.log == []
+    assert len(bench.wanted) == 2
+
+
+# Broken reactions: a shortage that is logged, and passed over.
+
+
+def goes_on(*events):
+    return Policy(goes_on_after=frozenset(events))
+
+
+@pytest.mark.parametrize(
+    ("event", "limits", "kind"),
+    [
+        (30, {"work_items": 0}, "a second read"),
+        (31, {"request_resources": 0}, "ping"),
+        (55, {"send_buffer": 0}, "write"),
+        (57, {"io_requests": 0}, "read"),
+        (58, {"tags": 0}, "read"),
+    ],
+)
+def test_going_on_after_a_shortage(up, event, limits, kind):
+    bench = up(settings=Settings(max_pending_requests=1, limits=Limits(**limits)), policy=goes_on(event))
+    make = {"ping": lambda: Ping(b"x"), "write": lambda: ScsiRequest(0, WRITE, data_out=bytes(8))}.get(kind, read)
+    first = submit(bench, make())
+    second = submit(bench, make()) if event == 30 else ()
+    assert bench.log == [event]
+    assert not any(bench.done(request) for request in (*first, *second))
+    assert len(bench.sent) == 1
+    if kind in ("read", "a second read"):
+        answer(bench, 1)
+        assert first[0].failure is None
+    usage = bench.engine.usage
+    assert usage.io_requests == {"write": 1, "a second read": 1}.get(kind, 0)
+
+
+def test_going_on_without_a_tag_for_a_ping(up):
+    bench = up(settings=few(tags=0), policy=goes_on(58))
+    submit(bench, Ping(b"x"))
+    assert bench.log == [58]
+    assert bench.take(NopOut).data == b"x"
+
+
+def test_going_on_without_room_for_the_data_of_an_r2t(up):
+    settings = Settings(initial_r2t=True, immediate_data=False, limits=Limits(send_buffer=0))
+    bench = up(settings=settings, answers={"InitialR2T": "Yes", "ImmediateData": "No"}, policy=goes_on(55))
+    submit(bench, ScsiRequest(0, WRITE, data_out=bytes(100)))
+    bench.give(asked(bench, bench.take(ScsiCommand), 100))
+    assert bench.log == [55]
+    assert len(bench.take(DataOut).data) == 100
+    assert bench.sent == []
+
+
+def test_going_on_with_a_buffer_that_cannot_be_used(up):
+    bench = up(policy=goes_on(56))
+    request = ScsiRequest(0, READ, data_in=memoryview(bytes(4)))
+    submit(bench, request)
+    assert bench.log == [56]
+    assert bench.take(ScsiCommand).expected_data_transfer_length == 0
+
+
+def test_going_on_with_a_session_and_a_connection_too_many(bench):
+    made = bench(settings=few(sessions=0, connections=0), policy=goes_on(2, 6))
+    assert made.log == [2, 6]
+    made.login()
+    assert made.ups == 1
+
+
+# The log's switches
 
 
 @pytest.mark.parametrize(("policy", "logged"), [("never_logs", []), ("logs_twice", [57, 57])])
@@ -530,9 +624,7 @@ def test_a_limit_that_is_taken_as_reached_fails_the_last_request_that_fits(up):
 
 
 def test_a_host_that_looks_for_md5_alone_has_no_hash_left(bench):
-    made = bench(
-        options=chap(MD5, SHA256), hasher=approved_hasher, policy=Policy(looks_for_md5_alone=True)
-    )
+    made = bench(options=chap(MD5, SHA256), hasher=approved_hasher, policy=Policy(looks_for_md5_alone=True))
     assert made.log == [37]
 
 

@@ -7,6 +7,7 @@ import errno
 import pytest
 
 from iscsi_initiator.eventlog import words
+from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import ScsiRequest
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_protocol.history import Endpoint, TransportEvent
@@ -149,3 +150,11 @@ def test_other_settings_count_from_the_next_start_on(up):
     assert engine.session(later).settings.wmi_request_timeout == 7
     assert engine.session(bench.session).settings.wmi_request_timeout == 30
     assert engine.declare(Settings(wmi_request_timeout=7)) is None
+
+
+def test_going_on_after_there_was_no_local_end(bench):
+    made = bench(settings=Settings(network_ready_retry_count=0), policy=Policy(goes_on_after=frozenset({5})))
+    no_local_end(made)
+    made.advance(100)
+    assert made.log == [5]
+    assert (made.over, made.wanted) == (None, [])

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from iscsi_initiator.policy import Policy
-from iscsi_initiator.requests import ConnectionUp, Failure, ScsiRequest, SecretSealed, SessionClosed, SessionUp
+from iscsi_initiator.requests import (
+    ConnectionRemoved,
+    ConnectionUp,
+    Failure,
+    ScsiRequest,
+    SecretSealed,
+    SessionClosed,
+    SessionUp,
+)
 from iscsi_initiator.settings import ChapOptions, SessionOptions, Settings
 from iscsi_initiator.upcalls import UpCallKind, UpCallWanted
 from iscsi_protocol.chap import Credentials, response
@@ -19,6 +27,7 @@ from iscsi_protocol.text import decode_pairs
 PORTAL = Endpoint("192.0.2.10", 3260)
 TARGET = "iqn.2026-01.org.example:disk"
 SECRET, TARGET_SECRET = b"one-way-secret-1", b"mutual-secret-01"
+ELSEWHERE = Endpoint("192.0.2.11", 3260)
 PROTECTED = SessionOptions(portal=PORTAL, target_name=TARGET, ipsec=True)
 
 
@@ -246,6 +255,19 @@ def test_54_the_service_does_not_decrypt_in_time(bench, answered):
     assert (made.wanted, made.log) == ([], [54])
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_session_that_is_closed_while_it_waits_for_a_secret_is_over(bench, answered):
+    made = bench(options=sealed())
+    call = asked(made, UpCallKind.DECRYPT)
+    made.engine.close_session(made.session, made.now)
+    made.collect()
+    assert made.over.reason == ""
+    if answered:
+        tell(made, call, SECRET)
+    made.advance(100)
+    assert (made.wanted, made.log, len(made.of(SessionClosed))) == ([], [], 1)
+
+
 def test_a_refusal_to_decrypt_fails_the_login_without_an_event_of_the_driver(bench):
     made = bench(options=sealed())
     tell(made, asked(made, UpCallKind.DECRYPT), None)
@@ -273,6 +295,24 @@ def test_36_counts_the_bytes_of_the_targets_secret(bench, plain, event):
     assert made.log == ([] if event is None else [event])
     if event is not None:
         assert made.dump(36) == len(plain).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(("plain", "event"), [(bytes(11), None), (b"x", None), (b"", 35)])
+def test_35_short_secrets_may_be_used_within_ipsec(bench, plain, event):
+    made = bench(options=replace(sealed(), ipsec=True))
+    tell(made, asked(made, UpCallKind.DECRYPT), plain)
+    tell(made, asked(made, UpCallKind.CONFIGURE_IPSEC))
+    made.connect()
+    assert made.log == ([] if event is None else [event])
+
+
+def test_36_short_secrets_may_be_used_within_ipsec(bench):
+    made = bench(options=replace(sealed(mutual=True), ipsec=True))
+    tell(made, asked(made, UpCallKind.DECRYPT), bytes(11))
+    tell(made, asked(made, UpCallKind.DECRYPT), bytes([1]) * 11)
+    tell(made, asked(made, UpCallKind.CONFIGURE_IPSEC))
+    made.connect()
+    assert made.log == []
 
 
 def test_no_secret_that_is_sealed_is_declared():
@@ -342,6 +382,83 @@ def test_a_refusal_to_encrypt_changes_nothing(up):
     bench.advance(100)
     assert bench.log == []
     assert bench.of(SecretSealed) == []
+
+
+# Several connections
+
+
+def two(bench, **arguments):
+    """A protected session whose first of two connections is up, on its way to the second's portal."""
+    options = replace(PROTECTED, connections=2, portals=(ELSEWHERE,))
+    made = bench(options=options, answers={"MaxConnections": "2"}, **arguments)
+    tell(made, asked(made, UpCallKind.CONFIGURE_IPSEC))
+    made.login()
+    return made
+
+
+def test_each_connection_is_protected_and_each_portal_released(bench):
+    made = two(bench)
+    call = asked(made, UpCallKind.CONFIGURE_IPSEC)
+    assert call.payload == ELSEWHERE
+    assert made.wanted == []
+    tell(made, call)
+    assert [wanted.endpoint for wanted in made.wanted] == [ELSEWHERE]
+    log_out(made)
+    calls = made.of(UpCallWanted)
+    assert [(each.kind, each.payload) for each in calls] == [
+        (UpCallKind.RELEASE_IPSEC, PORTAL),
+        (UpCallKind.RELEASE_IPSEC, ELSEWHERE),
+    ]
+    tell(made, calls[0])
+    assert made.over is None
+    made.advance(15)
+    assert made.log == [53]
+    assert made.over is not None
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_connection_that_cannot_be_protected_leaves_the_session_up(bench, in_time):
+    made = two(bench)
+    call = asked(made, UpCallKind.CONFIGURE_IPSEC)
+    if in_time:
+        tell(made, call, None)
+    else:
+        made.advance(15)
+    assert made.log == ([] if in_time else [52])
+    assert made.over is None
+    assert [event.cid for event in made.of(ConnectionRemoved)] == [1]
+    made.submit(ScsiRequest(0, bytes(6)))
+    assert made.sent
+
+
+# Broken reactions: what was not answered is logged, and passed over.
+
+
+def goes_on(*events):
+    return Policy(goes_on_after=frozenset(events))
+
+
+def test_going_on_without_ipsec(bench):
+    made = bench(options=PROTECTED, policy=goes_on(52))
+    made.advance(15)
+    assert made.log == [52]
+    assert len(made.wanted) == 1
+
+
+def test_going_on_waiting_for_ipsec_to_be_released(bench):
+    made = protected(bench, policy=goes_on(53))
+    log_out(made)
+    made.advance(100)
+    assert made.log == [53]
+    assert made.over is None
+
+
+def test_going_on_with_what_the_store_has(bench):
+    made = bench(options=sealed(), policy=goes_on(54))
+    made.advance(15)
+    assert made.log == [54]
+    made.connect()
+    assert made.log == [54, 35]
 
 
 # The engine's state

@@ -468,6 +468,14 @@ def test_short_secrets_are_refused():
     make_target(credentials=short, encrypted=True)
 
 
+def test_an_initiator_may_be_told_another_least_length():
+    secret = b"twelve bytes"
+    make_initiator(credentials=Credentials(name="alice", secret=secret))
+    with pytest.raises(chap.ShortSecret) as caught:
+        make_initiator(credentials=Credentials(name="alice", secret=secret), shortest_secret=13)
+    assert (caught.value.event_id, caught.value.length) == (35, 12)
+
+
 @pytest.mark.parametrize("name", ["", "x" * 256, "é" * 128])
 def test_name_that_cannot_be_sent(name: str):
     bad = Credentials(name=name, secret=ALICE.secret)

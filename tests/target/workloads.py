@@ -112,7 +112,7 @@ class UnevenConnector(MemoryConnector):
         super().__init__(portal)
         self._delay_of = delay
 
-    async def connect(self, endpoint: Endpoint, receiver: Receiver) -> MemoryTransport:
+    async def connect(self, endpoint: Endpoint, receiver: Receiver, source: Endpoint | None = None) -> MemoryTransport:
         place = len(self.links)
         local = Endpoint(endpoint.host, 40000 + place)
         transport = UnevenTransport(receiver, local, endpoint, lambda: self._delay_of(place))

@@ -110,6 +110,7 @@ class Task:
     """Whatever an Initiator Task Tag stands for. The fields behind `write` count for SCSI commands alone.
 
     disturbed: PDUs of it may be missing from the history, or be there twice. late: it was over when it was asked about.
+    unasked_end: the offset behind all that the initiator may send before it is asked.
     """
 
     __slots__ = (
@@ -139,6 +140,7 @@ class Task:
         "read",
         "read_length",
         "recovery",
+        "unasked_end",
         "unsolicited",
         "write",
     )
@@ -175,6 +177,7 @@ class Task:
         self.r2t_sn = 0
         self.r2t_offset: int | None = None
         self.out_total = 0
+        self.unasked_end = 0
         self.bursts: list[Burst] = []
         self.unsolicited: Burst | None = None
         self.recovery: Recovery | None = None

@@ -21,9 +21,9 @@ def begin_command(connection: Connection, bhs: bytes, itt: int, edtl: int, cmd_s
     task.read = bool(flags & READ)
     task.write = bool(flags & WRITE)
     task.read_length = edtl if task.read and not task.write else 0
-    task.out_total = immediate_length
+    task.out_total = task.unasked_end = immediate_length
     if task.write and not flags & FINAL:
-        allowed = min(connection.limits.first_burst_length, edtl)
+        allowed = task.unasked_end = min(connection.limits.first_burst_length, edtl)
         task.unsolicited = Burst(NO_TAG, task.lun, immediate_length, allowed - immediate_length)
         connection.unsolicited[itt] = task
     connection.session.remember(task)
@@ -90,6 +90,10 @@ def r2t_sent(task: Task, ttt: int, lun: bytes, r2t_sn: int, offset: int, length:
     task.r2t_sn = (r2t_sn + 1) & 0xFFFFFFFF
     if task.read:
         task.in_sn = task.r2t_sn
-    if task.r2t_offset is None or offset + length > task.r2t_offset:
+    if task.r2t_offset is None:
+        # Data that came unasked, and damaged, is asked for anew: the others go on behind all of it (7.8).
+        if task.recovery is None or offset >= task.unasked_end:
+            task.r2t_offset = offset + length
+    elif offset + length > task.r2t_offset:
         task.r2t_offset = offset + length
     task.bursts.append(Burst(ttt, lun, offset, length))

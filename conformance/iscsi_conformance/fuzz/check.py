@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from iscsi_conformance.oracle import disagreement
 from iscsi_conformance.fuzz.honest import honest
 from iscsi_conformance.fuzz.plan import Plan
 from iscsi_conformance.fuzz.play import Play, fork
@@ -31,7 +32,13 @@ def attempt(play: Play, plan: Plan) -> list[str]:
         play.play(plan)
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is what is looked for
         return [f"{type(error).__name__}: {error}"]
-    return [*play.wrong, *(_data(play) if honest(plan) else ()), *_left_over(play), *_violations(play)]
+    return [*play.wrong, *_events(play), *(_data(play) if honest(plan) else ()), *_left_over(play), *_violations(play)]
+
+
+def _events(play: Play) -> list[str]:
+    """Whether what was logged is what the history says that had to be."""
+    difference = disagreement(play.book.events, play.logged)
+    return [f"events: {difference}"] if difference else []
 
 
 def _data(play: Play) -> list[str]:

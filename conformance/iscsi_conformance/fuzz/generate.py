@@ -202,7 +202,7 @@ def _script(dice: Random, length: int) -> tuple[Step, ...]:
             verb=verb,
             place=dice.randrange(60) if verb in (Verb.READ, Verb.WRITE) else dice.randrange(4),
             size=dice.choice((1, 1, 2, 3, 4)) if verb is not Verb.CUT else dice.randrange(2),
-            pause=dice.choices((0.0, 0.5, 3.0, 8.0, 40.0, 150.0), (20, 2, 2, 2, 1, 1))[0],
+            pause=dice.choices((0.0, 0.41, 2.9, 8.3, 41.9, 151.7), (20, 2, 2, 2, 1, 1))[0],
             together=dice.random() < 0.3,
         )
         for verb in verbs

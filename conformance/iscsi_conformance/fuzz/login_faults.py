@@ -127,7 +127,7 @@ def of_login_request(dice: Random) -> Fault:
                 ),
             ),
             (Set(name := dice.choice(_REQUEST_FIELDS), value_of(dice, Opcode.LOGIN_REQUEST, name)),),
-            (dice.choice((Drop(), Silence(), Close(), Reset(), Repeat(), Hold(seconds=31.0))),),
+            (dice.choice((Drop(), Silence(), Close(), Reset(), Repeat(), Hold(seconds=31.9))),),
         )
     )
     return Fault(when=when, what=what)
@@ -176,7 +176,7 @@ def _change(dice: Random) -> Sequence[Action]:
     ways: tuple[Sequence[Action], ...] = (
         *((Drop(),), (Silence(),), (Close(),), (Reset(),), (Drop(), Close()), (Drop(), Reset()), (Repeat(),)),
         *((Truncate(length), Close()), (Truncate(length), Reset()), (Truncate(length),), (Segment(1),)),
-        *((Hold(seconds=dice.choice((1.0, 29.0, 31.0))),), (Hold(pdus=1),)),
+        *((Hold(seconds=dice.choice((1.03, 28.7, 31.7))),), (Hold(pdus=1),)),
     )
     return dice.choice(ways)
 

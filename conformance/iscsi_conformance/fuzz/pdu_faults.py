@@ -176,7 +176,7 @@ def _way(dice: Random) -> Sequence[Action]:
     length = dice.choice((0, 1, 4, 47, 48, 49, 52, 100, 512))
     ways: tuple[Sequence[Action], ...] = (
         *((Drop(),), (Drop(),), (Repeat(dice.choice((1, 1, 2))),), (Hold(pdus=dice.choice((1, 1, 2, 3))),)),
-        *((Hold(seconds=dice.choice((0.5, 5.0, 10.0, 29.0, 31.0, 100.0))),), (Silence(),), (Silence(),)),
+        *((Hold(seconds=dice.choice((0.53, 5.07, 10.13, 28.9, 31.1, 97.3))),), (Silence(),), (Silence(),)),
         *((Close(),), (Reset(),), (Drop(), Close()), (Drop(), Reset())),
         *((Truncate(length), Close()), (Truncate(length), Reset()), (Truncate(length),)),
         *((Segment(dice.choice((1, 7, 48))),), (Split(dice.choice((1, 4, 100, 512))),)),
@@ -190,7 +190,7 @@ def _request_way(dice: Random) -> Sequence[Action]:
             (Drop(),),
             (Drop(),),
             (Hold(pdus=dice.choice((1, 2))),),
-            (Hold(seconds=dice.choice((0.5, 5.0, 31.0, 100.0))),),
+            (Hold(seconds=dice.choice((0.51, 5.03, 31.3, 98.7))),),
         ),
         *((Silence(),), (Close(),), (Reset(),), (Drop(), Close()), (Drop(), Reset()), (Repeat(),)),
         *((Flip(Part.HEADER_DIGEST),), (Flip(Part.DATA_DIGEST),)),

@@ -33,7 +33,7 @@ from iscsi_initiator.requests import (
     TextNegotiation,
 )
 from iscsi_protocol.history import Record, SettingsRecord, TransportEvent
-from iscsi_protocol.pdu.codes import TaskFunction
+from iscsi_protocol.pdu.codes import Opcode, TaskFunction
 from iscsi_protocol.scsi import opcodes
 from iscsi_target.shell import make_engine
 
@@ -69,7 +69,7 @@ class Play:
         engine, devices = make_engine(config, random_bytes=Entropy(1))
         self._backend = devices[0].unit(0).backend
         self.options = options
-        self.book = RuleBook()
+        self.book = RuleBook(events=True)
         self.records: list[Record] | None = None
         self.rig = Rig(
             InitiatorEngine(settings, random_bytes=Entropy(2)), engine, [(portal, 1) for portal in PORTALS], self.tap
@@ -127,6 +127,7 @@ class Play:
             rig.pump()
             self._take()
             self._settle(closing=True)
+        self.book.finish(rig.now)
 
     def image(self) -> bytes:
         """Every byte of the disk."""
@@ -205,7 +206,11 @@ class Play:
 
     def _ask(self, asked: Asked) -> None:
         self.asked.append(asked)
-        asked.request.token = len(self.asked) - 1
+        request = asked.request
+        request.token = len(self.asked) - 1
+        if isinstance(request, ScsiRequest) and request.management:
+            said = {"Opcode": int(Opcode.SCSI_COMMAND), "CDB": request.cdb.hex(), "Timeout": None, "Management": True}
+            self.tap(SettingsRecord(self.rig.now, {"Request": said}))
         self.rig.initiator.submit(self.session, asked.request, self.rig.now)
 
     def _take(self) -> None:

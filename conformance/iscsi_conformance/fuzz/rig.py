@@ -23,6 +23,7 @@ from iscsi_target.engine import TargetEngine
 
 TO_TARGET, TO_INITIATOR = Direction.TO_TARGET, Direction.TO_INITIATOR
 MOST_DELIVERIES = 5000
+MOST_ROUNDS = 50
 _FIRST_PORT = 40000
 
 
@@ -131,10 +132,14 @@ class Rig:
     def run(self, until: float) -> None:
         """Let everything happen that is due until then. Raises Stuck."""
         self.pump()
+        rounds = 0
         while True:
             due = self._next_deadline()
             if due is None or due > until:
                 break
+            rounds = 0 if due > self.now else rounds + 1
+            if rounds > MOST_ROUNDS:
+                raise Stuck(f"something is due at {due}, is done, and is due again")
             self.now = max(self.now, due)
             self._timers()
         self.now = max(self.now, until)

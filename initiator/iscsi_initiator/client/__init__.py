@@ -260,21 +260,30 @@ class Client:
 
     async def submit(self, request: Request) -> object:
         """Have a request done, and give its result. Raises RequestFailed. When cancelled, the request is aborted."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[request] = future
-        self._declare(request)
-        self.engine.submit(self._session, request, self.driver.clock())
-        self.driver.pump_soon()
+        future = self._begin(request)
         try:
             await future
         except asyncio.CancelledError:
-            self._waiting.pop(request, None)
-            self.engine.cancel(request, self.driver.clock())
-            self.driver.pump()
+            self._give_up(request)
             raise
         if request.failure is not None:
             raise RequestFailed(request.failure, _what(request))
         return request.result
+
+    def _begin(self, request: Request) -> asyncio.Future[None]:
+        """Hand a request over; the future tells when it is done."""
+        driver = self.driver
+        future = self._waiting[request] = driver.loop.create_future()
+        if self._tap is not None:
+            self._declare(request)
+        self.engine.submit(self._session, request, driver.clock())
+        driver.pump_soon()
+        return future
+
+    def _give_up(self, request: Request) -> None:
+        self._waiting.pop(request, None)
+        self.engine.cancel(request, self.driver.clock())
+        self.driver.pump()
 
     def _declare(self, request: Request) -> None:
         """Have the history tell what no PDU does: that a request has a time-out of its own, or is the management's."""
@@ -362,9 +371,9 @@ class Client:
 
     async def read_into(self, lba: int, buffer: memoryview) -> None:
         """Fill a buffer, a multiple of the block size long, with the blocks from lba on."""
-        pieces = await self._pieces(lba, len(buffer))
+        pieces = await self._pieces(lba, len(buffer)) if self._geometry is None else self._cut(lba, len(buffer))
         if len(pieces) == 1:
-            await self.command(_read_cdb(lba, pieces[0][1]), data_in=buffer)
+            await self._transfer(_read_cdb(lba, pieces[0][1]), data_in=buffer)
             return
         await _together(
             self.command(_read_cdb(at, count), data_in=buffer[start:stop]) for at, count, start, stop in pieces
@@ -373,13 +382,31 @@ class Client:
     async def write(self, lba: int, data: Buffer) -> None:
         """Write data, a multiple of the block size long, from lba on. Raises ScsiError, RequestFailed."""
         view = memoryview(data)
-        pieces = await self._pieces(lba, len(view))
+        pieces = await self._pieces(lba, len(view)) if self._geometry is None else self._cut(lba, len(view))
         if len(pieces) == 1:
-            await self.command(_write_cdb(lba, pieces[0][1]), data_out=view)
+            await self._transfer(_write_cdb(lba, pieces[0][1]), data_out=view)
             return
         await _together(
             self.command(_write_cdb(at, count), data_out=view[start:stop]) for at, count, start, stop in pieces
         )
+
+    async def _transfer(self, cdb: bytes, *, data_in: memoryview | int = 0, data_out: Buffer = b"") -> None:
+        """As `command`, in as few steps as can be where all goes well."""
+        request = ScsiRequest(self.lun, cdb, data_in=data_in, data_out=data_out)
+        future = self._begin(request)
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._give_up(request)
+            raise
+        result = request.result
+        if request.failure is not None:
+            raise RequestFailed(request.failure, _what(request))
+        if result.status or result.response:
+            sense = parse_sense(result.sense)
+            if sense is None or sense.key != SenseKey.UNIT_ATTENTION:
+                raise ScsiError(result, opcode_name(cdb))
+            await self.command(cdb, data_in=data_in, data_out=data_out)
 
     async def flush(self) -> None:
         """SYNCHRONIZE CACHE over the whole LUN."""
@@ -387,7 +414,11 @@ class Client:
 
     async def _pieces(self, lba: int, length: int) -> list[tuple[int, int, int, int]]:
         """(lba, blocks, start, stop) of each command that moves `length` bytes."""
-        _, size = await self.capacity()
+        await self.capacity()
+        return self._cut(lba, length)
+
+    def _cut(self, lba: int, length: int) -> list[tuple[int, int, int, int]]:
+        size = self._geometry[1] if self._geometry is not None else 1
         if length % size:
             raise ValueError(f"{length} bytes are no whole number of blocks of {size} bytes")
         step = max(1, self.settings.max_transfer_length // size) * size

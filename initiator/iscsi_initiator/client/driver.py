@@ -30,8 +30,8 @@ class Driver:
         self._connector = connector
         self._on_event = on_event
         self._service = service
-        self._loop = asyncio.get_running_loop()
-        self.clock = self._loop.time if clock is None else clock
+        self.loop = asyncio.get_running_loop()
+        self.clock = self.loop.time if clock is None else clock
         self._lines: dict[int, _Line] = {}
         self._connecting: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -45,7 +45,7 @@ class Driver:
         """As `pump`, once for all that is asked in this turn of the loop, so that it goes out in one send."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self.pump)
+            self.loop.call_soon(self.pump)
 
     def pump(self) -> None:
         """Carry out what the engine wants by now. To be called whenever something was asked of it."""
@@ -66,7 +66,7 @@ class Driver:
     def _round(self) -> None:
         engine = self.engine
         for wanted in engine.connections_wanted():
-            self._connecting[wanted.connection] = self._loop.create_task(self._connect(wanted))
+            self._connecting[wanted.connection] = self.loop.create_task(self._connect(wanted))
         for connection in engine.dirty_connections():
             line = self._lines.get(connection)
             if line is not None and line.blocked and not engine.is_closing(connection):
@@ -149,7 +149,7 @@ class Driver:
             self._timer = None
         if deadline is not None and not self._stopped:
             self._timer_due = deadline
-            self._timer = self._loop.call_later(max(0.0, deadline - self.clock()), self._due)
+            self._timer = self.loop.call_later(max(0.0, deadline - self.clock()), self._due)
 
     def _due(self) -> None:
         self._timer = None

@@ -160,14 +160,24 @@ _OPCODES = tuple(
 )
 
 _DAMAGE: tuple[tuple[str, str, Fault, Act, SnackType], ...] = (
-    ("data-in-data", "data-in", damaged(Opcode.SCSI_DATA_IN, Part.DATA, 3), read, SnackType.DATA_OR_R2T),
-    ("data-in-digest", "digest-bit", damaged(Opcode.SCSI_DATA_IN, Part.DATA_DIGEST, 0), read, SnackType.DATA_OR_R2T),
+    ("data-in-data", "data-in", damaged(Opcode.SCSI_DATA_IN, Part.DATA, 3), read_in_pieces, SnackType.DATA_OR_R2T),
+    (
+        "data-in-digest",
+        "digest-bit",
+        damaged(Opcode.SCSI_DATA_IN, Part.DATA_DIGEST),
+        read_in_pieces,
+        SnackType.DATA_OR_R2T,
+    ),
+    ("data-in-with-status", "data-in", damaged(Opcode.SCSI_DATA_IN, Part.DATA, 3), read, SnackType.STATUS),
     ("text", "text", damaged(Opcode.TEXT_RESPONSE, Part.DATA, 0), send_targets, SnackType.STATUS),
     ("nop-in", "nop-in", damaged(Opcode.NOP_IN, Part.DATA, 5), ping, SnackType.STATUS),
     ("nop-in-data", "data-bit", damaged(Opcode.NOP_IN, Part.DATA, 0), ping, SnackType.STATUS),
     ("nop-in-padding", "padding-bit", damaged(Opcode.NOP_IN, Part.PADDING, 0), ping, SnackType.STATUS),
     ("sense", "sense", damaged(Opcode.SCSI_RESPONSE, Part.DATA, 4), check_condition, SnackType.STATUS),
 )
+
+_USED = ("event.25.silent", "event.25.twice", "event.25.wrong-dump", "idigest.ignores-data-digest")
+"""What proves a case where later data shows the gap, so that damage which is not asked for at once is asked for then."""
 
 _DATA_DIGEST = (
     *(
@@ -197,6 +207,7 @@ _DATA_DIGEST = (
             logged=(25,),
             then=Then.DONE,
             watch=_snacks(kind),
+            proofs=_USED if act is read_in_pieces else None,
         )
         for level in (1, 2)
         for name, variation, spoils, act, kind in _DAMAGE

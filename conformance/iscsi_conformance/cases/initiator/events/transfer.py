@@ -21,6 +21,10 @@ _SOLICITED: dict[str, Any] = {
     "MaxBurstLength": "65536",
     "FirstBurstLength": "65536",
 }
+_ANY_ORDER = {"DataSequenceInOrder": "No"}
+"""Above recovery level 0 there is no second R2T at a time without it (13.19)."""
+
+_SHORT_BURSTS = {"MaxBurstLength": "32768", "FirstBurstLength": "32768"}
 _PIECES = {"max_recv_data_segment_length": 8192, "max_burst_length": 16384, "first_burst_length": 8192}
 
 _EXCESS: tuple[tuple[str, str, int, tuple[Fault, ...], Act], ...] = (
@@ -185,8 +189,9 @@ _REQUESTS = (
             variation="gap-asked-again",
             says=f"At recovery level {level} an R2T that was lost is asked for, and there is nothing to log.",
             spoils=(answer(_R2T, Drop(), nth=1),),
-            config=spoilable(level, **{**_SOLICITED, "MaxOutstandingR2T": "2"}),
-            settings={"max_outstanding_r2t": 2},
+            config=spoilable(level, **{**_SOLICITED, **_SHORT_BURSTS, **_ANY_ORDER, "MaxOutstandingR2T": "2"}),
+            options={"extra_keys": tuple(_ANY_ORDER.items())},
+            settings={"max_outstanding_r2t": 2, "first_burst_length": 32768},
             level=level,
             does=write,
             then=Then.DONE,
