@@ -71,7 +71,7 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
         if outcome is None and scene.logs_events and evidence.events != list(case.events):
             logged, due = ", ".join(evidence.events) or "nothing", ", ".join(case.events) or "nothing"
             outcome = Failed(case.subject, f"the initiator logged {logged}; {due} was due")
-        predicted = "" if scene.switches else judge.disagreement(scene.events, loop.time())
+        predicted = "" if scene.switches or not scene.logs_events else judge.disagreement(scene.events, loop.time())
         if predicted:
             evidence.notes.append(f"the history asks for other events: {predicted}")
             outcome = outcome or Failed(case.subject, f"the history asks for other events: {predicted}")

@@ -194,7 +194,7 @@ class Scene:
         return self.reached(self.sent(kind), f"the initiator sent no {kind.__name__}")
 
     @staticmethod
-    def reached(premise: T, what: str) -> T:
+    def reached(premise: T | None, what: str) -> T:
         """The premise, where it holds: what a requirement can be seen at. Raises Inconclusive where it does not."""
         if not premise:
             raise Inconclusive(what)

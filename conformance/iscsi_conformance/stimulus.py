@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -79,24 +79,21 @@ def damaged(opcode: int, part: Part, offset: int = 0, cid: int | None = None) ->
     return Fault(when=when, what=(Flip(part, offset),), raw=True)
 
 
-def configured(
-    *,
-    commands: int = 128,
-    switches: Mapping[str, object] | None = None,
-    node: Mapping[str, Any] | None = None,
-    **keys: str,
-) -> TargetConfig:
-    """A server with one node, two writable logical units, these text keys and this width of the command window.
-
-    switches: of the target's policy; node: what else `TargetNode` takes.
-    """
+def configured(*, commands: int = 128, **keys: str) -> TargetConfig:
+    """A server with one node, two writable logical units, these text keys and this width of the command window."""
     disk = LunConfig(size=DISK_SIZE)
     return msgspec.structs.replace(
-        bundled_config(switches),
-        targets=[TargetNode(**{"name": PLAIN, "luns": {0: disk, 1: disk}, **(node or {})})],
+        bundled_config(),
+        targets=[TargetNode(name=PLAIN, luns={0: disk, 1: disk})],
         keys=keys,
         limits=Limits(commands=commands),
     )
+
+
+def with_node(**changes: Any) -> TargetConfig:
+    """As `configured`, with whatever else `TargetNode` takes."""
+    config = configured()
+    return msgspec.structs.replace(config, targets=[msgspec.structs.replace(config.targets[0], **changes)])
 
 
 async def log_in(scene: Scene, *, lun: int = 0, settings: Any = None, **options: Any) -> Client:
@@ -197,7 +194,7 @@ def guarded(*, mutual: bool = False) -> TargetConfig:
     """As `configured`, behind one-way or mutual CHAP."""
     names = MUTUAL if mutual else CHAP
     chap = next(node.chap for node in bundled_config().targets if node.name == names)
-    return configured(node={"chap": chap})
+    return with_node(chap=chap)
 
 
 def dialogue(scene: Scene) -> list[tuple[Direction, Pdu]]:

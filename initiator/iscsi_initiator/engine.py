@@ -104,8 +104,8 @@ class InitiatorEngine:
 
     def add_connection(self, session: int, portal: Endpoint | None, now: float) -> int:
         """Add a connection to a session that is up, to this portal or the next of its own; its CID. ConnectionUp or
-        ConnectionRemoved tells how it went. Raises Refused: INVALID_SESSION_ID, PORTAL_NOT_FOUND, CONNECTION_FAILED (the session is down),
-        TOO_MANY_CONNECTIONS.
+        ConnectionRemoved tells how it went. Raises Refused: INVALID_SESSION_ID, PORTAL_NOT_FOUND, CONNECTION_FAILED (the
+        session is down), TOO_MANY_CONNECTIONS.
         """
         return self._known(session).add_connection(portal, now)
 

@@ -14,7 +14,15 @@ from iscsi_captures import rulebook
 from iscsi_captures.dialogue import Sight
 from iscsi_captures.rulebook import Finding, RuleBook
 from iscsi_captures.rules import RULES, TABLE, Rule
-from iscsi_protocol.history import BytesRecord, PduRecord, Record, TransportEvent, TransportRecord
+from iscsi_protocol.history import (
+    BytesRecord,
+    Endpoint,
+    PduRecord,
+    Record,
+    SettingsRecord,
+    TransportEvent,
+    TransportRecord,
+)
 from iscsi_protocol.pdu import (
     NO_TAG,
     R2T,
@@ -28,6 +36,7 @@ from iscsi_protocol.pdu import (
     NopIn,
     NopOut,
     Pdu,
+    RawPdu,
     Reject,
     ScsiCommand,
     ScsiResponse,
@@ -347,6 +356,46 @@ class Script:
         for record in self.records:
             book.record(record)
         return book.findings
+
+    # What the oracle says of it
+
+    def events(self, **settings: object) -> list[tuple[int, bytes]]:
+        """The events that the initiator has to log by now, with their extra data."""
+        book = RuleBook(settings, events=True)
+        for record in self.records:
+            book.record(record)
+        book.finish(self.now)
+        return [(event.id, event.dump) for event in book.events]
+
+    def last(self, back: int = 1) -> RawPdu:
+        """The target's PDU that many before the end."""
+        sent = [each.raw for each in self.records if isinstance(each, PduRecord) and each.direction]
+        return sent[-back]
+
+    def bhs(self, back: int = 1) -> bytes:
+        """The header of that PDU."""
+        return bytes(self.last(back).bhs)
+
+    def attempt(self, number: int, event: TransportEvent, target: Endpoint) -> Self:
+        """An attempt to connect that comes to nothing."""
+        self.records.append(TransportRecord(number, self.now, TransportEvent.CONNECT, target=target))
+        self.records.append(TransportRecord(number, self.now, event, target=target))
+        return self
+
+    def closed(self) -> Self:
+        """The initiator closes the connection."""
+        return self.transport(TransportEvent.CLOSED_BY_US)
+
+    def declare(self, **settings: object) -> Self:
+        """The initiator declares settings."""
+        self.records.append(SettingsRecord(self.now, settings))
+        return self
+
+    def rest(self, data: bytes) -> Self:
+        """What was left of an unfinished PDU of the target when the connection ended."""
+        reason = "the stream ended within a PDU"
+        self.records.append(BytesRecord(self.connection, self.now, Direction.TO_INITIATOR, data, reason))
+        return self
 
 
 @pytest.fixture

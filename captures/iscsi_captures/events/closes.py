@@ -41,21 +41,23 @@ def ended(connection: Connection, record: TransportRecord, journal: Journal) -> 
         return
     if session is None:
         return
-    leaving = session.leaving is not None and session.leaving is not connection
-    if peer and not leaving:
-        journal.log(20, record.connection, record.time, session.target_name)
     if session.connections.get(connection.cid) is connection:
         del session.connections[connection.cid]
+    if peer and session.leaving not in (None, connection):
+        session.end_of(connection)  # the target ends them all
+        return
+    if peer:
+        journal.log(20, record.connection, record.time, session.target_name)
     if not connection.gone:
-        _lose(session, connection)
+        _lose(session, connection, explained=peer or connection.explained)
 
 
-def _lose(session: Session, connection: Connection) -> None:
+def _lose(session: Session, connection: Connection, *, explained: bool) -> None:
     """The connection is to come back, and below level 2 the session with it."""
     session.lost.add(connection.cid)
     leaving = session.leaving is not None and not session.leaving.logout_wanted
     if connection.limits.level < 2 or session.down or leaving:
-        session.silence()
+        session.silence(explained=explained)
     else:
         session.suspend(connection)
 

@@ -13,6 +13,8 @@ from iscsi_protocol.pdu import Opcode, RawPdu
 _NO_TAG = b"\xff" * 4
 _OVER_UNDER, _BIDI_OVER_UNDER = 0x06, 0x18
 _FINAL, _CONTINUE, _STATUS = 0x80, 0x40, 0x01
+_DATA_IN, _SCSI_RESPONSE = int(Opcode.SCSI_DATA_IN), int(Opcode.SCSI_RESPONSE)
+_GOOD = b"\0\0"
 _HEADER = 48
 _CHECK_CONDITION = 0x02
 
@@ -83,6 +85,12 @@ _ROWS: Mapping[int, tuple[Row, ...]] = MappingProxyType(
 
 def invalid(raw: RawPdu, opcode: int) -> bool:
     """Whether a field has a value that it cannot have: event 23."""
+    flags = raw.bhs[1]
+    if opcode == _DATA_IN:
+        if not flags & _STATUS or (flags == _FINAL | _STATUS and not raw.bhs[3]):
+            return False  # most of what comes
+    elif opcode == _SCSI_RESPONSE and flags == _FINAL and raw.bhs[2:4] == _GOOD:
+        return False
     return any(row(raw) for row in _ROWS.get(opcode, ()))
 
 
@@ -90,5 +98,6 @@ def is_no_sense(raw: RawPdu, protocol_level: int) -> bool:
     """Whether the data of a SCSI Response is not the sense data of its status: event 60 (11.4.7; RFC 7144 5.2.2)."""
     if raw.bhs[2] or not len(raw.data):
         return False
-    whole = sense_length(raw) + 2 == len(raw.data)
+    length = sense_length(raw)
+    whole = length >= 0 and length + 2 == len(raw.data)
     return not whole or (raw.bhs[3] != _CHECK_CONDITION and protocol_level < 2)

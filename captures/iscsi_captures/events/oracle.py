@@ -133,7 +133,7 @@ class EventOracle:
         self._connections.pop(connection.number, None)
         self._logins.pop(connection.number, None)
         session = connection.session
-        if connection.full and not connection.silent and closes.by_us(record):
+        if connection.full and not connection.explained and closes.by_us(record):
             if record.event is TransportEvent.CLOSED_BY_US:
                 self._closed[connection.number] = connection
                 if len(self._closed) > CLOSED_KEPT:
@@ -163,9 +163,10 @@ class EventOracle:
         data = record.data
         if len(data) < BHS_LENGTH:
             return
-        header = BHS_LENGTH + data[4] * 4 + (_DIGEST if connection.limits.header_digest else 0)
-        if not connection.limits.header_digest or len(data) >= header:
-            self._reception.broken_off(connection, RawPdu(data[:BHS_LENGTH]), record.time)
+        digests = connection.limits.header_digest
+        whole = not digests or len(data) >= BHS_LENGTH + data[4] * 4 + _DIGEST
+        if whole and self._reception.broken_off(connection, RawPdu(data[:BHS_LENGTH]), record.time):
+            self._closed.clear()
 
     # Login.
 

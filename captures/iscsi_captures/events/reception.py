@@ -139,13 +139,14 @@ class Reception:
             return 24
         return 21 if raw.data_segment_length > connection.limits.max_recv else 0
 
-    def broken_off(self, connection: Connection, raw: RawPdu, now: float) -> None:
-        """All that came of a PDU is its header."""
+    def broken_off(self, connection: Connection, raw: RawPdu, now: float) -> bool:
+        """All that came of a PDU is its header: whether it raises an event."""
         event = self.header_fault(connection, raw)
         if event == 24 and raw.data_segment_length <= connection.limits.max_recv:
             event = 0
         if event and connection.session is not None:
             self._raise(connection, connection.session, event, raw, now)
+        return bool(event)
 
     def _answer(self, connection: Connection, session: Session, raw: RawPdu, opcode: int, itt: int, now: float) -> None:
         task = session.tasks.get(itt)
@@ -238,9 +239,10 @@ class Reception:
             session.up = connection.logout_wanted
             session.silence()
         elif reason == LogoutReason.CLOSE_CONNECTION:
-            connection.silent = True
-            connection.gone = not connection.logout_wanted
+            connection.silent = connection.explained = connection.gone = True
             session.end_of(connection)
+            if connection.logout_wanted:
+                session.lost.add(connection.cid)
         return 0
 
     def _pong(self, connection: Connection, session: Session, task: Task, raw: RawPdu, now: float) -> int:

@@ -42,8 +42,8 @@ class Asked:
 class Task:
     """A request on its way: whatever has an Initiator Task Tag.
 
-    deadline: when it runs out of time, allowance seconds behind its start; event: what is logged then. order: its place
-    among those that were sent. stopped: its clock stands still, because its connection is gone.
+    deadline: when it runs out of time, allowance seconds behind its start; event: what is logged then. stopped: its clock
+    stands still, because its connection is gone.
     """
 
     __slots__ = (
@@ -56,7 +56,6 @@ class Task:
         "immediate",
         "itt",
         "opcode",
-        "order",
         "stopped",
     )
 
@@ -70,7 +69,6 @@ class Task:
         self.deadline = 0.0
         self.allowance = 0.0
         self.event = 0
-        self.order = 0
         self.stopped = False
 
 
@@ -199,7 +197,7 @@ class Session:
     lost: CIDs whose connection ended and is to come back. down: the session as a whole is to be recovered.
     failed: code and LUN of the task management function that failed last. leaving: connection of an unanswered Logout
     Request for the whole session. limits: of its first connection. redirects, redirected: by CID, how many redirects were
-    followed in a row, and where the last one led. latest: counts the tasks, in the order in which they were sent.
+    followed in a row, and where the last one led.
     """
 
     __slots__ = (
@@ -210,7 +208,6 @@ class Session:
         "down",
         "failed",
         "key",
-        "latest",
         "leaving",
         "limits",
         "lost",
@@ -237,7 +234,6 @@ class Session:
         self.limits: Limits | None = None
         self.tasks: dict[int, Task] = {}
         self.clocks: dict[float, dict[int, Task]] = {}
-        self.latest = 0
         self.redirects: dict[int, int] = {}
         self.redirected: dict[int, Endpoint] = {}
         self.failed: tuple[int, bytes] | None = None
@@ -247,8 +243,6 @@ class Session:
         """Keep a task that is sent now. When it runs out of time."""
         if len(self.tasks) >= TASKS_KEPT:
             self.end(next(iter(self.tasks.values())))
-        self.latest += 1
-        task.order = self.latest
         task.allowance = allowance
         task.deadline = now + allowance
         self.tasks[task.itt] = task
@@ -298,16 +292,20 @@ class Session:
         self.failed = None
         self.leaving = None
 
-    def silence(self) -> None:
-        """The initiator ends every connection: it reads nothing more of them, and every task is over."""
+    def silence(self, *, explained: bool = True) -> None:
+        """The initiator ends every connection: it reads nothing more of them, and every task is over.
+
+        explained: it is known why.
+        """
         for connection in self.connections.values():
             connection.silent = True
+            connection.explained |= explained
         self.down = True
         self.forget_tasks()
 
     def suspend(self, connection: Connection) -> None:
         """A connection is over, and its SCSI tasks wait for another one; all else that it carried is over."""
-        connection.silent = True
+        connection.silent = connection.explained = True
         for task in list(self.tasks.values()):
             if task.connection is connection:
                 if isinstance(task, ScsiTask):
@@ -319,17 +317,19 @@ class Session:
 
 
 class Connection:
-    """One TCP connection. silent: the initiator has ended it, or is about to, so that nothing more is read from it.
+    """One TCP connection. silent: the initiator has ended it, or is about to, so that nothing more is read from it;
+    explained: it is known why.
 
     exp_stat_sn: StatSN that the next status is to have; high: behind the highest one seen, the same without a gap.
     missing: StatSNs that are; withheld: those that came and do not count, because data is missing; asked: what SNACK asks
     for. sent: how many PDUs the initiator has sent.
-    logout_wanted: the target asked for logout. gone: logged out with success, not to come back.
+    logout_wanted: the target asked for logout. gone: logged out with success.
     """
 
     __slots__ = (
         "asked",
         "cid",
+        "explained",
         "full",
         "gone",
         "high",
@@ -355,6 +355,7 @@ class Connection:
         self.cid = 0
         self.full = False
         self.silent = False
+        self.explained = False
         self.gone = False
         self.login: Login | None = None
         self.login_due: float | None = None
