@@ -47,6 +47,7 @@ class Case:
     """One case. clauses: requirement id to the id of the fault that makes the case fail on it. proofs: further faults under
     which it has to fail, whatever it then says. about: the event that it provokes, or nearly, and in which variation.
     virtual: it waits for time-outs, and runs in memory on the virtual clock wherever the bundled pair does.
+    excused: rules that its setting makes the product break, which count neither against the case nor against the product.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Case:
     proofs: tuple[str, ...] = ()
     about: tuple[str, str] | None = None
     virtual: bool = False
+    excused: tuple[str, ...] = ()
 
     @property
     def area(self) -> str:
@@ -103,6 +105,7 @@ def case(
     proofs: Iterable[str] = (),
     about: tuple[str, str] | None = None,
     virtual: bool = False,
+    excused: Iterable[str] = (),
     wire_only: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated test function as a case.
@@ -110,8 +113,8 @@ def case(
     level MUST makes a failed expectation FAIL, SHOULD makes it WARN. touches: requirements that the case exercises
     without a fault of their own. destructive: the case writes to the logical unit. events: "iScsiPrt:22" and the like,
     logged by the bundled initiator. time_limit: seconds. wire_only: the case has its initiator do things by `Scene.perform`
-    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual: see `Case`.
-    Raises CaseError.
+    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual, excused:
+    see `Case`. Raises CaseError.
     """
 
     def registered(function: F) -> F:
@@ -140,6 +143,7 @@ def case(
             proofs=tuple(proofs),
             about=about,
             virtual=virtual,
+            excused=tuple(excused),
         )
         return function
 

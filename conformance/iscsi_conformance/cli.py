@@ -210,8 +210,8 @@ def certify_command(
 ) -> None:
     """Judge somebody else's initiator: listen as a target, and run its command once for each case.
 
-    Each case has a target name and a fault of its own. Placeholders of --command: {portal} {target} {lun} {url} {doing} {user}
-    {secret}. Without --command and --adapter a line on stderr says what to do for each case.
+    Each case has a target name and a fault of its own. Placeholders of --command: {portal} {target} {lun} {url} {doing}
+    {user} {secret}. Without --command and --adapter a line on stderr says what to do for each case.
     """
     if command is not None and adapter is not None:
         raise Refused("--command and --adapter exclude each other")

@@ -1,4 +1,4 @@
-"""The places where cases run: the bundled pair over TCP or in memory, a foreign target, and stages for a foreign initiator."""
+"""The places where cases run: the bundled pair over TCP or in memory, a foreign target, stages for a foreign initiator."""
 
 from __future__ import annotations
 

@@ -71,13 +71,13 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
         if outcome is None and scene.logs_events and evidence.events != list(case.events):
             logged, due = ", ".join(evidence.events) or "nothing", ", ".join(case.events) or "nothing"
             outcome = Failed(case.subject, f"the initiator logged {logged}; {due} was due")
-        predicted = "" if scene.switches else judge.disagreement(scene.events, loop.time())
+        predicted = "" if scene.switches or not scene.logs_events else judge.disagreement(scene.events, loop.time())
         if predicted:
             evidence.notes.append(f"the history asks for other events: {predicted}")
             outcome = outcome or Failed(case.subject, f"the history asks for other events: {predicted}")
         outcome = await _close(scene, outcome)
         evidence.notes += [printable(note) for note in scene.notes]
-    findings = judge.findings(case.role)
+    findings = [finding for finding in judge.findings(case.role) if finding.rule not in case.excused]
     evidence.findings = findings
     outcome = _with_findings(case, outcome, findings, evidence)
     ending = peer.ending() if scene is None else scene.ending()

@@ -26,7 +26,7 @@ from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.verdict import Failed, Inconclusive
 from iscsi_initiator.client import Client, ClientError, SessionFailed
 from iscsi_initiator.policy import CONFORMING, Policy
-from iscsi_initiator.requests import Event, EventLogged
+from iscsi_initiator.requests import Event, EventLogged, RequestDone
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.transport import Connector
 from iscsi_protocol.fault import Fault, NamedFault
@@ -69,8 +69,8 @@ class Scene:
     """One case's stage and initiator.
 
     open_stage: brings up a target. fault: what the initiator does wrong, None for the clean one. name: the node that the
-    initiator logs in to. events: what it logged; marks: how many records there were by then, for each of them. switches: of
-    the initiator's policy.
+    initiator logs in to. events: what it logged; marks: how many records there were by then, for each of them; told: all that
+    it told those above, in order, but for ends of requests. switches: of the initiator's policy.
     """
 
     patience = PATIENCE
@@ -91,6 +91,7 @@ class Scene:
         self.recorder = recorder
         self.random_bytes = random_bytes
         self.events: list[EventLogged] = []
+        self.told: list[Event] = []
         self.marks: list[int] = []
         self.clients: list[Client] = []
         self.stage: Stage | None = None
@@ -193,7 +194,7 @@ class Scene:
         return self.reached(self.sent(kind), f"the initiator sent no {kind.__name__}")
 
     @staticmethod
-    def reached(premise: T, what: str) -> T:
+    def reached(premise: T | None, what: str) -> T:
         """The premise, where it holds: what a requirement can be seen at. Raises Inconclusive where it does not."""
         if not premise:
             raise Inconclusive(what)
@@ -250,6 +251,8 @@ class Scene:
         return replace(CONFORMING, **switches)
 
     def _take(self, event: Event) -> None:
+        if not isinstance(event, RequestDone):
+            self.told.append(event)
         if isinstance(event, EventLogged):
             self.events.append(event)
             self.marks.append(len(self.recorder.records))

@@ -95,6 +95,7 @@ def _case_row(case: Case) -> dict[str, object]:
         "touches": case.touches,
         "needs": case.needs,
         "destructive": case.destructive,
+        "wire_only": case.wire_only,
         "events": case.events,
     }
 
@@ -109,6 +110,8 @@ def case_page(case: Case, *, as_json: bool = False) -> None:
         print_text(f"  needs: {', '.join(case.needs)}")
     if case.destructive:
         print_text("  writes to the logical unit: runs with --destructive only")
+    if case.wire_only:
+        print_text("  judges any initiator: certify-initiator runs it too")
     for requirement_id in case.requirements:
         row = requirements()[requirement_id]
         print_text(f"  {row.id} ({row.level}): {row.statement}")

@@ -39,11 +39,20 @@ def answer(
     nth: int = 1,
     times: int = 1,
     stage: int | None = None,
+    cid: int | None = None,
     tests: Sequence[Test] = (),
     renumber: bool = False,
 ) -> Fault:
     """The target spoils a PDU that it sends. The arguments are those of `When` and `Fault`."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, stage=stage, tests=tuple(tests), nth=nth, times=times)
+    when = When(
+        direction=Direction.TO_INITIATOR,
+        opcode=opcode,
+        stage=stage,
+        cid=cid,
+        tests=tuple(tests),
+        nth=nth,
+        times=times,
+    )
     return Fault(when=when, what=what, renumber=renumber)
 
 
@@ -53,38 +62,41 @@ def request(
     nth: int = 1,
     times: int = 1,
     stage: int | None = None,
+    cid: int | None = None,
     tests: Sequence[Test] = (),
     renumber: bool = False,
 ) -> Fault:
     """The target reads another PDU than the initiator sent."""
-    when = When(direction=Direction.TO_TARGET, opcode=opcode, stage=stage, tests=tuple(tests), nth=nth, times=times)
+    when = When(
+        direction=Direction.TO_TARGET, opcode=opcode, stage=stage, cid=cid, tests=tuple(tests), nth=nth, times=times
+    )
     return Fault(when=when, what=what, renumber=renumber)
 
 
-def damaged(opcode: int, part: Part, offset: int = 0) -> Fault:
+def damaged(opcode: int, part: Part, offset: int = 0, cid: int | None = None) -> Fault:
     """A bit of the first such PDU of the target is flipped on the way; its digests do not know of it."""
-    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, stage=FULL_FEATURE)
+    when = When(direction=Direction.TO_INITIATOR, opcode=opcode, stage=FULL_FEATURE, cid=cid)
     return Fault(when=when, what=(Flip(part, offset),), raw=True)
 
 
-def configured(
-    *,
-    commands: int = 128,
-    switches: Mapping[str, object] | None = None,
-    node: Mapping[str, Any] | None = None,
-    **keys: str,
-) -> TargetConfig:
+def configured(*, commands: int = 128, switches: Mapping[str, object] | None = None, **keys: str) -> TargetConfig:
     """A server with one node, two writable logical units, these text keys and this width of the command window.
 
-    switches: of the target's policy; node: what else `TargetNode` takes.
+    switches: of the target's policy.
     """
     disk = LunConfig(size=DISK_SIZE)
     return msgspec.structs.replace(
         bundled_config(switches),
-        targets=[TargetNode(**{"name": PLAIN, "luns": {0: disk, 1: disk}, **(node or {})})],
+        targets=[TargetNode(name=PLAIN, luns={0: disk, 1: disk})],
         keys=keys,
         limits=Limits(commands=commands),
     )
+
+
+def with_node(**changes: Any) -> TargetConfig:
+    """As `configured`, with whatever else `TargetNode` takes."""
+    config = configured()
+    return msgspec.structs.replace(config, targets=[msgspec.structs.replace(config.targets[0], **changes)])
 
 
 async def log_in(scene: Scene, *, lun: int = 0, settings: Any = None, **options: Any) -> Client:
@@ -185,7 +197,7 @@ def guarded(*, mutual: bool = False) -> TargetConfig:
     """As `configured`, behind one-way or mutual CHAP."""
     names = MUTUAL if mutual else CHAP
     chap = next(node.chap for node in bundled_config().targets if node.name == names)
-    return configured(node={"chap": chap})
+    return with_node(chap=chap)
 
 
 def dialogue(scene: Scene) -> list[tuple[Direction, Pdu]]:

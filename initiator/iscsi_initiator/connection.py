@@ -46,8 +46,9 @@ class Connection:
     """One connection; its session's.
 
     number: the engine's for the TCP connection, None while there is none; returning: its next login ends a recovery (event
-    34); joined: it was up in this session; released: the target let go of its CID (7.2.2); paused: no request is begun on it;
-    removed: it is not to come back; logout_over: the link over which its logout for recovery went; asked_to_leave: the target wants it to log out; time2wait, time2retain: seconds, as the target last gave them.
+    34); joined: it was up in this session; released: the target let go of its CID (7.2.2); paused: no request is begun on
+    it; removed: it is not to come back; logout_over: the link over which its logout for recovery went; asked_to_leave: the
+    target wants it to log out; time2wait, time2retain: seconds, as the target last gave them.
     """
 
     def __init__(self, session: Session, cid: int, portal: Endpoint) -> None:

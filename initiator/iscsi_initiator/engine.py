@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iscsi_initiator.connection import Connection
 from iscsi_initiator.limits import Usage
@@ -51,6 +51,8 @@ class InitiatorEngine:
         policy: Policy = CONFORMING,
         hasher: Hasher = hashlib_hasher,
     ) -> None:
+        if policy.takes_limits_as_reached:
+            settings = replace(settings, limits=settings.limits.lowered(policy.takes_limits_as_reached))
         self.settings = settings
         self.hasher = hasher
         self.policy = policy
@@ -102,8 +104,8 @@ class InitiatorEngine:
 
     def add_connection(self, session: int, portal: Endpoint | None, now: float) -> int:
         """Add a connection to a session that is up, to this portal or the next of its own; its CID. ConnectionUp or
-        ConnectionRemoved tells how it went. Raises Refused: INVALID_SESSION_ID, PORTAL_NOT_FOUND, CONNECTION_FAILED (the session is down),
-        TOO_MANY_CONNECTIONS.
+        ConnectionRemoved tells how it went. Raises Refused: INVALID_SESSION_ID, PORTAL_NOT_FOUND, CONNECTION_FAILED (the
+        session is down), TOO_MANY_CONNECTIONS.
         """
         return self._known(session).add_connection(portal, now)
 

@@ -1,6 +1,6 @@
 """From a SCSI request that was not answered in time to session recovery (RFC 7143 7.11): ABORT TASK, then LOGICAL UNIT RESET,
-then TARGET WARM RESET where it may be, then the session. One ladder at a time; other tasks that run out of time meanwhile wait
-for it, as does a task whose connection is being recovered.
+then TARGET WARM RESET where it may be, then the session. One ladder at a time; other tasks that run out of time meanwhile
+wait for it, as does a task whose connection is being recovered.
 """
 
 from __future__ import annotations

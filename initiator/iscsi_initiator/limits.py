@@ -4,8 +4,10 @@ own (guide, Appendix B).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Container
+from dataclasses import dataclass, fields, replace
 from enum import Enum
+from typing import Self
 
 PLENTY = 1 << 20
 
@@ -51,6 +53,11 @@ class Limits:
         for field in fields(self):
             if getattr(self, field.name) < 0:
                 raise ValueError(f"a limit of {getattr(self, field.name)} {field.name}")
+
+    def lowered(self, events: Container[int]) -> Self:
+        """One fewer of what these events tell the shortage of, and never below 0."""
+        names = (resource.field for resource in Resource if resource.event in events)
+        return replace(self, **{name: max(0, getattr(self, name) - 1) for name in names})
 
 
 class Usage:

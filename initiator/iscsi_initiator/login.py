@@ -72,8 +72,9 @@ class LoginRedirected(Exception):
 class LoginExchange:
     """The login of one connection.
 
-    isid, tsih, cid, cmd_sn, itt: as they go into every request; a TSIH of 0 makes a session. exp_stat_sn: of the connection that is
-    to be reinstated, else 0. current: what holds in the session that it joins. issued: CHAP challenges that were sent before. outbox: PDUs to send.
+    isid, tsih, cid, cmd_sn, itt: as they go into every request; a TSIH of 0 makes a session. exp_stat_sn: of the connection
+    that is to be reinstated, else 0. current: what holds in the session that it joins. issued: CHAP challenges that were sent
+    before. outbox: PDUs to send.
     finished: the final response came; then parameters, tsih, exp_stat_sn, exp_cmd_sn, max_cmd_sn and declared hold.
 
     The constructor raises ChapError for secrets that may not be used, and ValueError for wishes that no one may have.

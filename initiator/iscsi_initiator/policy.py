@@ -48,6 +48,15 @@ class Policy:
     accept_invalid_login: bool = False
     """Passes over inconsistent login responses (11.13; event 11)."""
 
+    takes_limits_as_reached: frozenset[int] = frozenset()
+    """Events of shortages for which one fewer counts than the limit allows (`limits`; events 2, 6, 30, 31, 55, 57, 58)."""
+
+    impatient_with_service: bool = False
+    """Gives the service half of IPSecConfigTimeout (events 52 to 54)."""
+
+    looks_for_md5_alone: bool = False
+    """Gives CHAP up where the host has no MD5, whatever other hash is left (event 37)."""
+
     ignore_command_window: bool = False
     """Sends numbered requests beyond MaxCmdSN (4.2.2.1)."""
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from iscsi_initiator.limits import Resource
 from iscsi_initiator.requests import Failure, SecretSealed, SessionClosed
+from iscsi_initiator.settings import ChapOptions
 from iscsi_initiator.upcalls import UpCallKind, UpCallWanted
-from iscsi_protocol.chap import Credentials, available
+from iscsi_protocol.chap import MD5, Credentials, available
 from iscsi_protocol.history import Endpoint
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Preparation:
         if engine.sessions_open > session.settings.limits.sessions and session.short_of(Resource.SESSION, now):
             self._give_up(now, "there are as many sessions as this initiator may have", Resource.SESSION.event)
             return
-        if chap is not None and not available(chap.algorithms, engine.hasher):
+        if chap is not None and not available(self._hashes(chap), engine.hasher):
             text = "this host performs no hash that CHAP may use"
             if session.log(37, b"", now, text):
                 self._give_up(now, text, 37)
@@ -46,6 +47,9 @@ class Preparation:
             self._ask(UpCallKind.DECRYPT, chap.credentials.secret, now)
         else:
             session.open(now)
+
+    def _hashes(self, chap: ChapOptions) -> tuple[int, ...]:
+        return (MD5,) if self._session.policy.looks_for_md5_alone else chap.algorithms
 
     def _give_up(self, now: float, text: str, event: int | None) -> None:
         """There is no way to log in, which was logged as this event."""
@@ -82,7 +86,9 @@ class Preparation:
     # What the service says.
 
     def _ask(self, kind: UpCallKind, payload: bytes | Endpoint, now: float) -> int:
-        deadline = now + self._session.settings.ipsec_config_timeout
+        session = self._session
+        patience = session.settings.ipsec_config_timeout / (2 if session.policy.impatient_with_service else 1)
+        deadline = now + patience
         return self._engine.up_calls.ask(self, self._session.number, kind, payload, deadline)
 
     def up_call_ended(self, call: UpCallWanted, answer: bytes | None, now: float, *, in_time: bool) -> None:

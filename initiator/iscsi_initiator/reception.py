@@ -1,8 +1,8 @@
 """What the target sends in full feature phase, judged and acted on (RFC 7143 chapters 7 and 11).
 
 One PDU raises one event at most, the first that applies: opcode (24), data digest (25), fields (23), StatSN (42), tag (27),
-then what the PDU means for its task (28, 26, 60, 29). What came before the framing broke (22, 21) the connection says. What is
-out of its order at recovery level 1 and above is left to `snack`.
+then what the PDU means for its task (28, 26, 60, 29). What broke the framing (22, 21) the connection says. What is out of its
+order at recovery level 1 and above is left to `snack`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.judge import excess_data, fault_of, sense_length
@@ -166,9 +166,7 @@ class Reception:
         if raw.data_digest_error and self._damaged(raw, _DATA_IN, now):
             return None
         if flags & _STATUS and (flags & 0x87 != 0x81 or bhs[3]):
-            fault = fault_of(raw, _DATA_IN)
-            if fault and not self._session.policy.accept_invalid_pdus:
-                raise Violation(23, bytes(bhs), fault)
+            self._check(raw, _DATA_IN)
         itt, stat_sn, exp_cmd_sn, max_cmd_sn, data_sn, offset = _data_in(bhs)
         if flags & _STATUS and not self._stat_sn(link, stat_sn, now, consumes=True):
             return None
@@ -392,22 +390,25 @@ class Reception:
             return
         session.work.rejected(task, now)
 
+    ANSWERS: ClassVar[Mapping[int, Callable[[Reception, RawPdu, Task, float], None]]] = MappingProxyType(
+        {
+            Opcode.SCSI_RESPONSE: _scsi_response,
+            Opcode.SCSI_DATA_IN: _r2t,
+            Opcode.R2T: _r2t,
+            Opcode.TASK_MANAGEMENT_RESPONSE: _task_management_response,
+            Opcode.TEXT_RESPONSE: _text_response,
+            Opcode.LOGOUT_RESPONSE: _logout_response,
+            Opcode.LOGIN_RESPONSE: _login_response,
+            Opcode.NOP_IN: _ping_answer,
+        }
+    )
+    """By opcode, what acts on an answer; of Data-In, which `take` has on a way of its own, it only says that there is one."""
+    NOTICES: ClassVar[Mapping[int, Callable[[Reception, RawPdu, Link, float], None]]] = MappingProxyType(
+        {Opcode.ASYNC_MESSAGE: _async_message, Opcode.REJECT: _reject}
+    )
 
-_ANSWERS: Mapping[int, Callable[[Reception, RawPdu, Task, float], None]] = MappingProxyType(
-    {
-        Opcode.SCSI_RESPONSE: Reception._scsi_response,
-        Opcode.SCSI_DATA_IN: Reception._r2t,
-        Opcode.R2T: Reception._r2t,
-        Opcode.TASK_MANAGEMENT_RESPONSE: Reception._task_management_response,
-        Opcode.TEXT_RESPONSE: Reception._text_response,
-        Opcode.LOGOUT_RESPONSE: Reception._logout_response,
-        Opcode.LOGIN_RESPONSE: Reception._login_response,
-        Opcode.NOP_IN: Reception._ping_answer,
-    }
-)
-_NOTICES: Mapping[int, Callable[[Reception, RawPdu, Link, float], None]] = MappingProxyType(
-    {Opcode.ASYNC_MESSAGE: Reception._async_message, Opcode.REJECT: Reception._reject}
-)
+
+_ANSWERS, _NOTICES = Reception.ANSWERS, Reception.NOTICES
 
 
 def knows(opcode: int) -> bool:

@@ -1,8 +1,8 @@
 """How a session gets over losses (RFC 7143 7.1.4, 7.2.2, 7.5, 6.3.5).
 
-Below recovery level 2 the session begins anew: all of its connections are closed, and behind Time2Wait the leading one logs in
-with the same ISID and TSIH 0. At level 2 a lost connection is logged out over another one, or reinstated where there is none; its
-tasks are reassigned, and the session goes on. What cannot be recovered so is left to session recovery.
+Below recovery level 2 the session begins anew: all of its connections are closed, and behind Time2Wait the leading one logs
+in with the same ISID and TSIH 0. At level 2 a lost connection is logged out over another one, or reinstated where there is
+none; its tasks are reassigned, and the session goes on. What cannot be recovered so is left to session recovery.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Recovery:
         if session.level < CONNECTION_RECOVERY or session.leaving or not session.options.recover:
             self.session_failed(now, reason, wait)
             return
-        session.work.link_lost(link, now)
+        session.work.losses.link_lost(link, now)
         if connection.removed:
             # It leaves all the same; its tasks go on elsewhere.
             connection.removed = False
@@ -55,7 +55,7 @@ class Recovery:
                 self._recover(other, now, 0)
         if not session.up:
             self._tell_lost(reason)
-        session.work.hold_all(now)
+        session.work.losses.hold_all(now)
 
     def _wait_of(self, connection: Connection) -> float:
         return 0 if self._session.policy.ignore_time2wait else connection.time2wait
@@ -82,6 +82,7 @@ class Recovery:
     def _log_out(self, connection: Connection, link: Link, now: float) -> None:
         session, work = self._session, self._session.work
         connection.logout_over = link
+        self._retained_until.pop(connection.cid, None)
         request = RecoveryLogout(connection.cid)
         task = Task(
             *(link, Opcode.LOGOUT_REQUEST, Opcode.LOGOUT_RESPONSE, work.next_itt(), work.cmd_sn, request),
@@ -174,8 +175,8 @@ class Recovery:
             return
         for task in self._orphans(connection):
             if serial.ge(task.cmd_sn, work.exp_cmd_sn):
-                work.send_again(task, carrier.link, now)
-        work.fill_gaps(connection.cid, carrier.link, now)
+                work.losses.send_again(task, carrier.link, now)
+        work.losses.fill_gaps(connection.cid, carrier.link, now)
 
     def _reassign(self, connection: Connection, link: Link, now: float) -> None:
         """TASK REASSIGN for each task that the target has of a connection that it let go of (7.2.2)."""
@@ -184,7 +185,7 @@ class Recovery:
             request = Reassignment(task)
             task.acknowledge()
             task.go_back()
-            work.move(task, link)
+            work.losses.move(task, link)
             function = Task(
                 *(link, Opcode.TASK_MANAGEMENT_REQUEST, Opcode.TASK_MANAGEMENT_RESPONSE),
                 *(work.next_itt(), work.cmd_sn, request),
@@ -212,15 +213,11 @@ class Recovery:
             trouble.asked.append((0, task.next_sn))
             trouble.rebased = bool(len(task.write_from))
             task.next_write = 0
-            work.resume(task, now)
+            work.losses.resume(task, now)
         elif response == TaskResponse.TASK_DOES_NOT_EXIST:
-            work.start_anew(task, now)
+            work.losses.start_anew(task, now)
         else:
             self.session_failed(now, f"TASK REASSIGN was answered with {response}")
-
-    def reassignment_failed(self, now: float, reason: str) -> None:
-        """No answer to a TASK REASSIGN, or a Reject."""
-        self.session_failed(now, reason)
 
     # Attempts.
 
@@ -284,7 +281,7 @@ class Recovery:
                 self.remove(connection, reason)
         self.reset()
         again = session.options.recover and session.options.target_name is not None and not session.leaving
-        session.work.session_gone(now, recover=again)
+        session.work.losses.session_gone(now, recover=again)
         if not again:
             session.end(now, Failure.CONNECTION_LOST, reason)
             return
@@ -307,20 +304,20 @@ class Recovery:
         if session.leaving:
             for each in session.connections.values():
                 each.close()
-            session.work.session_gone(now, recover=False)
+            session.work.losses.session_gone(now, recover=False)
             session.end(now, Failure.ABORTED, "")
         elif whole or link is None:
             self.session_failed(now, "the target asked for logout", response.time2wait, connection.pause_until)
         else:
             connection.close("logged out")
-            session.work.link_logged_out(link, now)
+            session.work.losses.link_logged_out(link, now)
             if connection.removed:
                 self.remove(connection, "")
             else:
                 connection.forget()
                 connection.returning = True
                 connection.timers["return"] = max(now + response.time2wait, connection.pause_until)
-            session.work.fill_gaps(connection.cid, None, now)
+            session.work.losses.fill_gaps(connection.cid, None, now)
 
     def drop_overdue(self, connection: Connection, now: float) -> None:
         """The target announced to drop a connection, and did not."""

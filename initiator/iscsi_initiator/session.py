@@ -1,7 +1,7 @@
 """One session (RFC 7143 4.3, 8.3): its connections, what they share, and what is asked of it from above.
 
-A session lives from the first attempt to connect to a regular logout, a refusal, or the end of its attempts to recover. How it
-gets over losses stands in `recovery`, what it has to do in `work`, which connection does it in `balance`.
+A session lives from the first attempt to connect to a regular logout, a refusal, or the end of its attempts to recover. How
+it gets over losses stands in `recovery`, what it has to do in `work`, which connection does it in `balance`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 class Session:
     """One session; the engine's.
 
-    connections: by CID, in the order in which they log in, the leading one first; ready: the links that requests are begun on;
-    tsih: 0 while the next login makes the session; was_up: it was up once; complete: the connections that it was to have were all begun; leaving: it is to be over; logging_out_over: the
-    connection whose logout of the whole session is not answered yet.
+    connections: by CID, in the order in which they log in, the leading one first; ready: the links that requests are begun
+    on; tsih: 0 while the next login makes the session; was_up: it was up once; complete: the connections that it was to have
+    were all begun; leaving: it is to be over; logging_out_over: the connection whose logout of the whole session is not
+    answered yet; device_gone: it did not come back in time, and requests fail at once.
     """
 
     def __init__(self, number: int, options: SessionOptions, engine: InitiatorEngine) -> None:
@@ -293,6 +294,8 @@ class Session:
             connection.close()
             connection.state = State.OVER
         self.recovery.reset()
+        # What a lost connection left to be reassigned ends with it.
+        self.work.losses.session_gone(now, recover=True)
         self.work.fail_all(failure)
         self.preparation.end(SessionClosed(self.number, reason, status, event, unreachable), now)
 

@@ -1,7 +1,8 @@
-"""What is asked for again at recovery level 1 and above (RFC 7143 7.8, 7.9, 11.16): responses by StatSN, Data-In and R2Ts by task.
+"""What is asked for again at recovery level 1 and above (RFC 7143 7.8, 7.9, 11.16): responses by StatSN, Data-In and R2Ts by
+their task.
 
-A response that shows that others are missing is used at once, but ExpStatSN waits for them, and for the data of the command that
-a response ends. What was asked for may come twice; what was not is judged as at level 0.
+A response that shows that others are missing is used at once, but ExpStatSN waits for them, and for the data of the command
+that a response ends. What was asked for may come twice; what was not is judged as at level 0.
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ class Snacks:
             run = holes.reveal((stat_sn + 1) & 0xFFFFFFFF)
         elif holes.missing(stat_sn):
             run = (stat_sn, 1)
+            if self._ask_once_more(None, stat_sn, now):
+                return
         else:
             return
         if opcode == Opcode.SCSI_DATA_IN and isinstance(task, ScsiTask) and task.trouble and task.trouble.resized:
@@ -162,7 +165,7 @@ class Snacks:
         end = offset + len(raw.data)
         fault = task.beyond(end)
         if not self._is_news(task, trouble, number, now):
-            if self._was_asked(task, trouble, number):
+            if self._was_asked(trouble, number):
                 return
             fault = fault or f"Data-In {number} again"
         if fault:
@@ -187,7 +190,7 @@ class Snacks:
         if not len(task.write_from):
             task.take_r2t(raw, lenient=lenient)
         if not self._is_news(task, trouble, number, now):
-            if self._was_asked(task, trouble, number):
+            if self._was_asked(trouble, number):
                 return
             if not lenient:
                 raise Violation(28, bytes(raw.bhs), f"R2TSN {number} again")
@@ -205,7 +208,7 @@ class Snacks:
         return True
 
     @staticmethod
-    def _was_asked(task: ScsiTask, trouble: Trouble, number: int) -> bool:
+    def _was_asked(trouble: Trouble, number: int) -> bool:
         return any(within(number, run) for run in trouble.asked)
 
     def _arrived(self, task: ScsiTask, trouble: Trouble, number: int, size: int) -> None:
@@ -227,7 +230,7 @@ class Snacks:
         if holes.ahead(number):
             trouble.holes = holes
             self._ask_data(task, holes.reveal(number + 1), now)
-        elif holes.missing(number):
+        elif holes.missing(number) and not self._ask_once_more(task, number, now):
             self._ask_data(task, (number, 1), now)
 
     def _ask_data(self, task: ScsiTask, run: Run, now: float) -> None:
@@ -316,6 +319,17 @@ class Snacks:
         self._send(SnackType.DATA_ACK, NO_TAG, tag, (task.next_sn, 0), lun)
 
     # Asking.
+
+    def _ask_once_more(self, task: ScsiTask | None, number: int, now: float) -> bool:
+        """What was asked for came damaged: ask again at once, unless that was done often enough. Whether it was asked for."""
+        for asked in self._under_way:
+            left = self._left(asked) if asked.task is task and asked.kind is not Kind.ALL_DATA else None
+            if left is not None and within(number, asked.run):
+                if asked.times < ASKINGS:
+                    asked.run = left
+                    self._ask(asked, now)
+                return True
+        return False
 
     def _ask(self, asked: _Asked, now: float) -> None:
         asked.times += 1

@@ -304,7 +304,9 @@ class ScsiTask(Task):
         return ""
 
     def take_data(self, raw: RawPdu, offset: int, *, lenient: bool) -> None:
-        """Put the next Data-In where it belongs. lenient: pass over what was not asked for. Raises Violation (26), DataMissing."""
+        """Put the next Data-In where it belongs. lenient: pass over what was not asked for. Raises Violation (26),
+        DataMissing.
+        """
         data = raw.data
         length = len(data)
         end = offset + length
@@ -338,10 +340,12 @@ _START = (0, 0)
 
 
 class Trouble:
-    """What a task keeps that has lost something. holes: DataSNs and R2TSNs that are missing; asked: runs of them that were
-    asked for; status: the response that came before all data did, None for one that is to come anew, with its StatSN; acknowledgement: LUN, tag and DataSN of the
-    Data-In whose DataACK is due when the holes are closed; tag: of the last R-Data SNACK, 0 for none; anew: its data has yet to begin;
-    rebased: whatever number comes next is the next (7.2.2).
+    """What a task keeps that has lost something.
+
+    holes: DataSNs and R2TSNs that are missing; asked: runs of them that were asked for; status: the response that came before
+    all data did, None for one that is to come anew, with its StatSN; acknowledgement: LUN, tag and DataSN of the Data-In
+    whose DataACK is due when the holes are closed; tag: of the last R-Data SNACK, 0 for none; anew: its data has yet to
+    begin; rebased: whatever number comes next is the next (7.2.2); resized: its data was cut for another length than now.
     """
 
     __slots__ = ("acknowledgement", "anew", "asked", "holes", "rebased", "resized", "status", "tag")

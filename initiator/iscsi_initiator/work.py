@@ -11,6 +11,7 @@ from iscsi_initiator.admission import Admission
 from iscsi_initiator.escalation import Escalation
 from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.link import Link
+from iscsi_initiator.losses import Losses
 from iscsi_initiator.requests import (
     DeviceGone,
     Failure,
@@ -63,7 +64,7 @@ class Work:
         self._itt = 0
         self._clocks: dict[float, dict[int, Task]] = {}
         self._waiting_until: float | None = None
-        self._gaps: dict[int, list[int]] = {}
+        self.losses = Losses(session, self)
 
     # Numbers.
 
@@ -103,34 +104,34 @@ class Work:
         request.session = session.number
         request.result = request.failure = None
         if session.over or session.leaving:
-            self._done(request, failure=Failure.NOT_CONNECTED)
+            self.done(request, failure=Failure.NOT_CONNECTED)
             return
         if session.device_gone:
-            self._done(request, failure=Failure.NO_DEVICE)
+            self.done(request, failure=Failure.NO_DEVICE)
             return
         if not self.admission.admits(request, now):
-            self._done(request, failure=Failure.NO_RESOURCES)
+            self.done(request, failure=Failure.NO_RESOURCES)
             return
         pending = self.pending
         pending.append(request)
         if session.ready:
             self.pump(now)
         elif session.recovering:
-            self._hold(request, now)
+            self.losses.hold(request, now)
         if not pending or pending[-1] is not request:
             return
         if not self.admission.lets_wait(now):
             pending.pop()
-            self._done(request, failure=Failure.NO_RESOURCES)
+            self.done(request, failure=Failure.NO_RESOURCES)
         elif request.due is None:
             request.due = now + self._allowance(request)
-            self._wait_until(request.due)
+            self.wait_until(request.due)
 
     def cancel(self, request: Request, now: float) -> None:
         """End a request: at once while it waits, by ABORT TASK once it was sent. Nothing for one that is over."""
         if request in self.pending:
             self.pending.remove(request)
-            self._done(request, failure=Failure.ABORTED)
+            self.done(request, failure=Failure.ABORTED)
             return
         for task in self.tasks.values():
             if task.request is request and isinstance(task, ScsiTask) and task.ending is None:
@@ -154,7 +155,7 @@ class Work:
                 link = ready[0] if len(ready) == 1 else session.balance.choose(ready)
                 task = self.admission.begin(link, request, now)
                 if isinstance(task, Failure):
-                    self._done(request, failure=task)
+                    self.done(request, failure=task)
                     continue
                 self.cmd_sn = (self.cmd_sn + 1) & _MASK
                 plain = request.timeout is None and not request.management
@@ -177,7 +178,7 @@ class Work:
             link = chosen
         self.pending.popleft()
         if not self.admission.has_tag(now):
-            self._done(request, failure=Failure.NO_RESOURCES)
+            self.done(request, failure=Failure.NO_RESOURCES)
             return True
         link.last_activity = now
         if isinstance(request, TaskManagement):
@@ -260,14 +261,14 @@ class Work:
         if request.function in _ABOUT_A_TASK and referenced is None:
             referenced = self._task_of(request.referenced)
             if referenced is None:
-                self._done(request, failure=Failure.NO_SUCH_TASK)
+                self.done(request, failure=Failure.NO_SUCH_TASK)
                 return
         carrier = session.any_up()
         link = referenced.link if referenced is not None and referenced.link.up else carrier.link if carrier else None
         if link is None or (
             request.function in _ABOUT_A_TASK and referenced is not None and link is not referenced.link
         ):
-            self._done(request, failure=Failure.CONNECTION_LOST)
+            self.done(request, failure=Failure.CONNECTION_LOST)
             return
         about = referenced if request.function in _ABOUT_A_TASK else None
         task = Task(
@@ -328,12 +329,20 @@ class Work:
         if clock is not None:
             clock.pop(task.itt, None)
 
+    def forget_all(self) -> None:
+        """No task is under way any more."""
+        self.tasks.clear()
+        for clock in self._clocks.values():
+            clock.clear()
+        self.escalation.reset()
+
     def _release(self, task: ScsiTask) -> None:
         connection = self._session.connections.get(task.link.cid)
         if connection is not None and connection.link is task.link and connection.snacks is not None:
             connection.snacks.release(task)
 
-    def _done(self, request: Request, *, result: object = None, failure: Failure | None = None) -> None:
+    def done(self, request: Request, *, result: object = None, failure: Failure | None = None) -> None:
+        """A request is over, with this result or failure."""
         request.result, request.failure = (result, None) if failure is None else (None, failure)
         if request.counted:
             self.admission.release(request)
@@ -363,9 +372,9 @@ class Work:
         did it, which those sent later have no part in (11.5.1).
         """
         for task in list(self.tasks.values()):
-            if isinstance(task, ScsiTask) and lun in (None, task.scsi.lun):
-                if before is None or serial.lt(task.cmd_sn, before):
-                    self.finish(task, failure=task.ending or Failure.RESET)
+            affected = isinstance(task, ScsiTask) and lun in (None, task.scsi.lun)
+            if isinstance(task, ScsiTask) and affected and (before is None or serial.lt(task.cmd_sn, before)):
+                self.finish(task, failure=task.ending or Failure.RESET)
 
     def rejected(self, task: Task, now: float) -> None:
         """The target rejected a request (11.17)."""
@@ -374,7 +383,7 @@ class Work:
         link = task.link
         if isinstance(task.request, Reassignment):
             self.forget(task)
-            session.recovery.reassignment_failed(now, "TASK REASSIGN was rejected")
+            session.recovery.session_failed(now, "TASK REASSIGN was rejected")
             return
         if task.opcode == Opcode.LOGOUT_REQUEST:
             if isinstance(task.request, RecoveryLogout):
@@ -400,7 +409,7 @@ class Work:
         if not ping.link.level or not ping.immediate:
             return
         for task in self.tasks.values():
-            if task.cmd_sn == self.exp_cmd_sn and task.link is ping.link and isinstance(task, ScsiTask):
+            if isinstance(task, ScsiTask) and task.cmd_sn == self.exp_cmd_sn and task.link is ping.link:
                 if serial.lt(task.cmd_sn, ping.cmd_sn) and task.tries <= MAX_RESENDS:
                     self.resend(task)
                 return
@@ -441,7 +450,14 @@ class Work:
         ]
         return min(due, key=lambda each: each[:2])[2] if due else None
 
-    def _wait_until(self, limit: float) -> None:
+    def stop_clock(self, task: Task) -> None:
+        """A task is not to run out of time until it is added again."""
+        clock = self._clocks.get(task.allowance)
+        if clock is not None:
+            clock.pop(task.itt, None)
+        task.deadline = None
+
+    def wait_until(self, limit: float) -> None:
         """A request that waits does so until then; next_deadline may be too early, never too late."""
         if self._waiting_until is None or limit < self._waiting_until:
             self._waiting_until = limit
@@ -463,11 +479,11 @@ class Work:
             limit = request.held_until if recovering else request.due
             if limit is not None and limit <= now:
                 gone = recovering
-                self._done(request, failure=failure)
+                self.done(request, failure=failure)
                 continue
             self.pending.append(request)
             if limit is not None:
-                self._wait_until(limit)
+                self.wait_until(limit)
         if gone and not session.device_gone:
             session.device_gone = True
             session.emit(DeviceGone(session.number))
@@ -475,33 +491,17 @@ class Work:
 
     def _timed_out(self, task: Task, now: float) -> None:
         session, request = self._session, task.request
-        function = words(task.opcode)
+        function, text = words(task.opcode), "no answer in time"
         if isinstance(task, ScsiTask):
-            event, extra = (47, function) if task.scsi.management else (9, task.scsi.cdb)
-            if not session.log(event, extra, now, "no answer in time"):
-                return
-            task.timed_out = True
-            if session.policy.no_escalation:
-                self.finish(task, failure=Failure.TIMED_OUT)
-            elif task.ending is None:
-                self.escalation.end(task, Failure.TIMED_OUT, now)
-        elif isinstance(request, TaskManagement):
-            if not session.log(49, function, now, "no answer in time"):
-                return
-            if self.escalation.owns(request):
-                self.forget(task)
-                self.escalation.answered(None, now, task.cmd_sn)
-            else:
-                self.finish(task, failure=Failure.TIMED_OUT)
-        elif isinstance(request, Reassignment):
-            self.forget(task)
-            if session.log(49, function, now, "no answer in time"):
-                session.recovery.reassignment_failed(now, "no answer to TASK REASSIGN")
+            self._command_timed_out(task, function, now)
+        elif isinstance(request, TaskManagement | Reassignment):
+            if session.log(49, function, now, text):
+                self._function_timed_out(task, now)
         elif isinstance(request, TextNegotiation):
-            if session.log(46 if request.send_targets else 50, function, now, "no answer in time"):
+            if session.log(46 if request.send_targets else 50, function, now, text):
                 self.finish(task, failure=Failure.TIMED_OUT)
         elif isinstance(request, Ping):
-            if session.log(48, function, now, "no answer in time"):
+            if session.log(48, function, now, text):
                 self.finish(task, failure=Failure.TIMED_OUT)
                 session.connections[task.link.cid].fail(now, "no answer to a ping")
         elif isinstance(request, RecoveryLogout):
@@ -509,136 +509,29 @@ class Work:
         else:
             session.connections[task.link.cid].logout_timed_out(now)
 
-    # Connections that are gone.
-
-    def _hold(self, request: Request, now: float) -> None:
+    def _command_timed_out(self, task: ScsiTask, function: bytes, now: float) -> None:
         session = self._session
-        if request.held_until is None:
-            settings = session.settings
-            held = settings.link_down_time if session.options.multipath else settings.max_request_hold_time
-            request.held_until = now + held
-        self._wait_until(request.held_until)
-
-    def hold_all(self, now: float) -> None:
-        """No connection is up: requests wait for one, those that were sent too."""
-        if not self._session.recovering:
+        event, extra = (47, function) if task.scsi.management else (9, task.scsi.cdb)
+        if not session.log(event, extra, now, "no answer in time"):
             return
-        for request in self.pending:
-            self._hold(request, now)
-        for task in self.tasks.values():
-            if isinstance(task, ScsiTask):
-                self._hold(task.request, now)
+        task.timed_out = True
+        if session.policy.no_escalation:
+            self.finish(task, failure=Failure.TIMED_OUT)
+        elif task.ending is None:
+            self.escalation.end(task, Failure.TIMED_OUT, now)
 
-    def _stop_clock(self, task: Task) -> None:
-        clock = self._clocks.get(task.allowance)
-        if clock is not None:
-            clock.pop(task.itt, None)
-        task.deadline = None
-
-    def link_lost(self, link: Link, now: float) -> None:
-        """A connection is gone that will be recovered (level 2): SCSI tasks wait for it, all else on it is over."""
-        for task in self.carried_by(link):
-            if isinstance(task, ScsiTask):
-                self._stop_clock(task)
-                if not task.scsi.hold and task.ending is None:
-                    task.ending = Failure.CONNECTION_LOST
-                continue
-            if not task.immediate:
-                self._gaps.setdefault(link.cid, []).append(task.cmd_sn)
-            if (
-                self.escalation.owns(task.request)
-                or isinstance(task.request, Reassignment | RecoveryLogout)
-                or type(task.request) is Request
-            ):
-                self.forget(task)
-            else:
-                self.finish(task, failure=Failure.CONNECTION_LOST)
-        self.escalation.link_lost(link, now)
-
-    def link_logged_out(self, link: Link, now: float) -> None:
-        """A connection is closed in order: what was still on it is started again elsewhere."""
-        again: list[Request] = []
-        for task in self.carried_by(link):
-            if not task.immediate and serial.ge(task.cmd_sn, self.exp_cmd_sn):
-                self._gaps.setdefault(link.cid, []).append(task.cmd_sn)
-            if isinstance(task, ScsiTask) and task.ending is None and task.scsi.hold:
-                self.forget(task)
-                again.append(task.request)
-            elif isinstance(task, ScsiTask):
-                self.finish(task, failure=task.ending or Failure.CONNECTION_LOST)
-            else:
-                self.forget(task)
-                if type(task.request) is not Request:
-                    self._done(task.request, failure=Failure.CONNECTION_LOST)
-        self.pending.extendleft(reversed(again))
-        self.escalation.link_lost(link, now)
-
-    def send_again(self, task: ScsiTask, link: Link, now: float) -> None:
-        """A command that the target never had goes out on another connection, with its numbers."""
-        self.move(task, link)
-        task.restart()
-        self.resume(task, now, at_once=True)
-
-    def move(self, task: ScsiTask, link: Link) -> None:
-        """Give a task another allegiance."""
-        task.link.queued -= 1
-        task.link = link
-        link.queued += 1
-        task.first_drained = -1
-
-    def resume(self, task: ScsiTask, now: float, *, at_once: bool = False) -> None:
-        """A task goes on; its clock begins anew. at_once: by sending its command."""
-        self.add(task, now + task.allowance, task.allowance)
-        if at_once:
-            task.send()
-        if task.ending is not None:
-            self.escalation.end(task, task.ending, now)
-
-    def start_anew(self, task: ScsiTask, now: float) -> None:
-        """The target does not know a task any more: its request becomes another one."""
-        if task.ending is not None or not task.scsi.hold:
-            self.finish(task, failure=task.ending or Failure.CONNECTION_LOST)
-            return
-        self.forget(task)
-        self.pending.appendleft(task.request)
-        self.pump(now)
-
-    def fill_gaps(self, cid: int, link: Link | None, now: float) -> None:
-        """CmdSNs of a lost connection that the target still lacks, and that nothing is left of, are filled by pings."""
-        carrier = self._session.any_up()
-        link = link or (carrier.link if carrier else None)
-        if link is None:
-            return
-        for cmd_sn in self._gaps.pop(cid, []):
-            if serial.ge(cmd_sn, self.exp_cmd_sn):
-                self.ping(Ping(), link, now, filler=cmd_sn)
-
-    def session_gone(self, now: float, *, recover: bool) -> None:
-        """Every task is over. With a recovery to come, SCSI requests wait for it, in the order in which they were sent."""
-        tasks = sorted(self.tasks.values(), key=lambda task: (task.cmd_sn - self.exp_cmd_sn) & _MASK)
-        self.tasks.clear()
-        for clock in self._clocks.values():
-            clock.clear()
-        self._gaps.clear()
-        self.escalation.reset()
-        again: list[Request] = []
-        for task in tasks:
-            request = task.request
-            if isinstance(task, ScsiTask):
-                if task.ending is not None:
-                    self._done(request, failure=task.ending)
-                elif recover and task.scsi.hold:
-                    again.append(request)
-                else:
-                    self._done(request, failure=Failure.CONNECTION_LOST)
-            elif type(request) is not Request and not isinstance(request, Reassignment | RecoveryLogout):
-                self._done(request, failure=Failure.CONNECTION_LOST)
-        self.pending.extendleft(reversed(again))
-        if recover:
-            for request in self.pending:
-                self._hold(request, now)
+    def _function_timed_out(self, task: Task, now: float) -> None:
+        if isinstance(task.request, Reassignment):
+            self.forget(task)
+            self._session.recovery.session_failed(now, "no answer to TASK REASSIGN")
+        elif self.escalation.owns(task.request):
+            self.forget(task)
+            self.escalation.answered(None, now, task.cmd_sn)
+        else:
+            self.finish(task, failure=Failure.TIMED_OUT)
 
     def fail_all(self, failure: Failure) -> None:
         """The session is over: so is everything that waits."""
+        self._waiting_until = None
         while self.pending:
-            self._done(self.pending.popleft(), failure=failure)
+            self.done(self.pending.popleft(), failure=failure)

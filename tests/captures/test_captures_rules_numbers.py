@@ -315,3 +315,10 @@ def test_breaking_history_is_found(rule, broken):
 def test_near_miss_is_let_pass(rule, kept):
     """The rule has a history that all but breaks it, where nothing is found."""
     kept(rule, TABLE[rule][1])
+
+
+def test_counting_on_beyond_the_window_is_one_violation(script):
+    """Whoever leaves the window has not left out a number as well: the command behind it brings no second finding."""
+    beyond = LAST_IN_WINDOW + 1
+    history = filled(script.ready(), beyond).response(exp_cmd_sn=beyond + 1, max_cmd_sn=beyond + 8).command()
+    assert [finding.rule for finding in history.findings() if finding.role == "initiator"] == ["cmdsn.outside-window"]

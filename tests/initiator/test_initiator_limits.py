@@ -604,6 +604,30 @@ def test_switches_of_the_log_reach_these_events(up, policy, logged):
     assert [event.request for event in bench.of(RequestDone)] == [request]
 
 
+@pytest.mark.parametrize("resource", Resource)
+def test_limits_are_lowered_by_one_where_it_is_said(resource):
+    limits = Limits(sessions=3, io_requests=2, tags=0)
+    lowered = limits.lowered({resource.event})
+    assert getattr(lowered, resource.field) == max(0, getattr(limits, resource.field) - 1)
+    assert lowered.lowered({}) == lowered
+    assert [each for each in Limits.__slots__ if getattr(lowered, each) != getattr(limits, each)] == (
+        [] if resource is Resource.TAG else [resource.field]
+    )
+
+
+def test_a_limit_that_is_taken_as_reached_fails_the_last_request_that_fits(up):
+    bench = up(settings=few(io_requests=2), policy=Policy(takes_limits_as_reached=frozenset({57})))
+    (first,) = submit(bench, read())
+    (last,) = submit(bench, read())
+    assert failed_for_want(bench, last, 57)
+    assert not bench.done(first)
+
+
+def test_a_host_that_looks_for_md5_alone_has_no_hash_left(bench):
+    made = bench(options=chap(MD5, SHA256), hasher=approved_hasher, policy=Policy(looks_for_md5_alone=True))
+    assert made.log == [37]
+
+
 def test_a_lost_connection_takes_its_send_buffer_with_it(up):
     bench = up(settings=few(send_buffer=1000))
     bench.engine.submit(bench.session, ScsiRequest(0, WRITE, data_out=bytes(1000)), bench.now)

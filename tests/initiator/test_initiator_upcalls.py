@@ -96,6 +96,14 @@ def test_52_the_service_does_not_configure_in_time(bench, timeout):
     assert made.of(UpCallWanted) == []
 
 
+def test_52_an_impatient_driver_waits_half_the_time(bench):
+    made = bench(options=PROTECTED, policy=Policy(impatient_with_service=True))
+    made.advance(7.4)
+    assert made.log == []
+    made.advance(0.1)
+    assert made.log == [52]
+
+
 def test_a_refusal_to_configure_fails_the_login_without_an_event_of_the_driver(bench):
     made = bench(options=PROTECTED)
     tell(made, asked(made, UpCallKind.CONFIGURE_IPSEC), None)

@@ -89,7 +89,9 @@ def advance_cmd_sn(sight: Sight) -> None:
             session.cmd_sn = number
         return
     if _is_outside(session, number):
-        # The target passes over it as if it had never come (4.2.2.1).
+        # The target passes over it as if it had never come (4.2.2.1). The initiator may well count on behind it: that is
+        # the same violation, and no second one.
+        session.gap_allowed = True
         return
     expected = session.cmd_sn
     held = expected is not None and serial.lt(number, expected)

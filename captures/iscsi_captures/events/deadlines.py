@@ -16,6 +16,7 @@ from iscsi_captures.events.state import Connection, Management, ScsiTask, Sessio
 from iscsi_protocol.pdu import Opcode, TaskFunction
 
 _LOGIN, _ADDED_LOGIN = 43, 45
+_HALF, _MASK = 1 << 31, 0xFFFFFFFF
 
 
 def earliest(sessions: Iterable[Session], logins: Iterable[Connection]) -> float:
@@ -49,8 +50,10 @@ def fire(sessions: Iterable[Session], logins: Iterable[Connection], now: float, 
 
 
 def _due(session: Session, now: float) -> list[Task]:
-    """The tasks that run out of time now, in the order in which they were begun, whatever connection they went out on; their
-    clocks are taken down.
+    """The tasks that run out of time now, in the order in which they were begun; their clocks are taken down.
+
+    Over several connections the order of the records is not that: CmdSNs tell it, and an immediate request comes before the
+    numbered one that has the same.
     """
     due = []
     for clock in session.clocks.values():
@@ -60,7 +63,8 @@ def _due(session: Session, now: float) -> list[Task]:
                 break
             del clock[task.itt]
             due.append(task)
-    return sorted(due, key=lambda task: task.itt)
+    base = due[0].cmd_sn - _HALF if due else 0
+    return sorted(due, key=lambda task: ((task.cmd_sn - base) & _MASK, not task.immediate, task.itt))
 
 
 def _overdue(session: Session, task: Task, now: float, journal: Journal) -> None:

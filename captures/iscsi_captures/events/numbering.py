@@ -48,12 +48,18 @@ def take(connection: Connection, stat_sn: int, *, uses: bool) -> Take:
 
 
 def take_damaged(connection: Connection, stat_sn: int) -> None:
-    """A PDU that uses a StatSN came with a wrong data digest: it is asked for again, with all that is missing before it."""
+    """A PDU that uses a StatSN came with a wrong data digest: it is asked for again, with all that is missing before it. What
+    is being asked for already is asked for once more, as long as that was not done often enough.
+    """
     if ahead(stat_sn, connection.high):
         miss(connection, connection.high, stat_sn, stat_sn)
         connection.high = serial.add(stat_sn)
-    elif connection.missing.lacks(stat_sn):
+    elif connection.missing.lacks(stat_sn) and not _asked_for(connection, stat_sn):
         _await(connection, Asked(None, stat_sn, stat_sn, stat_sn))
+
+
+def _asked_for(connection: Connection, stat_sn: int) -> bool:
+    return any(asked.task is None and within(stat_sn, asked.first, asked.last) for asked in connection.asked)
 
 
 def miss(connection: Connection, first: int, last: int, shown: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from iscsi_conformance.doing import Doing, Wish
@@ -36,9 +36,13 @@ class Place:
 class Product(Protocol):
     """A way to a foreign initiator."""
 
-    name: str
-    programs: Sequence[str]
-    """What has to be installed."""
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def programs(self) -> Sequence[str]:
+        """What has to be installed."""
 
     def command(self, wish: Wish, place: Place) -> Sequence[str]:
         """The words of the command that does what is wished. Raises Unsupported where there is none."""
@@ -52,8 +56,8 @@ class CommandError(ValueError):
 class Template:
     """A command of the user's, with placeholders.
 
-    {portal} {target} {lun} {url} say where; {doing} is a word of `Doing`; {user} and {secret} are what CHAP needs. It is taken
-    apart as a shell would, before the placeholders are filled in; no shell runs it. Raises CommandError.
+    {portal} {target} {lun} {url} say where; {doing} is a word of `Doing`; {user} and {secret} are what CHAP needs. It is
+    taken apart as a shell would, before the placeholders are filled in; no shell runs it. Raises CommandError.
     """
 
     text: str
@@ -95,7 +99,7 @@ _CHAP = ("user", "secret")
 
 
 def _url(wish: Wish, place: Place) -> str:
-    """The URL of libiscsi, with what the wish needs."""
+    """The URL of libiscsi, with what the wish needs. Raises Unsupported."""
     login, query = "", []
     if wish.chap is not None:
         login = f"{wish.chap.user}%{wish.chap.secret}@"
@@ -109,64 +113,70 @@ def _url(wish: Wish, place: Place) -> str:
     return f"iscsi://{login}{what}" + (f"?{'&'.join(query)}" if query else "")
 
 
-Line = Callable[[str], Sequence[str]]
+def _libiscsi(wish: Wish, place: Place) -> Sequence[str]:
+    return [_url(wish, place)]
+
+
+def _qemu(wish: Wish, place: Place) -> Sequence[str]:
+    """The words that name the disk: a URL, or options where the URL cannot say it. Raises Unsupported."""
+    if wish.chap is not None and wish.chap.target_secret is not None:
+        raise Unsupported("mutual-chap", "QEMU does not have the target prove itself")
+    if not wish.header_digest:
+        return ["-f", "raw", _url(wish, place)]
+    where = {"transport": "tcp", "portal": place.portal, "target": place.target, "lun": place.lun}
+    options = {"driver": "iscsi", **where, "header-digest": "crc32c"}
+    return ["--image-opts", "driver=raw," + ",".join(f"file.{name}={value}" for name, value in options.items())]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """An adapter: a table of command lines, each made of the URL."""
+    """An adapter. lines: what each doing takes, in front of the words for the disk that `disk` gives.
+
+    lacking: why there is no line for a doing.
+    """
 
     name: str
-    lines: Mapping[Doing, Line]
-    lacking: Mapping[Doing, str]
+    lines: Mapping[Doing, Sequence[str]]
+    disk: Callable[[Wish, Place], Sequence[str]]
+    lacking: Mapping[Doing, str] = field(default_factory=dict)
 
     @property
     def programs(self) -> Sequence[str]:
         """The programs of the lines."""
-        return sorted({line("")[0] for line in self.lines.values()})
+        return sorted({line[0] for line in self.lines.values()})
 
     def command(self, wish: Wish, place: Place) -> Sequence[str]:
         """See `Product`."""
         if wish.doing in self.lacking:
             raise Unsupported(wish.doing, self.lacking[wish.doing])
-        return self.lines[wish.doing](_url(wish, place))
+        return [*self.lines[wish.doing], *self.disk(wish, place)]
 
 
 LIBISCSI = Tools(
     name="libiscsi",
     lines={
-        Doing.DISCOVER: lambda url: ("iscsi-ls", "-s", url),
-        Doing.LOG_IN: lambda url: ("iscsi-inq", url),
-        Doing.READ: lambda url: ("iscsi-readcapacity16", url),
-        Doing.WRITE: lambda url: ("iscsi-test-cu", "--dataloss", "--test", "ALL.Write10.Simple", url),
-        Doing.LOAD: lambda url: ("iscsi-perf", "-m", "4", "-b", "8", "-t", str(LOAD_SECONDS), url),
+        Doing.DISCOVER: ("iscsi-ls", "-s"),
+        Doing.LOG_IN: ("iscsi-inq",),
+        Doing.READ: ("iscsi-readcapacity16",),
+        Doing.WRITE: ("iscsi-test-cu", "--dataloss", "--test", "ALL.Write10.Simple"),
+        Doing.LOAD: ("iscsi-perf", "-m", "4", "-b", "8", "-t", str(LOAD_SECONDS)),
     },
-    lacking={},
+    disk=_libiscsi,
 )
 """The tools of libiscsi-bin. Discovery is `iscsi-ls -s`, which looks into the target that it finds."""
 
 QEMU_IMG = Tools(
     name="qemu-img",
     lines={
-        Doing.LOG_IN: lambda url: ("qemu-img", "info", "-f", "raw", url),
-        Doing.READ: lambda url: ("qemu-io", "-r", "-f", "raw", "-c", "read 0 64k", "-c", "read 64k 4k", url),
-        Doing.WRITE: lambda url: (
-            "qemu-io",
-            "-f",
-            "raw",
-            "-c",
-            "write -P 0x5a 0 64k",
-            "-c",
-            "write 0 512",
-            "-c",
-            "flush",
-            url,
-        ),
-        Doing.LOAD: lambda url: ("qemu-img", "bench", "-f", "raw", "-c", "20000", "-d", "8", "-s", "4096", url),
+        Doing.LOG_IN: ("qemu-img", "info"),
+        Doing.READ: ("qemu-io", "-r", "-c", "read 0 64k", "-c", "read 64k 4k"),
+        Doing.WRITE: ("qemu-io", "-c", "write -P 0x5a 0 64k", "-c", "write 0 512", "-c", "flush"),
+        Doing.LOAD: ("qemu-img", "bench", "-c", "20000", "-d", "8", "-s", "4096"),
     },
-    lacking={Doing.DISCOVER: "qemu-img does no discovery"},
+    disk=_qemu,
+    lacking={Doing.DISCOVER: "QEMU does no discovery"},
 )
-"""QEMU's block layer on iscsi:// URLs; its iSCSI driver is libiscsi."""
+"""QEMU's block layer, by its tools qemu-img and qemu-io; its iSCSI driver is libiscsi."""
 
 ADAPTERS: Mapping[str, Product] = {each.name: each for each in (LIBISCSI, QEMU_IMG)}
 

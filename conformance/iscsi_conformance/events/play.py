@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from iscsi_conformance.bundled import PLAIN
@@ -13,10 +14,12 @@ from iscsi_conformance.events.catalogue import events, name_of
 from iscsi_conformance.events.dumps import RULES, culprit, words
 from iscsi_conformance.events.row import EventCase, Then
 from iscsi_conformance.scene import Scene, Stage
+from iscsi_conformance.service_peer import ScriptedService
 from iscsi_conformance.stimulus import A_MOMENT, configured
 from iscsi_conformance.verdict import Failed, Inconclusive, require
 from iscsi_initiator.client import Client, ClientError, SessionFailed
 from iscsi_initiator.eventlog import EVENTS
+from iscsi_initiator.limits import Limits
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_protocol.history import TransportEvent
 from iscsi_protocol.pdu import Pdu, RawPdu
@@ -50,12 +53,12 @@ Watch = Callable[["Play"], None]
 def spoilable(level: int = 0, connections: int = 1, **keys: str) -> TargetConfig:
     """The target of event cases: two disks, recovery without a wait, and these text keys."""
     given = {"ErrorRecoveryLevel": str(level), "MaxConnections": str(connections), "DefaultTime2Wait": "0", **keys}
-    return configured(commands=128, switches=None, node=None, **given)
+    return configured(commands=128, switches=None, **given)
 
 
 class Play:
     """What a row's functions get. client: None where the login came to nothing; failed: how; error: what became of what was
-    asked, None where it was done; options: of the session.
+    asked, None where it was done; options: of the session; service: what answers the driver's up-calls.
     """
 
     def __init__(self, scene: Scene, row: EventCase) -> None:
@@ -68,6 +71,7 @@ class Play:
         self.options: dict[str, Any] = {"target_name": PLAIN, **row.options}
         if row.connections > 1:
             self.options["connections"] = row.connections
+        self.service = None if row.service is None else ScriptedService(row.service)
         self._connects = 0
         scene.switches = row.switches
         if row.virtual:
@@ -113,6 +117,15 @@ class Play:
         """How many connections were tried so far."""
         return len(self.scene.transport(TransportEvent.CONNECT))
 
+    def count_from_here(self) -> None:
+        """Connections that were tried so far are none of those that the event brings about."""
+        self._connects = self.connects()
+
+    @property
+    def connected_since(self) -> int:
+        """How many connections were tried since `count_from_here`, which the login ends with."""
+        return self.connects() - self._connects
+
     async def ask(self, doing: Awaitable[object]) -> ClientError | TimeoutError | None:
         """Have something done that may fail; what became of it is kept in `error` too."""
         self.error = await self.scene.attempt(doing)
@@ -130,16 +143,31 @@ class Play:
 
     async def log_in(self) -> None:
         """Have the initiator log in; how that ends is kept. Raises Failed for a login that has no end."""
-        stage = await self.bring_up()
+        row, stage = self.row, await self.bring_up()
         options = SessionOptions(**{"portal": stage.endpoints[0], **self.options})
         try:
             async with asyncio.timeout(self.scene.patience):
-                self.client = await self.scene.login(settings=self.settings, options=options)
+                self.client = await self.scene.login(settings=self.settings, options=options, **self._host)
         except SessionFailed as failed:
             self.failed = failed
         except TimeoutError:
             raise Failed(self.name, f"the login ends within {self.scene.patience:g} s") from None
-        self._connects = self.connects()
+        if self.client is not None and row.connections > 1:
+            await self._joined(self.client)
+        self.count_from_here()
+
+    @property
+    def _host(self) -> dict[str, Any]:
+        """What the initiator's host has beside it."""
+        host: dict[str, Any] = {} if self.service is None else {"service": self.service}
+        return host if self.row.hasher is None else {**host, "hasher": self.row.hasher}
+
+    async def _joined(self, client: Client) -> None:
+        """Wait for the connections that the session is to have. Raises Failed where they do not come up."""
+        row = self.row
+        due = row.connections if row.joining is None else row.joining
+        begun = await self.scene.until(lambda: self.connects() >= row.connections and len(client.connections) >= due)
+        require(begun, self.name, f"{due} connections come up", seen=client.connections)
 
     async def run(self) -> None:
         """All of it. Raises Failed."""
@@ -176,6 +204,8 @@ class Play:
 
     async def recovers(self) -> None:
         """A new connection, and the session works."""
+        if self.row.connections > 1:
+            await self._joined(self.session)
         await self.works()
         require(self.connects() > self._connects, self.name, "the initiator connects again", seen=self.connects())
 
@@ -200,9 +230,10 @@ class Play:
         await self.recovers()
 
     async def works(self) -> None:
-        """Proof of life: a command is answered."""
-        error = await self.scene.attempt(self.session.execute(READY))
-        require(error is None, self.name, "the session works on", seen=error)
+        """Proof of life: a command is answered, on each connection that is there: they take turns."""
+        for _ in self.session.connections or (0,):
+            error = await self.scene.attempt(self.session.execute(READY))
+            require(error is None, self.name, "the session works on", seen=error)
 
     async def gives_up(self) -> None:
         """The initiator closed the connection of a login that failed; a clean target is logged in to."""
@@ -217,11 +248,12 @@ class Play:
         await self.lives()
 
     async def lives(self) -> None:
-        """Proof of life: another login to a target that is mended."""
+        """Proof of life: another login, on a host that lacks nothing, to a target that is mended."""
         self.stage.operator.mend()
+        settings = replace(self.settings, limits=Limits())
         again = SessionOptions(portal=self.stage.endpoints[0], target_name=PLAIN)
         try:
-            client = await self.scene.login(settings=self.settings, options=again)
+            client = await self.scene.login(settings=settings, options=again)
         except SessionFailed as failed:
             raise Failed(self.name, "a clean target is logged in to", seen=str(failed)) from failed
         error = await self.scene.attempt(client.execute(READY))

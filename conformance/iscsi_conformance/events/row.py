@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from iscsi_conformance.case import INITIATOR, case
 from iscsi_conformance.events.catalogue import name_of
+from iscsi_conformance.service_peer import Reaction
+from iscsi_initiator.upcalls import UpCallKind
+from iscsi_protocol.chap import Hasher
 from iscsi_protocol.fault import Fault
 from iscsi_target.config import TargetConfig
 
@@ -49,15 +52,18 @@ class EventCase:
 
     event: what it is about; name: last part of its id; variation: of the catalogue, the name where empty; says: a sentence.
     spoils: what the target does wrong on the first connections, `spoilt` of them (0: on all of them until the end).
-    config: of the target; level: ErrorRecoveryLevel of both; connections: of the session.
+    config: of the target; level: ErrorRecoveryLevel of both; connections: of the session, of which `joining` come up
+    at first, all of them where it is None.
     switches: of the initiator's policy, which an operator may set. settings, options: what differs from `play.SETTINGS` and
     from plain `SessionOptions`.
+    service: what becomes of the driver's up-calls, None where there is no service. hasher: of the initiator's host.
     does: what is asked of the initiator once it is logged in, or instead of that where `before` is given.
     logged: ids in order, () for a near miss. dumps: id to what its extra data has to be, where `dumps` has no rule for it.
     then: see there. watch: further requirements on what was seen.
     proofs: faults of the initiator under which the case has to fail, None for the event's own four; a near miss names
     its own.
     touches: requirements that it has to do with; clauses: those that a fault proves. virtual: on the virtual clock alone.
+    excused: rules that its setting makes the initiator break.
     """
 
     event: int
@@ -69,8 +75,11 @@ class EventCase:
     config: TargetConfig | None = None
     level: int = 0
     connections: int = 1
+    joining: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    service: Mapping[UpCallKind, Reaction | float] | None = None
+    hasher: Hasher | None = None
     switches: Mapping[str, object] = field(default_factory=dict)
     before: Act | None = None
     does: Act | None = None
@@ -82,6 +91,7 @@ class EventCase:
     clauses: Mapping[str, str] = field(default_factory=dict)
     touches: tuple[str, ...] = ()
     virtual: bool = False
+    excused: tuple[str, ...] = ()
 
     @property
     def case_id(self) -> str:
@@ -112,6 +122,7 @@ def register(module: str, rows: Iterable[EventCase], perform: Callable[[Any, Eve
             about=(name_of(row.event), row.variation or row.name),
             time_limit=_LONG if row.virtual else _SHORT,
             virtual=row.virtual,
+            excused=row.excused,
         )(function)
         setattr(home, function.__name__, function)
 

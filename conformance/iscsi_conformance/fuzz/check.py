@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iscsi_conformance.oracle import disagreement
 from iscsi_conformance.fuzz.honest import honest
 from iscsi_conformance.fuzz.plan import Plan
 from iscsi_conformance.fuzz.play import Play, fork
+from iscsi_conformance.oracle import disagreement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ _PROFILES: tuple[dict[str, Any], ...] = (
         "scsi_request_timeout": 4.0,
         "srb_timeout_delta": 6,
         "task_management_timeout": 3.0,
-        "wmi_request_timeout": 5,
+        "wmi_request_timeout": 5.2,
     },
     {**_SMALL, "immediate_data": False, "initial_r2t": True, "max_pending_requests": 2, "portal_retry_count": 0},
     {
@@ -46,7 +46,8 @@ _ROADS = (TransportEvent.CONNECTED, TransportEvent.REFUSED, TransportEvent.TIMED
 _VERBS = (
     *((Verb.READ, 10), (Verb.WRITE, 10), (Verb.PING, 4), (Verb.INQUIRY, 2), (Verb.FAULTY_COMMAND, 3)),
     *((Verb.SEND_TARGETS, 2), (Verb.NEGOTIATE, 2), (Verb.ABORT_SET, 2), (Verb.RESET_LUN, 1), (Verb.CANCEL, 2)),
-    *((Verb.LOGOUT, 1), (Verb.CUT, 2), (Verb.WAIT, 2)),
+    *((Verb.LOGOUT, 1), (Verb.CUT, 3), (Verb.WAIT, 2), (Verb.ADD_CONNECTION, 1), (Verb.REMOVE_CONNECTION, 1)),
+    (Verb.BALANCE, 1),
 )
 
 _ANSWERS: dict[Verb, tuple[int, ...]] = {
@@ -89,7 +90,10 @@ def plan_of(seed: int) -> Plan:
 
 def _ground(dice: Random, **differs: Any) -> Ground:
     header, data = dice.choice(_DIGESTS)
+    level = dice.choices((0, 1, 2), (5, 2, 3))[0]
     ground = Ground(
+        level=level,
+        connections=dice.choices((1, 2, 3), (7, 3, 1))[0],
         header_digest=header,
         data_digest=data,
         settings=tuple(sorted(dice.choice(_PROFILES).items())),
@@ -127,7 +131,7 @@ def _full_feature(dice: Random) -> Plan:
     elif dice.random() < 0.05:
         ground = replace(ground, recover=False)
     script = _script(dice, dice.choice((1, 1, 2, 2, 3, 4)))
-    faults = [_fault(dice, script) for _ in range(dice.choices((1, 2, 3, 0), (28, 8, 2, 1))[0])]
+    faults = [_fault(dice, script, ground.level) for _ in range(dice.choices((1, 2, 3, 0), (28, 8, 2, 1))[0])]
     if dice.random() < 0.15:
         faults.append(_login_fault(dice))
     roads = tuple(dice.choice(_ROADS) for _ in range(dice.choice((1, 2, 3)))) if dice.random() < 0.2 else ()
@@ -159,14 +163,24 @@ def _mutation(dice: Random) -> Mutation:
     return Mutation(change=change, answer=dice.randrange(24), at=at, what=what)
 
 
-def _fault(dice: Random, script: tuple[Step, ...]) -> Fault:
-    """Of what the script has the two sides send."""
-    answers = [opcode for step in script for opcode in _ANSWERS.get(step.verb, ())] or [Opcode.NOP_IN]
-    requests = [opcode for step in script for opcode in _REQUESTS.get(step.verb, ())] or [Opcode.NOP_OUT]
+def _fault(dice: Random, script: tuple[Step, ...], level: int = 0) -> Fault:
+    """Of what the script has the two sides send; of what recovery adds to it, too."""
+    answers = [opcode for step in script for opcode in _ANSWERS.get(step.verb, ())]
+    requests = [opcode for step in script for opcode in _REQUESTS.get(step.verb, ())]
+    if level:
+        requests.append(Opcode.SNACK_REQUEST)
+    if level > 1 and dice.random() < 0.3:
+        answers += (Opcode.LOGOUT_RESPONSE, Opcode.TASK_MANAGEMENT_RESPONSE)
+        requests += (Opcode.LOGOUT_REQUEST, Opcode.TASK_MANAGEMENT_REQUEST)
     kind = dice.choices((0, 1, 2), (10, 4, 3))[0]
-    if kind == 0:
-        return pdu_faults.of_answer(dice, answers)
-    return insertions.insertion(dice, answers) if kind == 1 else pdu_faults.of_request(dice, requests)
+    if kind == 2:
+        fault = pdu_faults.of_request(dice, requests or [Opcode.NOP_OUT])
+    else:
+        make = insertions.insertion if kind else pdu_faults.of_answer
+        fault = make(dice, answers or [Opcode.NOP_IN])
+    if dice.random() < 0.15:
+        return replace(fault, when=replace(fault.when, cid=dice.choice((0, 0, 1, 2))))
+    return fault
 
 
 def _in_order(faults: list[Fault]) -> tuple[Fault, ...]:
@@ -209,5 +223,7 @@ def _script(dice: Random, length: int) -> tuple[Step, ...]:
     )
 
 
-_SCRIPTS = tuple(_script(Random(seed), 4) for seed in range(40))
+_SCRIPTS = tuple(
+    tuple(replace(step, pause=min(step.pause, 2.9)) for step in _script(Random(seed), 4)) for seed in range(40)
+)
 """Few, because each is played without fault first."""

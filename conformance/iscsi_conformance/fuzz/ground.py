@@ -73,7 +73,8 @@ class Entropy:
 
 def settings_of(ground: Ground) -> Settings:
     """The initiator's settings."""
-    return Settings(**{"initiator_name": f"{_PREFIX}:initiator", **dict(ground.settings)})
+    wishes = {"initiator_name": f"{_PREFIX}:initiator", "error_recovery_level": ground.level}
+    return Settings(**{**wishes, **dict(ground.settings)})
 
 
 def options_of(ground: Ground) -> SessionOptions:
@@ -91,6 +92,7 @@ def options_of(ground: Ground) -> SessionOptions:
         header_digest=DIGESTS[ground.header_digest],
         data_digest=DIGESTS[ground.data_digest],
         recover=ground.recover,
+        connections=ground.connections,
     )
 
 

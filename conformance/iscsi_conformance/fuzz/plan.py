@@ -27,13 +27,17 @@ class Verb(Enum):
     CANCEL = "cancel an earlier request"
     LOGOUT = "log out"
     CUT = "end a connection"
+    ADD_CONNECTION = "add a connection"
+    REMOVE_CONNECTION = "remove a connection"
+    BALANCE = "spread requests by another policy"
     WAIT = "wait"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One thing done. place: first block, number of the request to cancel, of the connection to cut; size: blocks, bytes of a
-    ping, 0 for RST and 1 for FIN of a cut. pause: seconds before it. together: it goes out with the step before it.
+    """One thing done. place: first block, number of the request to cancel, of the connection to cut, CID of one to remove;
+    size: blocks, bytes of a ping, 0 for RST and 1 for FIN of a cut, number of a policy. pause: seconds before it. together:
+    it goes out with the step before it.
     """
 
     verb: Verb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 
 from iscsi_captures.rulebook import RuleBook
@@ -21,6 +22,7 @@ from iscsi_conformance.fuzz.rig import Rig
 from iscsi_conformance.fuzz.snapshot import Snapshot
 from iscsi_conformance.workload.model import BLOCK
 from iscsi_initiator.engine import InitiatorEngine
+from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.requests import (
     EventLogged,
     Ping,
@@ -32,6 +34,7 @@ from iscsi_initiator.requests import (
     TaskManagement,
     TextNegotiation,
 )
+from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.history import Record, SettingsRecord, TransportEvent
 from iscsi_protocol.pdu.codes import Opcode, TaskFunction
 from iscsi_protocol.scsi import opcodes
@@ -153,9 +156,9 @@ class Play:
     def _open(self) -> list[str]:
         """What is not over."""
         waiting = [type(asked.request).__name__ for asked in self.asked if not asked.ended]
-        session = self.rig.initiator.session(self.session)
-        if not self.closed and not session.logged_in:
-            waiting.append(f"the session is {session.state.value}")
+        if not self.closed:
+            connections = self.rig.initiator.session(self.session).connections.values()
+            waiting += [f"connection {each.cid} is {each.state.value}" for each in connections if not each.up]
         return waiting
 
     # The script.
@@ -172,10 +175,25 @@ class Play:
                 if rig.up:
                     event = TransportEvent.FIN if step.size else TransportEvent.RST
                     rig.cut(rig.up[step.place % len(rig.up)], event)
+            case Verb.ADD_CONNECTION | Verb.REMOVE_CONNECTION | Verb.BALANCE:
+                with suppress(Refused):
+                    self._change_connections(step)
             case Verb.WAIT:
                 pass
             case _:
                 self._ask(self._asked(step))
+
+    def _change_connections(self, step: Step) -> None:
+        """Raises Refused."""
+        engine, now = self.rig.initiator, self.rig.now
+        if step.verb is Verb.ADD_CONNECTION:
+            engine.add_connection(self.session, None, now)
+        elif step.verb is Verb.REMOVE_CONNECTION:
+            engine.remove_connection(self.session, step.place, now)
+        else:
+            policies = list(LoadBalance)
+            paths = [Path(id=cid, active=not cid, weight=cid) for cid in engine.session(self.session).connections]
+            engine.set_load_balance(self.session, policies[step.size % len(policies)], paths, now)
 
     def _asked(self, step: Step) -> Asked:
         """The request of a step."""

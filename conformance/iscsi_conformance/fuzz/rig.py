@@ -198,6 +198,9 @@ class Rig:
                 line.recorder.bytes_crossed(TO_INITIATOR, piece, self.now)
                 self.initiator.receive(line.number, piece, self.now)
                 self._flush_initiator()
+        elif line.peer is None:
+            if line.number in self.lines:
+                self._attempted(line, what)
         elif line.here:
             self._ended(line, what, TO_INITIATOR)
             self._under_way.append((line, TO_TARGET, TransportEvent.FIN))
@@ -308,18 +311,23 @@ class Rig:
         line = Line(wanted.connection, wanted.endpoint, recorder, FaultyWire(()))
         self.lines[line.number] = line
         road = self.roads.popleft() if self.roads else TransportEvent.CONNECTED
+        there = self._taken != 0 and (self._everywhere or wanted.endpoint in self._portals)
+        if road is TransportEvent.CONNECTED and not there:
+            road = TransportEvent.REFUSED
         if road is TransportEvent.TIMED_OUT:
             line.due = self.now + self.initiator.settings.tcp_connect_time
-        elif road is not TransportEvent.CONNECTED:
-            self._connect_failed(line, road)
-        elif self._taken == 0 or not (self._everywhere or wanted.endpoint in self._portals):
-            self._connect_failed(line, TransportEvent.REFUSED)
         else:
+            if road is TransportEvent.CONNECTED and self._taken is not None:
+                self._taken -= 1
+            self._under_way.append((line, TO_INITIATOR, road))
+
+    def _attempted(self, line: Line, event: TransportEvent) -> None:
+        if event is TransportEvent.CONNECTED:
             self._connected(line)
+        else:
+            self._connect_failed(line, event)
 
     def _connected(self, line: Line) -> None:
-        if self._taken is not None:
-            self._taken -= 1
         line.wire = FaultyWire(self._next_faults(), follows=True)
         local = Endpoint(line.endpoint.host, _FIRST_PORT + line.number % 20000)
         tag = self._portals.get(line.endpoint, 1)

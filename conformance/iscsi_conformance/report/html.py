@@ -44,6 +44,7 @@ _KINDS = {
     "bundled": "The bundled pair over TCP",
     "memory": "The bundled pair in memory",
     "foreign": "A foreign product",
+    "initiator": "A foreign initiator",
 }
 _UNSAFE_IN_SCRIPT = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}

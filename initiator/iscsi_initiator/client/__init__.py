@@ -484,25 +484,32 @@ class Client:
             self.events.append(event)
             if self._log is not None:
                 self._log.attempt(event.id, event.extra, time.time(), event.text)
-        elif isinstance(event, SessionUp):
+        elif event.session == self._session:
+            self._of_session(event)
+        if self.on_event is not None:
+            self.on_event(event)
+
+    def _of_session(self, event: Event) -> None:
+        """What the engine tells of this client's session; it may have been asked for others besides."""
+        if isinstance(event, SessionUp):
             if self._up is not None and not self._up.done():
                 self._up.set_result(None)
         elif isinstance(event, SessionLost):
             self.recoveries += 1
         elif isinstance(event, ConnectionUp | ConnectionRemoved):
-            moving = self._moving.get(event.cid)
-            if moving is not None and not moving.done():
-                moving.set_result(event)
+            self._moved(event, event.cid)
         elif isinstance(event, SessionClosed):
             self.closed = event
             self._over.set()
-            for moving in self._moving.values():
-                if not moving.done():
-                    moving.set_result(event)
+            for cid in list(self._moving):
+                self._moved(event, cid)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
-        if self.on_event is not None:
-            self.on_event(event)
+
+    def _moved(self, event: Event, cid: int) -> None:
+        future = self._moving.get(cid)
+        if future is not None and not future.done():
+            future.set_result(event)
 
 
 def _what(request: Request) -> str:

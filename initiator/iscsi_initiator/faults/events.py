@@ -19,10 +19,14 @@ _KINDS = (
     ("does-not-react", "Event {} is logged, and nothing comes of it.", "goes_on_after"),
 )
 
+_TOLD_ALONE = frozenset({7, 27, 34})
+"""Events that nothing comes of: what follows comes of the end of the connection, or is that the PDU is not used."""
+
 _OF_EACH = tuple(
     behaves(f"event.{event}.{kind}", says.format(event), **{switch: frozenset({event})})
     for event in sorted(EVENTS.keys() - _LATER)
     for kind, says, switch in _KINDS
+    if event not in _TOLD_ALONE or switch != "goes_on_after"
 )
 
 _RESPONSE = Opcode.SCSI_RESPONSE

@@ -60,9 +60,9 @@ async def on_every_pdu(scene: Scene) -> None:
 )
 async def as_agreed(scene: Scene) -> None:
     """Where the target chooses CRC32C every PDU behind the login has the digests, the answer to a ping too."""
-    ping = {"itt": NO_TAG, "ttt": 0x7A9, "stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn")}
+    numbers = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
     await scene.target(
-        answer(Opcode.SCSI_RESPONSE, Insert(Template(NopIn, {**ping, "max_cmd_sn": Of("max_cmd_sn")}), before=True)),
+        answer(Opcode.SCSI_RESPONSE, Insert(Template(NopIn, {"itt": NO_TAG, "ttt": 0x7A9, **numbers}), before=True)),
         request(Opcode.NOP_OUT, Drop()),
         config=configured(HeaderDigest="CRC32C", DataDigest="CRC32C,None"),
     )

@@ -15,7 +15,6 @@ from iscsi_conformance.scene import Scene
 from iscsi_conformance.stimulus import (
     NOTHING_LISTENS,
     answer,
-    configured,
     dialogue,
     first_dialogue,
     give_up,
@@ -30,6 +29,7 @@ from iscsi_conformance.stimulus import (
     says,
     text_of,
     values,
+    with_node,
 )
 from iscsi_conformance.verdict import require
 from iscsi_initiator.client import SessionFailed
@@ -255,12 +255,17 @@ async def answer_in_parts(scene: Scene) -> None:
 # ---- redirection and refusal ----
 
 
-async def _follows(scene: Scene, clause: str, *, permanent: bool) -> None:
-    """A portal that sends the initiator to the next one, which lets it in."""
-    node = {"redirect": Redirect(portal="next", permanent=permanent)}
-    stage = await scene.target(config=msgspec.structs.replace(configured(node=node), portals=_TWO_PORTALS))
+async def _follows(scene: Scene, *, permanent: bool) -> None:
+    """A portal that sends the initiator to the next one, which lets it in.
+
+    Before the security negotiation is over the initiator should follow; behind it, it has to.
+    """
+    config = with_node(redirect=Redirect(portal="next", permanent=permanent))
+    stage = await scene.target(config=msgspec.structs.replace(config, portals=_TWO_PORTALS))
     await scene.perform(Doing.LOG_IN)
     scene.reached(scene.reaction(_has(status_class=1)), "the target did not come to redirect")
+    early = logins(scene)[0][-1].csg == Stage.SECURITY
+    clause = "R7143-11.13.5-03" if early else "R7143-11.13.5-04"
     tried = [record.target for record in scene.transport(TransportEvent.CONNECTED)]
     there = stage.endpoints[1]
     require(there in tried, clause, f"the initiator goes to {there}", seen=[str(each) for each in tried])
@@ -268,24 +273,26 @@ async def _follows(scene: Scene, clause: str, *, permanent: bool) -> None:
 
 @case(
     "ilogin.follows-for-now",
-    clauses={"R7143-11.13.5-23": "ilogin.redirect-ignored"},
+    clauses={"R7143-11.13.5-03": "ilogin.redirect-ignored"},
+    touches=["R7143-11.13.5-04", "R7143-11.13.5-23"],
     role=INITIATOR,
     wire_only=True,
 )
 async def follows_for_now(scene: Scene) -> None:
     """Status 0101 leads the initiator to the portal that it names, where it logs in."""
-    await _follows(scene, "R7143-11.13.5-23", permanent=False)
+    await _follows(scene, permanent=False)
 
 
 @case(
     "ilogin.follows-for-good",
-    clauses={"R7143-11.13.5-23": "ilogin.redirect-ignored"},
+    clauses={"R7143-11.13.5-03": "ilogin.redirect-ignored"},
+    touches=["R7143-11.13.5-04", "R7143-11.13.5-23"],
     role=INITIATOR,
     wire_only=True,
 )
 async def follows_for_good(scene: Scene) -> None:
     """Status 0102 leads the initiator to the portal that it names, where it logs in."""
-    await _follows(scene, "R7143-11.13.5-23", permanent=True)
+    await _follows(scene, permanent=True)
 
 
 def _redirect(status: int, address: str | None = NOTHING_LISTENS, *, stage: int) -> Fault:

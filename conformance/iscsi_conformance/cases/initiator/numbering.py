@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from typing import TypeGuard
 
 from iscsi_conformance.case import INITIATOR, case
 from iscsi_conformance.doing import Doing
@@ -48,6 +49,10 @@ def _commands(scene: Scene) -> list[ScsiCommand]:
     """The commands of the first connection. Raises Inconclusive where there is no second one."""
     sent = [pdu for _, pdu in first_dialogue(scene) if isinstance(pdu, ScsiCommand)]
     return scene.reached(sent if len(sent) > 1 else [], "the initiator sent no two commands on its first connection")
+
+
+def _ends_task(pdu: Pdu) -> TypeGuard[ScsiResponse | DataIn]:
+    return isinstance(pdu, ScsiResponse) or (isinstance(pdu, DataIn) and pdu.status_present)
 
 
 @case(
@@ -188,7 +193,7 @@ async def exp_stat_sn_follows(scene: Scene) -> None:
     due = 0
     waiting = 0
     for _, pdu in first_dialogue(scene):
-        if isinstance(pdu, ScsiResponse | LoginResponse) or (isinstance(pdu, DataIn) and pdu.status_present):
+        if isinstance(pdu, ScsiResponse | LoginResponse) or _ends_task(pdu):
             due = serial.add(pdu.stat_sn)
             waiting = 0
         elif isinstance(pdu, ScsiCommand):
@@ -236,9 +241,8 @@ async def task_tags(scene: Scene) -> None:
         if isinstance(pdu, ScsiCommand):
             require(pdu.itt not in open_tags, "R7143-11.2.1.8-01", "an open task's tag is not used", seen=pdu.itt)
             open_tags.add(pdu.itt)
-        elif way is Direction.TO_INITIATOR and isinstance(pdu, ScsiResponse | DataIn):
-            if isinstance(pdu, ScsiResponse) or pdu.status_present:
-                open_tags.discard(pdu.itt)
+        elif way is Direction.TO_INITIATOR and _ends_task(pdu):
+            open_tags.discard(pdu.itt)
 
 
 @case(

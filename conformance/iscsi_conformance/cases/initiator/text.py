@@ -21,7 +21,7 @@ from iscsi_conformance.stimulus import (
     text_of,
     values,
 )
-from iscsi_conformance.verdict import Failed, require
+from iscsi_conformance.verdict import require
 from iscsi_initiator.client import Client
 from iscsi_initiator.settings import Settings
 from iscsi_protocol.fault import Set
@@ -55,9 +55,9 @@ async def goes_on(scene: Scene) -> None:
     await scene.target(request(Opcode.TEXT_REQUEST, Set("final", False)))
     await scene.perform(Doing.DISCOVER)
     response = scene.reached(scene.received(TextResponse), "there was no text exchange")[0]
-    first, second = [*scene.some(TextRequest), None][:2]
-    if second is None:
-        raise Failed("R7143-6.4-05", "the initiator asks again where the target has not said F")
+    first, *others = scene.some(TextRequest)
+    require(others, "R7143-6.4-05", "the initiator asks again where the target has not said F")
+    second = others[0]
     require(second.final, "R7143-6.4-05", "F is repeated until the target has F")
     require(second.itt == first.itt, "R7143-11.10.3-01", "the ITT stays", seen=second.itt)
     require(second.immediate == first.immediate, "R7143-11.10.3-02", "the I bit stays")

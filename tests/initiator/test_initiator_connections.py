@@ -1,0 +1,346 @@
+"""Several connections in a session, and their recovery at level 2, against the bundled target in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+from collections import Counter
+
+import msgspec
+import pytest
+
+from iscsi_conformance.bundled import PLAIN, bundled_config
+from iscsi_conformance.clock import passed
+from iscsi_conformance.pipe import MemoryConnector, Road
+from iscsi_conformance.virtual import run_virtual
+from iscsi_initiator.client import Client, ConnectionFailed
+from iscsi_initiator.eventlog.dump import words
+from iscsi_initiator.multipath import LoadBalance, Path
+from iscsi_initiator.requests import ConnectionLost, ConnectionUp, ScsiRequest, SessionLost
+from iscsi_initiator.settings import SessionOptions, Settings
+from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_protocol.fault import Drop, Fault, Insert, Of, Silence, Template, When
+from iscsi_protocol.history import Endpoint, PduRecord
+from iscsi_protocol.pdu import AsyncMessage, LoginRequest, LogoutRequest, TaskManagementRequest, decode
+from iscsi_protocol.pdu.codes import Opcode
+from iscsi_protocol.scsi import opcodes
+from iscsi_protocol.stream import Direction
+from iscsi_target.loopback import MemoryPortal
+from iscsi_target.shell.serving import close_devices, make_engine
+
+
+class Bench:
+    """A client with its records, and the road to its target."""
+
+    def __init__(self, client: Client, connector: MemoryConnector, records: list) -> None:
+        self.client = client
+        self.connector = connector
+        self.records = records
+
+    @property
+    def logged(self):
+        return [event.id for event in self.client.events]
+
+    def sent(self, kind):
+        """(connection, PDU) of all of a kind that were sent."""
+        pdus = [(each.connection, decode(each.raw)) for each in self.records if isinstance(each, PduRecord)]
+        return [(connection, pdu) for connection, pdu in pdus if isinstance(pdu, kind)]
+
+    def cut(self, number):
+        self.connector.links[number].cut()
+
+
+def over(test, *, connections=2, faults=(), most=4, level=2, settings=None, **options):
+    """Run a coroutine that takes a bench with so many connections."""
+
+    async def run():
+        keys = {"MaxConnections": str(most), "ErrorRecoveryLevel": str(level)}
+        config = msgspec.structs.replace(bundled_config(), keys=keys)
+        engine, devices = make_engine(config, random_bytes=random.Random(1).randbytes)
+        portal = MemoryPortal(engine, config.portals, faults=faults)
+        connector, records, events = MemoryConnector(portal), [], []
+        wishes = SessionOptions(portal=portal.endpoints[0], target_name=PLAIN, connections=connections, **options)
+        client = await Client.connect(
+            wishes.portal,
+            options=wishes,
+            settings=settings or Settings(),
+            connector=connector,
+            tap=records.append,
+            on_event=events.append,
+        )
+        bench = Bench(client, connector, records)
+        bench.events = events
+        try:
+            await passed(0.1)
+            await test(bench)
+        finally:
+            client.abort()
+            portal.close()
+            close_devices(devices)
+
+    run_virtual(run())
+
+
+async def read(bench, count=8):
+    await asyncio.gather(*(bench.client.read(number, 1) for number in range(count)))
+
+
+def silent(opcode, *tests, direction=Direction.TO_TARGET, cid=None, times=0):
+    return Fault(
+        when=When(direction=direction, opcode=opcode, tests=tests, cid=cid, stage=3, times=times), what=(Drop(),)
+    )
+
+
+def test_connections_come_up_and_share_the_work():
+    async def test(bench):
+        assert bench.client.connections == (0, 1, 2)
+        await read(bench, 12)
+        commands = Counter(connection for connection, pdu in bench.sent(object) if type(pdu).__name__ == "ScsiCommand")
+        assert max(commands.values()) - min(commands.values()) <= 2
+        assert {pdu.cid for _, pdu in bench.sent(LoginRequest)} == {0, 1, 2}
+        await bench.client.logout()
+        assert [pdu.reason for _, pdu in bench.sent(LogoutRequest)] == [0]
+        assert bench.logged == []
+
+    over(test, connections=3)
+
+
+def test_the_target_may_allow_fewer():
+    async def test(bench):
+        assert bench.client.connections == (0, 1)
+        with pytest.raises(Refused) as refused:
+            await bench.client.add_connection()
+        assert refused.value.status is StatusCode.TOO_MANY_CONNECTIONS
+
+    over(test, connections=4, most=2)
+
+
+def test_a_connection_is_added_and_removed():
+    async def test(bench):
+        cid = await bench.client.add_connection()
+        assert bench.client.connections == (0, cid)
+        reads = asyncio.create_task(read(bench))
+        await bench.client.remove_connection(cid)
+        await reads
+        assert bench.client.connections == (0,)
+        assert [(pdu.reason, pdu.cid) for _, pdu in bench.sent(LogoutRequest)] == [(1, cid)]
+        await read(bench)
+        assert bench.logged == []
+
+    over(test, connections=1)
+
+
+@pytest.mark.parametrize(
+    ("cid", "status"),
+    [(7, StatusCode.INVALID_CONNECTION_ID), (0, StatusCode.CANNOT_REMOVE_LEADING_CONNECTION)],
+)
+def test_what_is_not_removed(cid, status):
+    async def test(bench):
+        with pytest.raises(Refused) as refused:
+            await bench.client.remove_connection(cid)
+        assert refused.value.status is status
+
+    over(test)
+
+
+def test_the_last_connection_stays():
+    async def test(bench):
+        with pytest.raises(Refused) as refused:
+            await bench.client.remove_connection(0)
+        assert refused.value.status is StatusCode.CANT_REMOVE_LAST_CONNECTION
+
+    over(test, connections=1)
+
+
+def test_1_and_the_session_goes_on_where_an_added_connection_cannot_be_made():
+    async def test(bench):
+        bench.connector.road = Road.REFUSED
+        with pytest.raises(ConnectionFailed):
+            await bench.client.add_connection()
+        assert bench.logged == [1, 1]
+        await read(bench)
+        assert bench.client.connections == (0,)
+
+    over(test, connections=1)
+
+
+def test_45_where_an_added_connection_is_not_answered():
+    async def test(bench):
+        await passed(31)
+        assert bench.logged == [45]
+        assert bench.client.events[0].extra == words(Opcode.LOGIN_REQUEST)
+        await read(bench)
+        assert bench.client.connections == (0,)
+
+    quiet = Fault(
+        when=When(direction=Direction.TO_TARGET, opcode=Opcode.LOGIN_REQUEST, cid=1, times=0), what=(Silence(),)
+    )
+    over(test, faults=[quiet])
+
+
+def test_a_policy_changes_while_requests_are_under_way():
+    async def test(bench):
+        bench.client.set_load_balance(LoadBalance.FAIL_OVER_ONLY, [Path(id=0), Path(id=1, active=False)])
+        begin = len(bench.records)
+        await read(bench)
+        assert {each.connection for each in bench.records[begin:]} == {1}
+        bench.cut(0)
+        await passed(0.1)
+        begin = len(bench.records)
+        await read(bench)
+        assert {each.connection for each in bench.records[begin:]} == {2}
+        await passed(10)
+        begin = len(bench.records)
+        await read(bench)
+        assert {each.connection for each in bench.records[begin:]} == {3}
+        with pytest.raises(Refused):
+            bench.client.set_load_balance(LoadBalance.WEIGHTED_PATHS, [Path(id=0), Path(id=0)])
+
+    over(test)
+
+
+def test_20_logout_for_recovery_reassignment_and_34():
+    async def test(bench):
+        held = asyncio.create_task(bench.client.execute(opcodes.READ_10.build(lba=1, blocks=64), data_in=64 * 512))
+        other = asyncio.create_task(bench.client.execute(opcodes.READ_10.build(lba=1, blocks=64), data_in=64 * 512))
+        await passed(0.1)
+        bench.cut(1)
+        assert (await other)[0].received == 64 * 512
+        assert (await held)[0].received == 64 * 512
+        await passed(5)
+        assert [(connection, pdu.reason, pdu.cid) for connection, pdu in bench.sent(LogoutRequest)] == [(1, 2, 1)]
+        assert [pdu.function for _, pdu in bench.sent(TaskManagementRequest)] == [8]
+        assert bench.logged == [20, 34]
+        assert bench.client.recoveries == 0
+        assert bench.client.connections == (0, 1)
+        assert [event.cid for event in bench.events if isinstance(event, ConnectionLost)] == [1]
+        assert [event.cid for event in bench.events if isinstance(event, ConnectionUp)] == [0, 1, 1]
+
+    over(test, faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1, times=1)])
+
+
+def test_20_reinstatement_where_there_is_no_other():
+    async def test(bench):
+        tsih = bench.client.tsih
+        bench.cut(0)
+        await read(bench)
+        assert bench.logged == [20, 34]
+        assert bench.client.tsih == tsih
+        assert bench.sent(LoginRequest)[-1][1].tsih == tsih
+        assert [type(event) for event in bench.events].count(SessionLost) == 1
+
+    over(test, connections=1)
+
+
+def test_a_session_that_the_target_forgot_begins_anew():
+    async def test(bench):
+        bench.connector.road = Road.REFUSED
+        bench.cut(0)
+        reading = asyncio.create_task(read(bench))
+        await passed(30)
+        bench.connector.road = Road.OPEN
+        await reading
+        assert bench.sent(LoginRequest)[-1][1].tsih == 0
+        assert (bench.logged[0], set(bench.logged[1:-1]), bench.logged[-1]) == (20, {1}, 34)
+
+    over(test, connections=1)
+
+
+def test_8_where_a_logout_for_recovery_is_not_answered():
+    async def test(bench):
+        bench.cut(1)
+        await passed(33)
+        assert bench.logged[:2] == [20, 8]
+        assert bench.client.events[1].extra == words(6)
+        await read(bench)
+        await passed(5)
+        assert bench.logged == [20, 8, 34]
+        assert bench.client.connections == (0, 1)
+
+    over(test, faults=[silent(Opcode.LOGOUT_REQUEST)])
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_below_level_2_the_session_begins_anew(level):
+    async def test(bench):
+        reading = asyncio.create_task(read(bench))
+        bench.cut(2)
+        await reading
+        await passed(1)
+        assert bench.logged == [20, 34]
+        assert bench.client.recoveries == 1
+        assert bench.client.connections == (0, 1, 2)
+
+    over(test, connections=3, level=level)
+
+
+def test_32_logs_out_the_connection_alone():
+    async def test(bench):
+        await read(bench)
+        await passed(0.1)
+        assert [(pdu.reason, pdu.cid) for _, pdu in bench.sent(LogoutRequest)] == [(1, 1)]
+        assert bench.client.connections == (0,)
+        await read(bench)
+        await passed(12)
+        assert bench.client.connections == (0, 1)
+        assert bench.logged == [32, 34]
+
+    message = Template(
+        AsyncMessage,
+        {
+            "async_event": 1,
+            "parameter3": 10,
+            "stat_sn": Of("stat_sn"),
+            "exp_cmd_sn": Of("exp_cmd_sn"),
+            "max_cmd_sn": Of("max_cmd_sn"),
+        },
+    )
+    when = When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_DATA_IN, cid=1)
+    over(test, faults=[Fault(when=when, what=(Insert(message),), renumber=True)])
+
+
+def test_portals_are_tried_in_the_guides_order(up):
+    first, others = Endpoint("192.0.2.10", 3260), (Endpoint("192.0.2.11", 3260), Endpoint("192.0.2.12", 3260))
+    for named in (False, True):
+        bench = up(options=SessionOptions(portal=first, target_name=PLAIN, advertised=others, portal_named=named))
+        bench.lose()
+        bench.advance(2)
+        tried = []
+        for _ in range(5):
+            tried.append(bench.wanted[0].endpoint)
+            bench.refuse()
+            bench.advance(1)
+        assert tried == ([first] * 5 if named else [first, *others, first, others[0]])
+
+
+def test_no_target_reset_where_none_may_be(up):
+    options = SessionOptions(portal=Endpoint("192.0.2.10", 3260), target_name=PLAIN, no_target_reset=True)
+    bench = up(options=options)
+    bench.submit(ScsiRequest(0, bytes(6), timeout=1))
+    bench.advance(200)
+    assert bench.log == [9, 49, 49, 63]
+
+
+def test_link_down_time_holds_where_there_are_other_paths(up):
+    options = SessionOptions(portal=Endpoint("192.0.2.10", 3260), target_name=PLAIN, multipath=True)
+    bench = up(options=options, settings=Settings(link_down_time=5))
+    request = ScsiRequest(0, bytes(6))
+    bench.submit(request)
+    bench.lose()
+    bench.advance(4.9)
+    assert not bench.done(request)
+    bench.advance(0.2)
+    assert bench.done(request)
+
+
+def test_a_logged_in_engine_can_be_copied(up):
+    bench = up()
+    request = ScsiRequest(0, bytes(6))
+    bench.submit(request)
+    other = copy.deepcopy(bench.engine)
+    bench.lose()
+    assert bench.log == [20]
+    assert other.session(bench.session).up
+    assert len(other.session(bench.session).work.tasks) == 1
+    assert next(iter(other.session(bench.session).work.tasks.values())).request is not request
