@@ -99,12 +99,8 @@ class Storm:
 
     @property
     def findings(self) -> list[str]:
-        """What the initiator did against the standard.
-
-        Of a Data-In with A that was dropped before the history saw it the rule book does not know the tag.
-        """
-        ours = [each for each in self.book.findings if each.role == "initiator" and each.clause != "R7143-11.16.5-03"]
-        return [f"{each.clause} {each.message}" for each in ours]
+        """What the initiator did against the standard."""
+        return [f"{each.clause} {each.message}" for each in self.book.findings if each.role == "initiator"]
 
     async def _run(self) -> None:
         weather = self.weather
