@@ -154,7 +154,7 @@ class Snacks:
         """A Data-In that is not simply the next of its task. Raises Violation (26)."""
         number, offset = _data_in(raw.bhs, 0)
         trouble = task.troubled
-        if raw.bhs[1] & _STATUS:
+        if raw.bhs[1] & _STATUS and task.ending is None:
             # No SNACK for data may acknowledge the status behind it (11.16).
             self._withhold(int.from_bytes(raw.bhs[24:28], "big"))
         if trouble.anew and number != task.next_sn:

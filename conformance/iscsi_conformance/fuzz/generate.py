@@ -8,7 +8,7 @@ from typing import Any
 
 from iscsi_conformance.fuzz import insertions, login_faults, pdu_faults
 from iscsi_conformance.fuzz.chunks import WHOLE, Chunks
-from iscsi_conformance.fuzz.ground import Ground
+from iscsi_conformance.fuzz.ground import PLAIN, Ground
 from iscsi_conformance.fuzz.parrot import Change, Mutation
 from iscsi_conformance.fuzz.plan import Plan, Step, Verb
 from iscsi_protocol.fault import Fault, Flip, Poke, Set
@@ -83,38 +83,46 @@ def plan_of(seed: int) -> Plan:
     """The plan of a seed."""
     dice = Random(seed)
     kind = dice.random()
-    if kind < 0.22:
+    if kind < 0.16:
         return _login(dice)
-    return _full_feature(dice) if kind < 0.85 else _repeated(dice)
+    return _full_feature(dice) if kind < 0.86 else _repeated(dice)
 
 
-def _ground(dice: Random, **differs: Any) -> Ground:
+def _ground(dice: Random) -> Ground:
     header, data = dice.choice(_DIGESTS)
-    level = dice.choices((0, 1, 2), (5, 2, 3))[0]
-    ground = Ground(
-        level=level,
-        connections=dice.choices((1, 2, 3), (7, 3, 1))[0],
+    return Ground(
+        level=dice.choices((0, 1, 2), (5, 2, 3))[0],
+        connections=dice.choices((1, 2, 3), (8, 3, 1))[0],
         header_digest=header,
         data_digest=data,
+        target=None if dice.random() < 0.05 else PLAIN,
         settings=tuple(sorted(dice.choice(_PROFILES).items())),
         keys=dice.choices(_KEYS, (6, 1, 1))[0],
+        recover=dice.random() < 0.55,
     )
-    return replace(ground, **differs)
+
+
+def _before_login(dice: Random) -> Ground:
+    ground = _ground(dice)
+    chap = dice.choices(("none", "one-way", "mutual", "secret only"), (8, 4, 4, 1))[0]
+    connections = ground.connections if dice.random() < 0.3 else 1
+    return replace(ground, logged_in=False, connections=connections, chap=chap if ground.target else "none")
+
+
+# Few, because the first dialogue on each is slow.
+_LOGGED_IN = tuple(_ground(Random(seed)) for seed in range(64))
+_BEFORE_LOGIN = tuple(_before_login(Random(seed)) for seed in range(48))
 
 
 def _login(dice: Random) -> Plan:
     """A dialogue that is about its login."""
-    chap = dice.choices(("none", "one-way", "mutual", "secret only"), (8, 4, 4, 1))[0]
-    ground = _ground(dice, chap=chap, logged_in=False)
-    if dice.random() < 0.1:
-        ground = replace(ground, target=None, chap="none")
     faults = [_login_fault(dice) for _ in range(dice.choices((1, 2, 0), (8, 3, 1))[0])]
     roads = tuple(dice.choice(_ROADS) for _ in range(dice.choice((1, 2)))) if dice.random() < 0.1 else ()
     script = _script(dice, 1) if dice.random() < 0.4 else ()
     if script and dice.random() < 0.3:
         faults.append(_fault(dice, script))
     return Plan(
-        ground=ground,
+        ground=dice.choice(_BEFORE_LOGIN),
         script=script,
         faults=_in_order(faults),
         faulty=dice.choice((1, 2, None)),
@@ -125,14 +133,10 @@ def _login(dice: Random) -> Plan:
 
 def _full_feature(dice: Random) -> Plan:
     """A dialogue behind a login without fault."""
-    ground = _ground(dice)
-    if dice.random() < 0.05:
-        ground = replace(ground, target=None)
-    elif dice.random() < 0.05:
-        ground = replace(ground, recover=False)
+    ground = dice.choice(_LOGGED_IN)
     script = _script(dice, dice.choice((1, 1, 2, 2, 3, 4)))
     faults = [_fault(dice, script, ground.level) for _ in range(dice.choices((1, 2, 3, 0), (28, 8, 2, 1))[0])]
-    if dice.random() < 0.15:
+    if dice.random() < 0.1:
         faults.append(_login_fault(dice))
     roads = tuple(dice.choice(_ROADS) for _ in range(dice.choice((1, 2, 3)))) if dice.random() < 0.2 else ()
     return Plan(
@@ -147,8 +151,9 @@ def _full_feature(dice: Random) -> Plan:
 
 def _repeated(dice: Random) -> Plan:
     """A healthy dialogue whose bytes are changed without regard to what they mean."""
-    ground = _ground(dice, logged_in=dice.random() < 0.7)
-    script = _SCRIPTS[dice.randrange(len(_SCRIPTS))]
+    place = dice.randrange(64)
+    ground = _LOGGED_IN[place] if dice.random() < 0.8 else _BEFORE_LOGIN[place % len(_BEFORE_LOGIN)]
+    script = tuple(replace(step, pause=min(step.pause, 2.9)) for step in _script(Random(place), 4))
     mutations = tuple(_mutation(dice) for _ in range(dice.choices((1, 2, 3), (6, 3, 1))[0]))
     return Plan(ground=ground, script=script, chunks=_chunks(dice), mutations=mutations)
 
@@ -221,9 +226,3 @@ def _script(dice: Random, length: int) -> tuple[Step, ...]:
         )
         for verb in verbs
     )
-
-
-_SCRIPTS = tuple(
-    tuple(replace(step, pause=min(step.pause, 2.9)) for step in _script(Random(seed), 4)) for seed in range(40)
-)
-"""Few, because each is played without fault first."""

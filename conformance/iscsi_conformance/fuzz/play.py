@@ -156,9 +156,9 @@ class Play:
     def _open(self) -> list[str]:
         """What is not over."""
         waiting = [type(asked.request).__name__ for asked in self.asked if not asked.ended]
-        if not self.closed:
-            connections = self.rig.initiator.session(self.session).connections.values()
-            waiting += [f"connection {each.cid} is {each.state.value}" for each in connections if not each.up]
+        session = self.rig.initiator.session(self.session)
+        if not self.closed and not session.up:
+            waiting += [f"connection {each.cid} is {each.state.value}" for each in session.connections.values()]
         return waiting
 
     # The script.

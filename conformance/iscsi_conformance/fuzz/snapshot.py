@@ -55,11 +55,14 @@ class _Unpickler(pickle.Unpickler):
         return self._shared[place]
 
 
+_KINDS: dict[type, bool] = {FunctionType: True, MappingProxyType: True, type: True}
+"""Whether what is of a type never changes."""
+
+
 def _never_changes(obj: object) -> bool:
     kind = type(obj)
-    if kind in (FunctionType, MappingProxyType, type):
-        return True
-    if isinstance(obj, Enum):
-        return True
-    declared = getattr(kind, "__struct_config__", None) or getattr(kind, "__dataclass_params__", None)
-    return bool(declared is not None and declared.frozen)
+    known = _KINDS.get(kind)
+    if known is None:
+        declared = getattr(kind, "__struct_config__", None) or getattr(kind, "__dataclass_params__", None)
+        known = _KINDS[kind] = issubclass(kind, Enum) or bool(declared is not None and declared.frozen)
+    return known

@@ -12,6 +12,7 @@ live with: the initiator at once, the target when the initiator asks to leave th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 
 from iscsi_protocol.negotiation.errors import (
@@ -35,6 +36,12 @@ _LENGTH = "MaxRecvDataSegmentLength"
 _LARGEST_LENGTH = 0xFFFFFFFF
 """The largest FirstBurstLength that the event about it can tell."""
 _SEND_TARGETS_ANSWER = frozenset({"TargetName", "TargetAddress"})
+
+
+@cache
+def _sendable(role: Role, stage: Stage, leading: bool) -> tuple[tuple[str, KeyRule], ...]:
+    """The standard's keys that a side may send in a stage."""
+    return tuple((key, rule) for key, rule in KEYS.items() if not objection(rule, role, stage, leading))
 
 
 class Negotiator:
@@ -139,14 +146,18 @@ class Negotiator:
         pairs: list[Pair] = []
         if stage is Stage.FULL_FEATURE:
             return pairs
-        for key in dict.fromkeys((*KEYS, *self._settings)):
-            rule = rule_of(key)
-            if rule is None or key in self._offered or objection(rule, self.role, stage, self._leading):
+        for key, rule in (*_sendable(self.role, stage, self._leading), *self._private(stage)):
+            if key in self._offered:
                 continue
             value = self._own(rule, key, closing)
             if value is not None:
                 pairs.append((key, value))
         return pairs
+
+    def _private(self, stage: Stage) -> list[tuple[str, KeyRule]]:
+        """The private keys among the settings that may be sent in the stage."""
+        rules = [(key, rule_of(key)) for key in self._settings if key not in KEYS]
+        return [(key, rule) for key, rule in rules if rule and not objection(rule, self.role, stage, self._leading)]
 
     def _own(self, rule: KeyRule, key: str, closing: bool) -> str | None:
         """What this side says of a key by itself, None for nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from iscsi_protocol.negotiation.keys import KEYS, Function, KeyRule, Kind, Role, SessionType
 from iscsi_protocol.negotiation.permission import rule_of
@@ -35,6 +36,7 @@ def check_settings(
             raise ValueError(f"TaskReporting lacks one of {', '.join(needed)} (R7143-13.23-02)")
 
 
+@lru_cache(maxsize=1024)
 def check_pair(role: Role, key: str, value: str) -> KeyRule:
     """The key's row. Raises ValueError unless this side may send the pair by itself at some time, and has a use for it."""
     rule = rule_of(key)
