@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -79,11 +79,14 @@ def damaged(opcode: int, part: Part, offset: int = 0, cid: int | None = None) ->
     return Fault(when=when, what=(Flip(part, offset),), raw=True)
 
 
-def configured(*, commands: int = 128, **keys: str) -> TargetConfig:
-    """A server with one node, two writable logical units, these text keys and this width of the command window."""
+def configured(*, commands: int = 128, switches: Mapping[str, object] | None = None, **keys: str) -> TargetConfig:
+    """A server with one node, two writable logical units, these text keys and this width of the command window.
+
+    switches: of the target's policy.
+    """
     disk = LunConfig(size=DISK_SIZE)
     return msgspec.structs.replace(
-        bundled_config(),
+        bundled_config(switches),
         targets=[TargetNode(name=PLAIN, luns={0: disk, 1: disk})],
         keys=keys,
         limits=Limits(commands=commands),

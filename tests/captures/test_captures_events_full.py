@@ -135,6 +135,7 @@ ROWS = (
         history=lambda s: s.read(2048).data_in(1024, final=True).data_in(1024),
         keys=(("MaxBurstLength", "1024"), ("FirstBurstLength", "512")),
     ),
+    Row(event=26, name="number-of-an-r2t", history=lambda s: s.write().r2t().data_out().data_in(0, data_sn=0)),
     Row(event=None, name="data-sn-gap", history=lambda s: s.read().data_in(1024, data_sn=1).data_in(1024, data_sn=2)),
     Row(event=27, name="never-used", history=lambda s: s.command().response(itt=0x999)),
     Row(event=27, name="finished", history=lambda s: s.command().response().response()),

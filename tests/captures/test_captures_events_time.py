@@ -201,7 +201,7 @@ def test_a_reset_of_someone_else_is_no_rung(script: Script) -> None:
 def test_an_initiator_that_resets_no_target_gives_up_earlier(script: Script) -> None:
     script.ready().command(cdb=CDB, itt=0x50).wait(75)
     script.tmf(1, referenced_task_tag=0x50).tmf_response(response=5).tmf(5).tmf_response(response=5)
-    assert script.events() == [(9, READ_10)]
+    assert script.events() == [(9, READ_10), (39, TARGET)]
     assert script.events(NoTargetReset=True) == [(9, READ_10), (63, TARGET)]
 
 
@@ -209,6 +209,12 @@ def test_a_rejected_function_has_failed(script: Script) -> None:
     script.ready().command(cdb=CDB, itt=0x50).wait(75).tmf(1, referenced_task_tag=0x50).reject()
     script.tmf(5).reject().tmf(6).reject()
     assert [event for event, _ in script.events()] == [9, 29, 29, 39, 29, 63]
+
+
+def test_a_target_reset_is_told_where_it_is_decided(script: Script) -> None:
+    script.ready().command(cdb=CDB, itt=0x50).wait(75).tmf(1, referenced_task_tag=0x50).tmf_response(response=5)
+    script.tmf(5).tmf_response(response=5).command(itt=0x60).response(itt=0x99).tmf(6).tmf_response()
+    assert script.events() == [(9, READ_10), (39, TARGET), (27, script.bhs(2))]
 
 
 def test_two_that_run_out_of_time_together_do_so_by_their_tags(script: Script) -> None:

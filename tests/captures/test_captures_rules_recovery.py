@@ -509,6 +509,14 @@ def test_a_damaged_command_is_not_acknowledged(script):
     assert found(script) == [("digest.data", "initiator"), ("cmdsn.hole-acknowledged", "target")]
 
 
+def test_data_that_is_seen_only_as_sent_again_may_be_acknowledged(script):
+    """The first copy of the Data-In with A was lost where the history does not see it."""
+    reading(level_1(script), 1).data_in(4096, data_sn=2, buffer_offset=8192, **PART)
+    script.snack(0, itt=script.task["itt"], beg_run=1, run_length=1)
+    script.data_in(4096, data_sn=1, buffer_offset=4096, **PART | TTT).snack(2, ttt=3, beg_run=3)
+    assert [each for each in found(script) if each[1] == "initiator"] == []
+
+
 def test_a_damaged_status_comes_again(script):
     """A response with a wrong data digest is not acknowledged but asked for."""
     level_1(script).command().response(edit=spoilt).snack(1, exp_stat_sn=STATUS).again()

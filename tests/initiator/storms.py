@@ -13,6 +13,8 @@ import msgspec
 
 from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.bundled import PLAIN, bundled_config
+from iscsi_conformance.clock import passed
+from iscsi_conformance.oracle import disagreement
 from iscsi_conformance.pipe import MemoryConnector
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, ClientError
@@ -79,7 +81,7 @@ class Storm:
     def __init__(self, weather: Weather) -> None:
         self.weather = weather
         self.dice = random.Random(weather.seed)
-        self.book = RuleBook()
+        self.book = RuleBook(events=True)
         self.events: list[Event] = []
         self.trouble: list[str] = []
         self.failed = 0
@@ -139,6 +141,10 @@ class Storm:
             cutter.cancel()
             await self._settle()
             await self.client.logout()
+            self.book.finish(asyncio.get_running_loop().time())
+            difference = disagreement(self.book.events, self.client.events)
+            if difference:
+                self.trouble.append(difference)
         finally:
             self.client.abort()
             portal.close()
@@ -149,7 +155,7 @@ class Storm:
         for _ in range(400):
             if len(self.client.connections) == len(session.connections) and not session.work.tasks:
                 break
-            await asyncio.sleep(0.5)
+            await passed(0.5)
         else:
             self.trouble.append(f"not settled: {self.client.connections}, {len(session.work.tasks)} tasks")
         if session.work.pending:
@@ -159,7 +165,7 @@ class Storm:
 
     async def _cut(self, connector: MemoryConnector) -> None:
         for _ in range(self.weather.cuts):
-            await asyncio.sleep(self.dice.random() * 2)
+            await passed(self.dice.random() * 2)
             living = [link for link in connector.links if link._open]
             if living:
                 self.dice.choice(living).cut()
@@ -177,7 +183,7 @@ class Storm:
             else:
                 await self._read(first, start, count, model)
             if dice.random() < 0.2:
-                await asyncio.sleep(dice.random())
+                await passed(dice.random())
         for start in range(0, REGION, 16):
             await self._read(first, start, 16, model)
 

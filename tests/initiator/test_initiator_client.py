@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from iscsi_conformance.bundled import CHAP, MUTUAL, PLAIN, bundled_config
+from iscsi_conformance.clock import passed
 from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, RequestFailed, ScsiError, SessionFailed
@@ -210,7 +211,7 @@ def test_an_outage_that_lasts_costs_the_request():
         with pytest.raises(RequestFailed):
             await client.command(opcodes.TEST_UNIT_READY.build())
         connector.road = Road.OPEN
-        await asyncio.sleep(2)
+        await passed(2)
         assert not client.device_gone
         await client.command(opcodes.TEST_UNIT_READY.build())
         assert client.events[-1].id == 34
@@ -285,11 +286,11 @@ def test_what_becomes_of_another_session_of_the_engine_is_none_of_the_clients_ow
         other = replace(client.options, isid=bytes.fromhex("800000000099"))
         number = client.engine.open_session(other, client.driver.clock())
         client.driver.pump()
-        await asyncio.sleep(0.1)
+        await passed(0.1)
         assert [event.session for event in told if isinstance(event, SessionUp)] == [number]
         client.engine.close_session(number, client.driver.clock())
         client.driver.pump()
-        await asyncio.sleep(0.1)
+        await passed(0.1)
         assert [event.session for event in told if isinstance(event, SessionClosed)] == [number]
         assert client.closed is None
         await client.ping(b"still there")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from iscsi_conformance.bundled import PLAIN, bundled_config
+from iscsi_conformance.clock import passed
 from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, ConnectionFailed
@@ -71,7 +72,7 @@ def over(test, *, connections=2, faults=(), most=4, level=2, settings=None, **op
         bench = Bench(client, connector, records)
         bench.events = events
         try:
-            await asyncio.sleep(0.1)
+            await passed(0.1)
             await test(bench)
         finally:
             client.abort()
@@ -166,7 +167,7 @@ def test_1_and_the_session_goes_on_where_an_added_connection_cannot_be_made():
 
 def test_45_where_an_added_connection_is_not_answered():
     async def test(bench):
-        await asyncio.sleep(31)
+        await passed(31)
         assert bench.logged == [45]
         assert bench.client.events[0].extra == words(Opcode.LOGIN_REQUEST)
         await read(bench)
@@ -185,11 +186,11 @@ def test_a_policy_changes_while_requests_are_under_way():
         await read(bench)
         assert {each.connection for each in bench.records[begin:]} == {1}
         bench.cut(0)
-        await asyncio.sleep(0.1)
+        await passed(0.1)
         begin = len(bench.records)
         await read(bench)
         assert {each.connection for each in bench.records[begin:]} == {2}
-        await asyncio.sleep(10)
+        await passed(10)
         begin = len(bench.records)
         await read(bench)
         assert {each.connection for each in bench.records[begin:]} == {3}
@@ -203,11 +204,11 @@ def test_20_logout_for_recovery_reassignment_and_34():
     async def test(bench):
         held = asyncio.create_task(bench.client.execute(opcodes.READ_10.build(lba=1, blocks=64), data_in=64 * 512))
         other = asyncio.create_task(bench.client.execute(opcodes.READ_10.build(lba=1, blocks=64), data_in=64 * 512))
-        await asyncio.sleep(0.1)
+        await passed(0.1)
         bench.cut(1)
         assert (await other)[0].received == 64 * 512
         assert (await held)[0].received == 64 * 512
-        await asyncio.sleep(5)
+        await passed(5)
         assert [(connection, pdu.reason, pdu.cid) for connection, pdu in bench.sent(LogoutRequest)] == [(1, 2, 1)]
         assert [pdu.function for _, pdu in bench.sent(TaskManagementRequest)] == [8]
         assert bench.logged == [20, 34]
@@ -237,7 +238,7 @@ def test_a_session_that_the_target_forgot_begins_anew():
         bench.connector.road = Road.REFUSED
         bench.cut(0)
         reading = asyncio.create_task(read(bench))
-        await asyncio.sleep(30)
+        await passed(30)
         bench.connector.road = Road.OPEN
         await reading
         assert bench.sent(LoginRequest)[-1][1].tsih == 0
@@ -249,11 +250,11 @@ def test_a_session_that_the_target_forgot_begins_anew():
 def test_8_where_a_logout_for_recovery_is_not_answered():
     async def test(bench):
         bench.cut(1)
-        await asyncio.sleep(33)
+        await passed(33)
         assert bench.logged[:2] == [20, 8]
         assert bench.client.events[1].extra == words(6)
         await read(bench)
-        await asyncio.sleep(5)
+        await passed(5)
         assert bench.logged == [20, 8, 34]
         assert bench.client.connections == (0, 1)
 
@@ -266,7 +267,7 @@ def test_below_level_2_the_session_begins_anew(level):
         reading = asyncio.create_task(read(bench))
         bench.cut(2)
         await reading
-        await asyncio.sleep(1)
+        await passed(1)
         assert bench.logged == [20, 34]
         assert bench.client.recoveries == 1
         assert bench.client.connections == (0, 1, 2)
@@ -277,11 +278,11 @@ def test_below_level_2_the_session_begins_anew(level):
 def test_32_logs_out_the_connection_alone():
     async def test(bench):
         await read(bench)
-        await asyncio.sleep(0.1)
+        await passed(0.1)
         assert [(pdu.reason, pdu.cid) for _, pdu in bench.sent(LogoutRequest)] == [(1, 1)]
         assert bench.client.connections == (0,)
         await read(bench)
-        await asyncio.sleep(12)
+        await passed(12)
         assert bench.client.connections == (0, 1)
         assert bench.logged == [32, 34]
 

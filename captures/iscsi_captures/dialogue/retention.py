@@ -89,9 +89,13 @@ def retain_data(task: Task, recovery: Recovery, sight: Sight) -> None:
     if len(recovery.sent) < DATA_KEPT:
         mark = None if sight.raw.data_digest_error else print_of(sight)
         recovery.sent[number] = Sent(offset, task.in_total, mark)
+
+
+def want_acknowledgement(task: Task, sight: Sight) -> None:
+    """A Data-In with A, sent for the first time or again: its tag may be acknowledged."""
     ttt = sight.word(20)
     if sight.bhs[1] & 0x40 and ttt != NO_TAG:
-        keep(sight.connection.data_acks, ttt, (task, bytes(sight.bhs[8:16]), number + 1), ACKS_KEPT)
+        keep(sight.connection.data_acks, ttt, (task, bytes(sight.bhs[8:16]), sight.word(36) + 1), ACKS_KEPT)
 
 
 def _begin_anew(task: Task, recovery: Recovery, number: int) -> None:

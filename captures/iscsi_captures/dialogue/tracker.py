@@ -350,6 +350,8 @@ def _text_response(sight: Sight) -> None:
 
 def _data_in(sight: Sight) -> None:
     task = sight.command
+    if task is not None and task.recovery is not None:
+        retention.want_acknowledgement(task, sight)
     if task is None or sight.repeated or (sight.former is not None and not _sent_anew(sight)):
         return
     if task.recovery is not None:

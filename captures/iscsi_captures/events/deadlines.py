@@ -78,9 +78,10 @@ def _overdue(session: Session, task: Task, now: float, journal: Journal) -> None
         return
     session.end(task)
     if isinstance(task, Management):
-        if tasks.failed(session, task):
-            journal.log(63, connection.number, now, session.target_name)
-            end(connection, session, REACH[63])
+        following = tasks.failed(session, task)
+        if following:
+            journal.log(following, connection.number, now, session.target_name)
+            end(connection, session, REACH[following])
         elif task.code == TaskFunction.TASK_REASSIGN:
             session.silence()
     elif task.opcode == Opcode.NOP_OUT:

@@ -52,6 +52,7 @@ REACH: Mapping[int, Reach] = MappingProxyType(
         28: Reach.SESSION,
         29: Reach.NOTHING,
         32: Reach.NOTHING,
+        39: Reach.NOTHING,
         42: Reach.SESSION,
         48: Reach.CONNECTION,
         49: Reach.NOTHING,
@@ -220,8 +221,8 @@ class Reception:
             due = reassigned(session, task, raw.bhs[2], now)
             if due is not None:
                 self._journal.expect(due)
-        elif isinstance(task, Management) and answered(session, task, raw.bhs[2]):
-            self._log(connection, session, 63, session.target_name, now)
+        elif isinstance(task, Management):
+            self._climb(connection, session, answered(session, task, raw.bhs[2]), now)
         return 0
 
     def _text(self, connection: Connection, session: Session, task: Task, raw: RawPdu, now: float) -> int:
@@ -264,8 +265,13 @@ class Reception:
         self._log(connection, session, 29, header, now)
         if header[0] & 0x3F == Opcode.SNACK_REQUEST:
             self._snack_rejected(connection, session, header, now)
-        elif rejected(session, connection, raw, header):
-            self._log(connection, session, 63, session.target_name, now)
+        else:
+            self._climb(connection, session, rejected(session, connection, raw, header), now)
+
+    def _climb(self, connection: Connection, session: Session, event: int, now: float) -> None:
+        """What follows on the ladder from a function that failed."""
+        if event:
+            self._log(connection, session, event, session.target_name, now)
 
     def _snack_rejected(self, connection: Connection, session: Session, header: bytes, now: float) -> None:
         itt, begin = int.from_bytes(header[16:20], "big"), int.from_bytes(header[40:44], "big")

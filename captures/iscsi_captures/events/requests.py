@@ -125,7 +125,8 @@ class Requests:
         if task.code == TaskFunction.TASK_REASSIGN and isinstance(moved, ScsiTask):
             moved.connection = connection
             transfer.reassign(moved)
-        if task.code in _TARGET_RESETS:
+        told, session.resetting = session.resetting, False
+        if task.code in _TARGET_RESETS and not told:
             self._journal.log(39, connection.number, now, session.target_name)
 
     def _text(self, connection: Connection, session: Session, raw: RawPdu, now: float) -> None:

@@ -194,10 +194,10 @@ class Limits:
 class Session:
     """One session. up: it has reached full feature phase, and was not left.
 
-    lost: CIDs whose connection ended and is to come back. down: the session as a whole is to be recovered.
-    failed: code and LUN of the task management function that failed last. leaving: connection of an unanswered Logout
-    Request for the whole session. limits: of its first connection. redirects, redirected: by CID, how many redirects were
-    followed in a row, and where the last one led.
+    lost: CIDs whose connection ended and is to come back. down: the session as a whole is to be recovered. failed: code and
+    LUN of the task management function that failed last; resetting: a target reset follows, which was told. leaving:
+    connection of an unanswered Logout Request for the whole session. limits: of its first connection. redirects,
+    redirected: by CID, how many redirects were followed in a row, and where the last one led.
     """
 
     __slots__ = (
@@ -213,6 +213,7 @@ class Session:
         "lost",
         "redirected",
         "redirects",
+        "resetting",
         "target_name",
         "tasks",
         "terms",
@@ -237,6 +238,7 @@ class Session:
         self.redirects: dict[int, int] = {}
         self.redirected: dict[int, Endpoint] = {}
         self.failed: tuple[int, bytes] | None = None
+        self.resetting = False
         self.leaving: Connection | None = None
 
     def begin(self, task: Task, now: float, allowance: float) -> float:
@@ -290,6 +292,7 @@ class Session:
         self.tasks.clear()
         self.clocks.clear()
         self.failed = None
+        self.resetting = False
         self.leaving = None
 
     def silence(self, *, explained: bool = True) -> None:

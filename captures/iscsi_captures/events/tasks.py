@@ -13,24 +13,25 @@ from iscsi_protocol.pdu import LogoutReason, Opcode, RawPdu, RejectReason, TaskF
 
 _OF_A_LUN = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
 _OF_ALL = frozenset({TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET})
+RESET, LAST = 39, 63
 _ABORTED = frozenset({TaskResponse.FUNCTION_COMPLETE, TaskResponse.TASK_DOES_NOT_EXIST})
 
 
-def answered(session: Session, task: Management, response: int) -> bool:
-    """A task management function was answered: whether that was the end of the ladder (63)."""
+def answered(session: Session, task: Management, response: int) -> int:
+    """A task management function was answered: the event that this raises (39, 63), 0 for none."""
     session.end(task)
     if task.code == TaskFunction.ABORT_TASK and response in _ABORTED:
         aborted = session.tasks.get(task.referenced)
         if aborted is not None:
             session.end(aborted)
-        return False
+        return 0
     if response != TaskResponse.FUNCTION_COMPLETE:
         return failed(session, task)
     if task.code in _OF_A_LUN:
         session.end_scsi(task.lun, task.cmd_sn)
     elif task.code in _OF_ALL:
         session.end_scsi(None, task.cmd_sn)
-    return False
+    return 0
 
 
 def reassigned(session: Session, task: Management, response: int, now: float) -> float | None:
@@ -48,13 +49,21 @@ def reassigned(session: Session, task: Management, response: int, now: float) ->
     return None
 
 
-def failed(session: Session, task: Management) -> bool:
-    """A task management function came to nothing: whether the ladder ends with it."""
+def failed(session: Session, task: Management) -> int:
+    """A task management function came to nothing: the event that this raises, 0 for none.
+
+    Behind a reset of the ladder that failed either the target is reset (39), which the initiator then sends, or the ladder
+    is at its end (63).
+    """
     session.end(task)
     if task.ladder or task.code == TaskFunction.ABORT_TASK:
         session.failed = (task.code, task.lun)
-    last = TaskFunction.TARGET_WARM_RESET if session.declared.resets_target else TaskFunction.LOGICAL_UNIT_RESET
-    return task.ladder and task.code == last
+    if not task.ladder:
+        return 0
+    if task.code == TaskFunction.LOGICAL_UNIT_RESET and session.declared.resets_target:
+        session.resetting = True
+        return RESET
+    return LAST
 
 
 def logout_failed(session: Session, task: Task) -> None:
@@ -67,22 +76,22 @@ def logout_failed(session: Session, task: Task) -> None:
         session.silence()
 
 
-def rejected(session: Session, connection: Connection, raw: RawPdu, header: bytes) -> bool:
-    """A Reject came, for the PDU with this header: whether the ladder ends with it."""
+def rejected(session: Session, connection: Connection, raw: RawPdu, header: bytes) -> int:
+    """A Reject came, for the PDU with this header: the event that follows from it (39, 63), 0 for none."""
     opcode = header[0] & 0x3F
     task = session.tasks.get(int.from_bytes(header[16:20], "big"))
     if task is None or task.opcode != opcode or task.connection is not connection:
-        return False
+        return 0
     if opcode == Opcode.LOGOUT_REQUEST:
         session.end(task)
         logout_failed(session, task)
-        return False
+        return 0
     if isinstance(task, ScsiTask) and raw.bhs[2] == RejectReason.DATA_DIGEST_ERROR:
-        return False  # it is sent again
+        return 0  # it is sent again
     if isinstance(task, Management):
         if task.code == TaskFunction.TASK_REASSIGN:
             session.silence()
-            return False
+            return 0
         return failed(session, task)
     session.end(task)
     exp_cmd_sn = int.from_bytes(raw.bhs[28:32], "big")
@@ -92,4 +101,4 @@ def rejected(session: Session, connection: Connection, raw: RawPdu, header: byte
             session.suspend(connection)
         else:
             session.silence()
-    return False
+    return 0

@@ -56,10 +56,8 @@ def take_data(connection: Connection, task: ScsiTask, raw: RawPdu) -> bool:
 
 
 def _number(task: ScsiTask, following: int) -> None:
-    """The next DataSN; where a command reads and writes, R2Ts are counted with the data (11.8.2)."""
-    task.data_sn = following
-    if task.write:
-        task.r2t_sn = following
+    """The next DataSN and R2TSN: a task has one count for both (11.8.2)."""
+    task.data_sn = task.r2t_sn = following
 
 
 def _again(task: ScsiTask, data_sn: int, end: int) -> bool:
@@ -128,7 +126,7 @@ def take_r2t(connection: Connection, task: ScsiTask, raw: RawPdu) -> bool:
     limits = connection.limits
     if task.rebased:
         task.rebased = False
-        _number_r2t(task, r2t_sn)
+        _number(task, r2t_sn)
     behind = r2t_sn != task.r2t_sn and not ahead(r2t_sn, task.r2t_sn)
     if task.write and limits.level and behind:
         holes = task.r2t_holes
@@ -149,13 +147,7 @@ def take_r2t(connection: Connection, task: ScsiTask, raw: RawPdu) -> bool:
         if r2t_sn != task.r2t_sn:
             task.r2t_holes = task.r2t_holes or Gaps()
             task.r2t_holes.add(task.r2t_sn, (r2t_sn - 1) & _MASK)
-        _number_r2t(task, (r2t_sn + 1) & _MASK)
+        _number(task, (r2t_sn + 1) & _MASK)
     task.r2t_waiting += 1
     task.asked_to = max(task.asked_to, offset + desired)
     return False
-
-
-def _number_r2t(task: ScsiTask, following: int) -> None:
-    task.r2t_sn = following
-    if task.read:
-        task.data_sn = following

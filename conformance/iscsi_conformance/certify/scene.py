@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from iscsi_conformance.bundled import bundled_config, own_name
+from iscsi_conformance.bundled import own_name
 from iscsi_conformance.certify.own import OwnConnections
 from iscsi_conformance.certify.process import Running
 from iscsi_conformance.certify.product import Place, Product
@@ -78,7 +78,7 @@ class ForeignScene(Scene):
         self, *stimulus: Fault, config: TargetConfig | None = None, policy: Mapping[str, object] | None = None
     ) -> Stage:
         """Bring up the target with these faults, under the case's own name and with no other node beside it."""
-        given = config or msgspec.structs.replace(configured(), policy=bundled_config(policy).policy)
+        given = config or configured(switches=policy)
         node = msgspec.structs.replace(given.targets[0], name=self.name)
         listen = self._way.listen
         portals = [PortalConfig(address=str(listen))]

@@ -53,7 +53,7 @@ Watch = Callable[["Play"], None]
 def spoilable(level: int = 0, connections: int = 1, **keys: str) -> TargetConfig:
     """The target of event cases: two disks, recovery without a wait, and these text keys."""
     given = {"ErrorRecoveryLevel": str(level), "MaxConnections": str(connections), "DefaultTime2Wait": "0", **keys}
-    return configured(commands=128, **given)
+    return configured(commands=128, switches=None, **given)
 
 
 class Play:
