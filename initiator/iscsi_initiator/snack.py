@@ -30,6 +30,7 @@ REMEMBERED = 256
 """Runs of StatSNs that were asked for, of which a second copy is not held against the target."""
 
 _STATUS = int(Flag.STATUS)
+_NO_TTT = NO_TAG.to_bytes(4, "big")
 _data_in = unpacker(DataIn, "data_sn", "buffer_offset")
 _data_sn = unpacker(DataIn, "data_sn")
 _r2t_sn = unpacker(R2T, "r2t_sn")
@@ -302,6 +303,8 @@ class Snacks:
 
     def acknowledgement_wanted(self, task: ScsiTask, raw: RawPdu) -> None:
         """A Data-In with the A bit: acknowledge the data up to it, as soon as there are no holes before it (11.7.2)."""
+        if raw.bhs[20:24] == _NO_TTT:
+            return  # there is nothing that it could be acknowledged by
         trouble = task.troubled
         (number,) = _data_sn(raw.bhs, 0)
         if trouble.acknowledgement is None or number > trouble.acknowledgement[2]:

@@ -195,7 +195,7 @@ class Work:
         if request.cid is not None and request.cid not in session.connections:
             request.cid = None
         for link in session.ready:
-            if request.cid in (None, link.cid) and session.connections[link.cid].text.task is None:
+            if request.cid in (None, link.cid) and session.connections[link.cid].text.idle:
                 return link
         return None
 
@@ -499,6 +499,7 @@ class Work:
                 self._function_timed_out(task, now)
         elif isinstance(request, TextNegotiation):
             if session.log(46 if request.send_targets else 50, function, now, text):
+                session.connections[task.link.cid].text.give_up(task)
                 self.finish(task, failure=Failure.TIMED_OUT)
         elif isinstance(request, Ping):
             if session.log(48, function, now, text):
