@@ -219,7 +219,7 @@ def wrong_stat_sn(hand: Hand) -> Plan:
 
 
 def wrapping(hand: Hand) -> Plan:
-    """StatSN of the whole connection is moved so that it goes over the top; the initiator's acknowledgements are moved back."""
+    """StatSN of the whole connection is moved so that it goes over the top; the initiator's ExpStatSN is moved back."""
     amount = (1 << 32) - FIRST_STAT_SN - hand.number(1, 7)
     numbers = [
         answer(op, Set("stat_sn", Plus(amount)), times=0)
@@ -307,10 +307,7 @@ def oversized(hand: Hand, low: int, high: int) -> Plan:
 
 def escalation(hand: Hand, *, answered: bool) -> Plan:
     """A command that is never answered; and the functions that follow it, or not."""
-    if answered:
-        fault = answer(Opcode.SCSI_DATA_IN, Drop(), renumber=True)
-    else:
-        fault = answer(Opcode.SCSI_DATA_IN, Silence())
+    fault = answer(Opcode.SCSI_DATA_IN, Drop(), renumber=True) if answered else answer(Opcode.SCSI_DATA_IN, Silence())
     return hand.full_feature(fault, script=(Step(verb=Verb.READ),), **TIMED, settings=QUICK)
 
 
