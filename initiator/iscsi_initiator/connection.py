@@ -91,6 +91,11 @@ class Connection:
         """Whether its next login makes the session."""
         return self.session.tsih == 0
 
+    @property
+    def logging_out(self) -> bool:
+        """Whether a Logout Request went out on it, behind which there may be nothing but answers (11.14)."""
+        return self.state is State.LOGOUT
+
     def runs(self, task: Task) -> bool:
         """Whether a task is under way on this connection as it is now."""
         return self.session.work.tasks.get(task.itt) is task and task.link is self.link
@@ -455,11 +460,18 @@ class Connection:
     # Time.
 
     def handle_timer(self, now: float) -> None:
-        """Act on what is due."""
+        """Act on what is due, but for `give_up`."""
         for name, due in list(self.timers.items()):
-            if due <= now and self.timers.get(name) == due:
+            if name != "drop" and due <= now and self.timers.get(name) == due:
                 del self.timers[name]
                 self._due(name, now)
+
+    def give_up(self, now: float) -> None:
+        """The drop that was announced did not come in time. What runs out of time at the same instant has done so before."""
+        due = self.timers.get("drop")
+        if due is not None and due <= now:
+            del self.timers["drop"]
+            self.session.recovery.drop_overdue(self, now)
 
     def _due(self, name: str, now: float) -> None:
         if name == "login":
@@ -471,8 +483,6 @@ class Connection:
             self.begin(now)
         elif name == "logout":
             self.send_logout(now)
-        elif name == "drop":
-            self.session.recovery.drop_overdue(self, now)
         elif name == "snack" and self.snacks is not None:
             self.snacks.handle_timer(now)
         elif name == "recover":

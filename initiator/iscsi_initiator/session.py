@@ -359,6 +359,8 @@ class Session:
                 connection.handle_timer(now)
         self.recovery.handle_timer(now)
         self.work.handle_timer(now)
+        for connection in list(self.connections.values()):
+            connection.give_up(now)
         if self.settings.enable_nop_out:
             # Compared as next_deadline() gives it: a difference of times may be rounded below the interval.
             for link in list(self.ready):
