@@ -151,9 +151,12 @@ class Snacks:
     # Data and R2Ts.
 
     def take_data(self, task: ScsiTask, raw: RawPdu, now: float, *, lenient: bool) -> None:
-        """A Data-In that is not simply the next of its task. Raises Violation (26)."""
+        """A Data-In that is not simply the next of its task. Raises Violation (26), DataMissing."""
         number, offset = _data_in(raw.bhs, 0)
         trouble = task.troubled
+        if number == task.next_sn and trouble.lost_nothing:
+            task.take_data(raw, offset, lenient=lenient)
+            return
         if raw.bhs[1] & _STATUS and task.ending is None:
             # No SNACK for data may acknowledge the status behind it (11.16).
             self._withhold(int.from_bytes(raw.bhs[24:28], "big"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from iscsi_initiator.eventlog.dump import words
@@ -296,3 +298,13 @@ def test_a_command_that_a_ping_shows_to_be_lost_is_sent_again(at_level):
     bench.exp_cmd_sn = command.cmd_sn + 1
     bench.give(NopIn(itt=bench.take(NopOut).itt, **bench.numbers()))
     assert bench.sent == []
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 512), (512, 1024)])
+def test_26_for_data_behind_a_data_ack_that_is_too_much(at_level, offset, size):
+    bench = at_level(max_burst_length=1024, first_burst_length=1024)
+    (command,) = begun(bench, ScsiRequest(0, READ, data_in=4096))
+    bench.give(piece(bench, command, 0, acknowledge=True, ttt=11))
+    assert asked(bench)[0] == 2
+    bench.give(replace(piece(bench, command, 1, size=size), buffer_offset=offset))
+    assert bench.log == [26]
