@@ -273,7 +273,8 @@ class Snacks:
             trouble.status = None
         shown = (trouble.holes if trouble else None) or Holes(task.next_sn)
         lacking = due is not None and due != shown.top and shown.ahead(due)
-        if not lacking and shown.closed and not (trouble and trouble.anew):
+        # R2Ts that are missing of a write, which its response ends, were not needed.
+        if not len(task.read_into) or (not lacking and shown.closed and not (trouble and trouble.anew)):
             holes = self._link.holes
             if holes is not None and holes.withheld(stat_sn):
                 self._count(holes, stat_sn)

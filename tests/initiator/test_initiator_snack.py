@@ -308,3 +308,13 @@ def test_26_for_data_behind_a_data_ack_that_is_too_much(at_level, offset, size):
     assert asked(bench)[0] == 2
     bench.give(replace(piece(bench, command, 1, size=size), buffer_offset=offset))
     assert bench.log == [26]
+
+
+def test_the_response_of_a_write_does_not_wait_for_a_missing_r2t(at_level):
+    bench = at_level(answers={"InitialR2T": "Yes", "ImmediateData": "No"}, max_outstanding_r2t=4)
+    request = ScsiRequest(0, WRITE, data_out=PICTURE)
+    (command,) = begun(bench, request)
+    bench.give(r2t(bench, command, 1, 512), ended(bench, command, 0))
+    assert (request.result.status, bench.log) == (0, [])
+    bench.submit(Ping())
+    assert bench.take(NopOut).exp_stat_sn == bench.stat_sn
