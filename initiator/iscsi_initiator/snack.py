@@ -306,10 +306,12 @@ class Snacks:
 
     def acknowledgement_wanted(self, task: ScsiTask, raw: RawPdu) -> None:
         """A Data-In with the A bit: acknowledge the data up to it, as soon as there are no holes before it (11.7.2)."""
-        trouble = task.troubled
         (number,) = _data_sn(raw.bhs, 0)
-        if trouble.acknowledgement is None or number > trouble.acknowledgement[2]:
-            trouble.acknowledgement = (bytes(raw.bhs[8:16]), int.from_bytes(raw.bhs[20:24], "big"), number)
+        tag = int.from_bytes(raw.bhs[20:24], "big")
+        if tag != NO_TAG:  # without a tag of the target there is nothing that a DataACK could name (11.16.5)
+            trouble = task.troubled
+            if trouble.acknowledgement is None or number > trouble.acknowledgement[2]:
+                trouble.acknowledgement = (bytes(raw.bhs[8:16]), tag, number)
         self.acknowledge(task)
 
     def acknowledge(self, task: ScsiTask) -> None:

@@ -318,3 +318,12 @@ def test_the_response_of_a_write_does_not_wait_for_a_missing_r2t(at_level):
     assert (request.result.status, bench.log) == (0, [])
     bench.submit(Ping())
     assert bench.take(NopOut).exp_stat_sn == bench.stat_sn
+
+
+def test_no_data_ack_without_a_tag_of_the_target(at_level):
+    bench = at_level()
+    (command,) = begun(bench, ScsiRequest(0, READ, data_in=2048))
+    bench.give(piece(bench, command, 0, acknowledge=True))
+    assert bench.sent == []
+    bench.give(piece(bench, command, 1, acknowledge=True, ttt=12))
+    assert asked(bench)[2] == (2, 0)
