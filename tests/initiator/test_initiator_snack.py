@@ -21,6 +21,7 @@ from iscsi_protocol.pdu import (
     ScsiResponse,
     SnackRequest,
     TaskManagementRequest,
+    TaskManagementResponse,
     TextRequest,
     TextResponse,
     encode,
@@ -327,3 +328,25 @@ def test_no_data_ack_without_a_tag_of_the_target(at_level):
     assert bench.sent == []
     bench.give(piece(bench, command, 1, acknowledge=True, ttt=12))
     assert asked(bench)[2] == (2, 0)
+
+
+@pytest.mark.parametrize("response", [0, 1])
+def test_a_reassigned_task_goes_on_before_the_response_to_that_comes(at_level, response):
+    bench = at_level(2, answers={"InitialR2T": "Yes", "ImmediateData": "No"})
+    request = ScsiRequest(0, WRITE, data_out=PICTURE)
+    (command,) = begun(bench, request)
+    bench.exp_cmd_sn = command.cmd_sn + 1
+    bench.give(r2t(bench, command, 0, 0, 1536))
+    bench.lose()
+    bench.advance(2)
+    bench.login()
+    reassign = bench.take(TaskManagementRequest)
+    assert (reassign.function, reassign.referenced_task_tag) == (8, command.itt)
+    bench.give(r2t(bench, command, 0, 512))
+    assert bench.take(DataOut).buffer_offset == 512
+    bench.give(ended(bench, command, 0))
+    assert (request.result.status, bench.log) == (0, [20, 34])
+    bench.give(TaskManagementResponse(itt=reassign.itt, response=response, **bench.numbers()))
+    bench.advance(200)
+    assert bench.done(request)
+    assert bench.log == [20, 34]
