@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class TextExchange:
-    """The text exchange of one connection; there is one at a time (6.4)."""
+    """The text exchange of one connection; there is one at a time (6.4).
+
+    unanswered: task tag of a request that ran out of time. No other may be sent before the target has answered it (11.10).
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -31,10 +34,17 @@ class TextExchange:
         self._chunks: list[bytes] = []
         self._pairs: list[tuple[str, str]] = []
         self.task: Task | None = None
+        self.unanswered: int | None = None
 
     def reset(self) -> None:
         """Forget all: the connection is gone."""
         self._forget()
+        self.unanswered = None
+
+    def answered_late(self, itt: int) -> None:
+        """The target answered, or rejected, something that has no task any more."""
+        if itt == self.unanswered:
+            self.unanswered = None
 
     def _forget(self) -> None:
         self.task = None

@@ -185,6 +185,11 @@ class Recovery:
             request = Reassignment(task)
             task.acknowledge()
             task.go_back()
+            # From here on, not from the response on: a target may be faster with the task than with the response.
+            trouble = task.troubled
+            trouble.asked.append((0, task.next_sn))
+            trouble.rebased = bool(len(task.write_from))
+            task.next_write = 0
             work.losses.move(task, link)
             function = Task(
                 *(link, Opcode.TASK_MANAGEMENT_REQUEST, Opcode.TASK_MANAGEMENT_RESPONSE),
@@ -208,16 +213,14 @@ class Recovery:
     def reassigned(self, request: Reassignment, response: int, now: float) -> None:
         """The response to a TASK REASSIGN."""
         work, task = self._session.work, request.task
-        if response == TaskResponse.FUNCTION_COMPLETE:
-            trouble = task.troubled
-            trouble.asked.append((0, task.next_sn))
-            trouble.rebased = bool(len(task.write_from))
-            task.next_write = 0
-            work.losses.resume(task, now)
-        elif response == TaskResponse.TASK_DOES_NOT_EXIST:
-            work.losses.start_anew(task, now)
-        else:
+        if response not in (TaskResponse.FUNCTION_COMPLETE, TaskResponse.TASK_DOES_NOT_EXIST):
             self.session_failed(now, f"TASK REASSIGN was answered with {response}")
+        elif work.tasks.get(task.itt) is not task:
+            return  # its status was faster
+        elif response == TaskResponse.FUNCTION_COMPLETE:
+            work.losses.resume(task, now)
+        else:
+            work.losses.start_anew(task, now)
 
     # Attempts.
 

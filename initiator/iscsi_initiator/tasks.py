@@ -378,6 +378,11 @@ class Trouble:
         self.rebased = False
         self.resized = False
 
+    @property
+    def lost_nothing(self) -> bool:
+        """Whether nothing was asked for again or is expected anew, so that all comes once and in its order."""
+        return not (self.holes or self.asked or self.tag or self.anew or self.rebased)
+
 
 class RecoveryLogout(Request):
     """The logout of a lost connection, by its CID, over another one."""
