@@ -40,7 +40,26 @@ COMPARISONS = (
     Comparison(WRITE_LARGE, "qemu-img bench", "bundled, file", "tgtd, tuned", 1.2),
 )
 
-HEAD = """# The bundled target beside tgtd
+
+@dataclass(frozen=True, slots=True)
+class Initiators:
+    """One row: a workload from one target, the bundled initiator beside another one, and the least ratio."""
+
+    workload: Workload
+    other: str
+    bar: float
+
+
+TARGET = "tgtd"
+BUNDLED = "bundled initiator"
+INITIATORS = (
+    Initiators(READ_MANY, "iscsi-perf", 0.95),
+    Initiators(READ_LARGE, "iscsi-perf", 0.95),
+    Initiators(WRITE_MANY, "qemu-img bench", 0.95),
+    Initiators(WRITE_LARGE, "qemu-img bench", 0.95),
+)
+
+HEAD = """# The bundled target beside tgtd, and the bundled initiator beside libiscsi and QEMU
 
 Repeat it on a quiet machine with the Debian packages tgt, libiscsi-bin, qemu-utils and qemu-block-extra:
 
@@ -60,6 +79,9 @@ def text(samples: Samples, declared: Mapping[tuple[str, str], Declared], rounds:
     lines = [HEAD, machine, ""]
     header = ["work", "client", "target", "speed", "other", "its speed", "ratio", "bar"]
     lines += _table(header, [row for each in COMPARISONS if (row := _row(samples, each))])
+    lines += ["", "## The bundled initiator beside libiscsi's and QEMU's, from the same tgtd", ""]
+    header = ["work", "speed", "other", "its speed", "ratio", "bar"]
+    lines += _table(header, [row for each in INITIATORS if (row := _initiators(samples, each))])
     lines += ["", "## Keys as declared at login (initiator / target)", ""]
     header = ["key", *(f"{client} with {target.replace(', file', '')}" for client, target in declared)]
     rows = [[key, *(" / ".join(value or "-" for value in each[key]) for each in declared.values())] for key in KEYS]
@@ -80,6 +102,21 @@ def _row(samples: Samples, row: Comparison) -> list[str]:
         figures(Spread.of([in_units(each) for each in theirs])),
         factor(Spread.of_ratios(ours, theirs)),
         "" if row.bar is None else f"{row.bar:g}",
+    ]
+
+
+def _initiators(samples: Samples, row: Initiators) -> list[str]:
+    ours, theirs = (samples.get((client, row.workload, TARGET), ()) for client in (BUNDLED, row.other))
+    if not ours or not theirs:
+        return []
+    in_units = row.workload.in_units
+    return [
+        f"{row.workload} ({row.workload.unit})",
+        figures(Spread.of([in_units(each) for each in ours])),
+        row.other,
+        figures(Spread.of([in_units(each) for each in theirs])),
+        factor(Spread.of_ratios(ours, theirs)),
+        f"{row.bar:g}",
     ]
 
 

@@ -18,17 +18,30 @@ class DeadlockError(RuntimeError):
     """Everything waits, and no timer will ever end it."""
 
 
+class LivelockError(RuntimeError):
+    """Things go on and on, and no time passes."""
+
+
+TURNS = 300_000
+"""Turns of the loop at one instant behind which nobody believes that it will end."""
+
+
 class _InstantSelector(selectors.DefaultSelector):
     """A selector that, instead of waiting, tells the loop that the time has passed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.elapsed = 0.0
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
+            self._turns += 1
+            if self._turns > TURNS:
+                raise LivelockError(f"{TURNS} turns of the loop at {self.elapsed:g} s on the virtual clock")
             return ready
+        self._turns = 0
         if timeout is None:
             raise DeadlockError("nothing is left to happen on the virtual clock")
         self.elapsed += timeout
@@ -48,7 +61,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a virtual loop of its own. Raises what it raises, or DeadlockError.
+    """Run a coroutine to its end on a virtual loop of its own. Raises what it raises, DeadlockError or LivelockError.
 
     An exception that a callback of the loop raised is raised here too, once the coroutine has ended: nothing goes unseen.
     """

@@ -87,9 +87,10 @@ _TOO_STRICT = (
     ),
     takes_for(
         "event.42.takes-gap-for-step-back",
-        "A StatSN beyond the expected one counts as an old one.",
+        "The StatSN of the second command's response, beyond the expected one, counts as an old one.",
         Opcode.SCSI_RESPONSE,
         Set("stat_sn", Plus(-1000)),
+        tests=(FieldIs("itt", 3),),
     ),
     takes_for(
         "event.42.does-not-wrap",

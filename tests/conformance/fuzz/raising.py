@@ -34,7 +34,13 @@ from tests.conformance.fuzz.hand import PROVOKING, SMALL, Hand, Make, answer, lo
 READ, WRITE = Step(verb=Verb.READ, size=3), Step(verb=Verb.WRITE, size=3)
 PING, LOGOUT, CUT = Step(verb=Verb.PING, size=5), Step(verb=Verb.LOGOUT), Step(verb=Verb.CUT)
 NUMBERS = {"stat_sn": Of("stat_sn"), "exp_cmd_sn": Of("exp_cmd_sn"), "max_cmd_sn": Of("max_cmd_sn")}
-CARRIERS = (Opcode.SCSI_DATA_IN, Opcode.SCSI_RESPONSE, Opcode.NOP_IN, Opcode.TEXT_RESPONSE, Opcode.TASK_MANAGEMENT_RESPONSE)
+CARRIERS = (
+    Opcode.SCSI_DATA_IN,
+    Opcode.SCSI_RESPONSE,
+    Opcode.NOP_IN,
+    Opcode.TEXT_RESPONSE,
+    Opcode.TASK_MANAGEMENT_RESPONSE,
+)
 REFUSAL = (Set("transit", value=False), Set("nsg", 0), Replace(Part.DATA, b""))
 FINAL = {"tests": ()}
 ONE_CONNECTION = {"connections": 1}
@@ -78,7 +84,9 @@ def bursts(hand: Hand, low: int, high: int) -> Plan:
     return hand.login(fault, settings=settings)
 
 
-def carried(hand: Hand, *what: object, opcodes: tuple[int, ...] = CARRIERS, raw: bool = False, **differs: object) -> Plan:
+def carried(
+    hand: Hand, *what: object, opcodes: tuple[int, ...] = CARRIERS, raw: bool = False, **differs: object
+) -> Plan:
     """Something is wrong with one PDU of any of these kinds."""
     opcode = hand.pick(*opcodes)
     return hand.full_feature(answer(opcode, *what, raw=raw), script=(PROVOKING[opcode],), **differs)  # type: ignore[arg-type]
@@ -113,7 +121,9 @@ def closing(hand: Hand) -> Fault:
 
 
 def damaged_header(hand: Hand) -> Plan:
-    what = hand.pick(Flip(Part.BHS, hand.number(1, 47), 1 << hand.number(0, 7)), Flip(Part.HEADER_DIGEST, hand.number(0, 3)))
+    what = hand.pick(
+        Flip(Part.BHS, hand.number(1, 47), 1 << hand.number(0, 7)), Flip(Part.HEADER_DIGEST, hand.number(0, 3))
+    )
     return carried(hand, what, raw=True, header_digest="required")
 
 
@@ -203,11 +213,17 @@ def wrong_stat_sn(hand: Hand) -> Plan:
 def wrapping(hand: Hand) -> Plan:
     """StatSN of the whole connection is moved so that it goes over the top; the initiator's acknowledgements are moved back."""
     amount = (1 << 32) - 739488527 - hand.number(0, 4)
-    numbers = [answer(op, Set("stat_sn", Plus(amount)), times=0) for op in (*CARRIERS[:2], *CARRIERS[2:], Opcode.LOGIN_RESPONSE)]
+    numbers = [
+        answer(op, Set("stat_sn", Plus(amount)), times=0)
+        for op in (*CARRIERS[:2], *CARRIERS[2:], Opcode.LOGIN_RESPONSE)
+    ]
     numbers += [answer(op, Set("stat_sn", Plus(amount)), times=0) for op in (Opcode.R2T, Opcode.LOGOUT_RESPONSE)]
     back = [
         request(op, Set("exp_stat_sn", Plus(-amount)), times=0)
-        for op in (*(Opcode.LOGIN_REQUEST, Opcode.SCSI_COMMAND, Opcode.NOP_OUT, Opcode.TEXT_REQUEST), Opcode.LOGOUT_REQUEST)
+        for op in (
+            *(Opcode.LOGIN_REQUEST, Opcode.SCSI_COMMAND, Opcode.NOP_OUT, Opcode.TEXT_REQUEST),
+            Opcode.LOGOUT_REQUEST,
+        )
     ]
     return hand.login(*numbers, *back, script=(PING, PING, PING, PING, READ), level=0)
 
@@ -243,7 +259,9 @@ def lost(hand: Hand, **differs: object) -> Plan:
 
 
 def closed_in_login(hand: Hand) -> Plan:
-    ending = hand.pick((Close(),), (Reset(),), (Drop(), Close()), (Drop(), Reset()), (Truncate(hand.number(1, 47)), Close()))
+    ending = hand.pick(
+        (Close(),), (Reset(),), (Drop(), Close()), (Drop(), Reset()), (Truncate(hand.number(1, 47)), Close())
+    )
     stage = hand.pick(0, 1)
     ending = ending if stage == 0 else hand.pick((Drop(), Close()), (Drop(), Reset()))
     return hand.login(login_answer(*ending, stage=stage))
@@ -264,13 +282,17 @@ def invalid_login(hand: Hand) -> Plan:
 
 
 def valid_login(hand: Hand) -> Plan:
-    what = hand.pick(Set("version_max", hand.number(0, 255)), Poke(16 + 4, hand.bytes(4, 4)), Poke(38, hand.bytes(10, 10)))
+    what = hand.pick(
+        Set("version_max", hand.number(0, 255)), Poke(16 + 4, hand.bytes(4, 4)), Poke(38, hand.bytes(10, 10))
+    )
     return hand.login(login_answer(what, stage=hand.pick(0, 1)))
 
 
 def oversized(hand: Hand, low: int, high: int) -> Plan:
     if hand.pick(True, False):
-        return carried(hand, Set("data_segment_length", hand.number(low, high)), data_digest="none", header_digest="none")
+        return carried(
+            hand, Set("data_segment_length", hand.number(low, high)), data_digest="none", header_digest="none"
+        )
     length = min(hand.number(low, high), low + 600)
     return carried(hand, Replace(Part.DATA, bytes(length)), opcodes=(Opcode.NOP_IN,))
 
@@ -309,7 +331,9 @@ TABLE: dict[int, tuple[Make, Make]] = {
         lambda h: late(h, Verb.READ, Opcode.SCSI_DATA_IN, h.pick(0.7, 9.9), settings=QUICK),
     ),
     10: (
-        lambda h: h.login(status(h, 0x0200, 0x0202, 0x0203, 0x0204, 0x0207, 0x02FF, 0x0300, 0x0301, 0x03FF, 0x0400, 0xFF00)),
+        lambda h: h.login(
+            status(h, 0x0200, 0x0202, 0x0203, 0x0204, 0x0207, 0x02FF, 0x0300, 0x0301, 0x03FF, 0x0400, 0xFF00)
+        ),
         lambda h: h.login(status(h, 0x0201)),
     ),
     11: (invalid_login, valid_login),
@@ -347,8 +371,14 @@ TABLE: dict[int, tuple[Make, Make]] = {
         lambda h: key(h, "DataDigest", "None", stage=1, data_digest="preferred"),
     ),
     20: (lost, lambda h: h.full_feature(script=(READ, LOGOUT))),
-    21: (lambda h: oversized(h, 513, 0xFFFFFF), lambda h: carried(h, Replace(Part.DATA, bytes(512)), opcodes=(Opcode.NOP_IN,))),
-    22: (damaged_header, lambda h: carried(h, Flip(Part.BHS, 2, 1 << h.number(0, 7)), opcodes=(Opcode.NOP_IN,), header_digest="none")),
+    21: (
+        lambda h: oversized(h, 513, 0xFFFFFF),
+        lambda h: carried(h, Replace(Part.DATA, bytes(512)), opcodes=(Opcode.NOP_IN,)),
+    ),
+    22: (
+        damaged_header,
+        lambda h: carried(h, Flip(Part.BHS, 2, 1 << h.number(0, 7)), opcodes=(Opcode.NOP_IN,), header_digest="none"),
+    ),
     23: (invalid_fields, ignored_fields),
     24: (no_opcode, lambda h: carried(h, Flip(Part.BHS, 0, h.pick(0x40, 0x80, 0xC0)))),
     25: (damaged_data, lambda h: carried(h, Flip(Part.DATA, 0), opcodes=(Opcode.NOP_IN,), data_digest="none")),
@@ -401,14 +431,18 @@ TABLE: dict[int, tuple[Make, Make]] = {
     ),
     51: (
         lambda h: replace(
-            notice(h, 1), faults=(*notice(h, 1).faults, answer(Opcode.LOGOUT_RESPONSE, h.pick(Drop(), Silence()), times=0))
+            notice(h, 1),
+            faults=(*notice(h, 1).faults, answer(Opcode.LOGOUT_RESPONSE, h.pick(Drop(), Silence()), times=0)),
         ),
         lambda h: notice(h, 1),
     ),
     59: (closed_in_login, lambda h: lost(h, recover=False)),
     60: (no_sense, sense),
     61: (lambda h: key(h, "DataPDUInOrder", "No", stage=1), lambda h: key(h, "DataPDUInOrder", "Yes", stage=1)),
-    62: (lambda h: key(h, "DataSequenceInOrder", "No", stage=1), lambda h: key(h, "DataSequenceInOrder", "Yes", stage=1)),
+    62: (
+        lambda h: key(h, "DataSequenceInOrder", "No", stage=1),
+        lambda h: key(h, "DataSequenceInOrder", "Yes", stage=1),
+    ),
     63: (lambda h: reset_answers(h, fails=True), lambda h: reset_answers(h, fails=False)),
 }
 """Event to how it is raised and what is all but that. Events that the history does not decide are not here."""
