@@ -32,19 +32,35 @@ def attempt(play: Play, plan: Plan) -> list[str]:
         play.play(plan)
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is what is looked for
         return [f"{type(error).__name__}: {error}"]
-    return [*play.wrong, *_events(play), *(_data(play) if honest(plan) else ()), *_left_over(play), *_violations(play)]
+    return at_the_end(play, trusted=honest(plan))
+
+
+def so_far(play: Play, *, trusted: bool) -> list[str]:
+    """What is wrong with a play that goes on. trusted: whether what is read is held against the initiator."""
+    play.book.finish(play.rig.now)
+    return [*play.wrong, *(play.misread if trusted else ()), *_events(play), *_state(play), *_violations(play)]
+
+
+def at_the_end(play: Play, *, trusted: bool) -> list[str]:
+    """What is wrong with a play that is over."""
+    held = play.disk.compare(play.image()) if trusted else ""
+    lost = [f"in the end {held}"] if held else []
+    return [*so_far(play, trusted=trusted), *lost, *_left_over(play)]
+
+
+def _state(play: Play) -> list[str]:
+    """A session is up, over, or has something that will happen."""
+    engine = play.rig.initiator
+    if not play.session or play.closed or engine.session(play.session).up:
+        return []
+    waits = engine.next_deadline() is not None or bool(play.rig.lines)
+    return [] if waits else ["the session is neither up nor over, and nothing is to happen"]
 
 
 def _events(play: Play) -> list[str]:
     """Whether what was logged is what the history says that had to be."""
     difference = disagreement(play.book.events, play.logged)
     return [f"events: {difference}"] if difference else []
-
-
-def _data(play: Play) -> list[str]:
-    """What was read, and what the disk holds now."""
-    fault = play.disk.compare(play.image())
-    return [*play.misread, *([f"in the end {fault}"] if fault else [])]
 
 
 def _left_over(play: Play) -> list[str]:

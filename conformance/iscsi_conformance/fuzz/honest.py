@@ -5,6 +5,7 @@ Without a digest nobody sees a flipped bit, and a target that says GOOD for anot
 
 from __future__ import annotations
 
+from iscsi_conformance.fuzz.ground import Ground
 from iscsi_conformance.fuzz.plan import Plan
 from iscsi_protocol.fault import Action, Fault, Flip, Insert, Part, Replace, Set, SetKey, Truncate
 from iscsi_protocol.fault.action import Close, Drop, Hold, Repeat, Reset, Segment, Silence, Split
@@ -27,15 +28,16 @@ _DIGEST_KEYS = ("HeaderDigest", "DataDigest")
 
 def honest(plan: Plan) -> bool:
     """Whether what is read, and what is acknowledged, is what the disk holds as far as the initiator is asked."""
-    return not plan.mutations and all(_honest(fault, plan) for fault in plan.faults)
+    return not plan.mutations and all(is_seen(fault, plan.ground) for fault in plan.faults)
 
 
-def _honest(fault: Fault, plan: Plan) -> bool:
+def is_seen(fault: Fault, ground: Ground) -> bool:
+    """Whether what a fault does to data can be known."""
     ends = any(isinstance(action, Close | Reset) for action in fault.what)
-    return all(_action_honest(action, fault, plan, ends=ends) for action in fault.what)
+    return all(_action_honest(action, fault, ground, ends=ends) for action in fault.what)
 
 
-def _action_honest(action: Action, fault: Fault, plan: Plan, *, ends: bool) -> bool:
+def _action_honest(action: Action, fault: Fault, ground: Ground, *, ends: bool) -> bool:
     login = fault.when.opcode == Opcode.LOGIN_RESPONSE
     match action:
         case Truncate():
@@ -45,7 +47,7 @@ def _action_honest(action: Action, fault: Fault, plan: Plan, *, ends: bool) -> b
         case SetKey(key=key):
             return key not in _DIGEST_KEYS
         case Flip(part=part):
-            return _flip_is_seen(part, fault, plan)
+            return _flip_is_seen(part, fault, ground)
         case Replace(part=part):
             return part in (Part.HEADER_DIGEST, Part.DATA_DIGEST) or login
         case Insert(template=template):
@@ -54,8 +56,8 @@ def _action_honest(action: Action, fault: Fault, plan: Plan, *, ends: bool) -> b
             return isinstance(action, _MOVES)
 
 
-def _flip_is_seen(part: Part, fault: Fault, plan: Plan) -> bool:
+def _flip_is_seen(part: Part, fault: Fault, ground: Ground) -> bool:
     if part in (Part.HEADER_DIGEST, Part.DATA_DIGEST):
         return True
-    digest = plan.ground.data_digest if part in (Part.DATA, Part.PADDING) else plan.ground.header_digest
+    digest = ground.data_digest if part in (Part.DATA, Part.PADDING) else ground.header_digest
     return fault.raw and digest != "none"

@@ -113,22 +113,33 @@ class Play:
         if not self.session:
             self.begin()
         for step in plan.script:
-            if not step.together:
-                rig.pump()
-                self._take()
-            if step.pause:
-                self._run(rig.now + step.pause)
-            self._do(step)
-        rig.pump()
+            self.step(step)
+        self.end(heals=not plan.mutations)
+
+    def step(self, step: Step) -> None:
+        """Do one thing. What it brings about at once is carried out before the next one, unless that goes out with it."""
+        if not step.together:
+            self.look()
+        if step.pause:
+            self._run(self.rig.now + step.pause)
+        self._do(step)
+
+    def look(self) -> None:
+        """Let everything happen that needs no time, and take note of it."""
+        self.rig.pump()
         self._take()
+
+    def end(self, *, heals: bool = True) -> None:
+        """Let what is under way end; then, where that is possible, without faults; log out."""
+        rig = self.rig
+        self.look()
         self._settle(rig.attempts + RECONNECTS)
         rig.heal()
-        if not plan.mutations and not self._settle():
+        if heals and not self._settle():
             self.wrong.append("no end: " + "; ".join(self._open()))
         if not self.closed:
             rig.initiator.close_session(self.session, rig.now)
-            rig.pump()
-            self._take()
+            self.look()
             self._settle(closing=True)
         self.book.finish(rig.now)
 

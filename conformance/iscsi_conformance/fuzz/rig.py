@@ -24,6 +24,9 @@ from iscsi_target.engine import TargetEngine
 TO_TARGET, TO_INITIATOR = Direction.TO_TARGET, Direction.TO_INITIATOR
 MOST_DELIVERIES = 5000
 MOST_ROUNDS = 50
+AT_ONCE, PAUSE = 100, 4.03
+"""Deliveries behind which the clock moves by so many seconds."""
+
 _FIRST_PORT = 40000
 
 
@@ -73,6 +76,7 @@ class Rig:
         self.happened: list[Event] = []
         self.deliveries = 0
         self.attempts = 0
+        self._talk = 0
         self.fired = 0
         self.said: list[bytes] | None = None
         self._portals = dict(portals)
@@ -140,6 +144,7 @@ class Rig:
             rounds = 0 if due > self.now else rounds + 1
             if rounds > MOST_ROUNDS:
                 raise Stuck(f"something is due at {due}, is done, and is due again")
+            self._talk = 0
             self.now = max(self.now, due)
             self._timers()
         self.now = max(self.now, until)
@@ -183,12 +188,26 @@ class Rig:
             self.deliveries += 1
             if self.deliveries > MOST_DELIVERIES:
                 raise Stuck(f"{MOST_DELIVERIES} deliveries, and no end")
+            self._talk += 1
+            if self._talk > AT_ONCE:
+                self._let_time_pass()
             line, way, what = under_way.popleft()
             if way is TO_TARGET:
                 self._to_target(line, what)
                 self._flush_target()
             else:
                 self._to_initiator(line, what)
+
+    def _let_time_pass(self) -> None:
+        """So much was said at one instant that it took some time: who talks on for ever comes to a time-out."""
+        self._talk = 0
+        self.now += PAUSE
+        for engine in (self.target, self.initiator):
+            due = engine.next_deadline()
+            if due is not None and due <= self.now:
+                engine.handle_timer(self.now)
+        self._flush_target()
+        self._flush_initiator()
 
     def _to_initiator(self, line: Line, what: bytes | TransportEvent) -> None:
         if isinstance(what, bytes):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.conformance.fuzz.hand import plans
+from tests.conformance.fuzz.raising import TABLE
 
 from iscsi_conformance.fuzz.check import run
 from iscsi_conformance.oracle import JUDGED
-from tests.conformance.fuzz.hand import plans
-from tests.conformance.fuzz.raising import TABLE
 
 EXAMPLES = max(4, settings.default.max_examples // 12)
 tried = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
