@@ -455,9 +455,9 @@ class Connection:
     # Time.
 
     def handle_timer(self, now: float) -> None:
-        """Act on what is due."""
+        """Act on what is due, but for a drop that was announced: what else runs out of time then is told before it."""
         for name, due in list(self.timers.items()):
-            if due <= now and self.timers.get(name) == due:
+            if name != "drop" and due <= now and self.timers.get(name) == due:
                 del self.timers[name]
                 self._due(name, now)
 
@@ -471,8 +471,6 @@ class Connection:
             self.begin(now)
         elif name == "logout":
             self.send_logout(now)
-        elif name == "drop":
-            self.session.recovery.drop_overdue(self, now)
         elif name == "snack" and self.snacks is not None:
             self.snacks.handle_timer(now)
         elif name == "recover":

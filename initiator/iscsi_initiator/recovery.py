@@ -263,7 +263,14 @@ class Recovery:
         return min(self._retained_until.values()) if self._retained_until else None
 
     def handle_timer(self, now: float) -> None:
-        """Give up what the target has given up (Time2Retain)."""
+        """Give up what the target has given up: connections that it announced to drop, and did not, and those that it does
+        not retain any more (Time2Retain).
+        """
+        for connection in list(self._session.connections.values()):
+            due = connection.timers.get("drop")
+            if due is not None and due <= now:
+                del connection.timers["drop"]
+                connection.fail(now, "the target announced to drop the connection")
         if self._retained_until and min(self._retained_until.values()) <= now:
             self.session_failed(now, "Time2Retain is over", 0)
 
@@ -321,7 +328,3 @@ class Recovery:
                 connection.returning = True
                 connection.timers["return"] = max(now + response.time2wait, connection.pause_until)
             session.work.losses.fill_gaps(connection.cid, None, now)
-
-    def drop_overdue(self, connection: Connection, now: float) -> None:
-        """The target announced to drop a connection, and did not."""
-        connection.fail(now, "the target announced to drop the connection")

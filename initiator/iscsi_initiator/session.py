@@ -357,8 +357,8 @@ class Session:
         for connection in list(self.connections.values()):
             if connection.timers:
                 connection.handle_timer(now)
-        self.recovery.handle_timer(now)
         self.work.handle_timer(now)
+        self.recovery.handle_timer(now)
         if self.settings.enable_nop_out:
             # Compared as next_deadline() gives it: a difference of times may be rounded below the interval.
             for link in list(self.ready):
