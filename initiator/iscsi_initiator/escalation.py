@@ -103,7 +103,10 @@ class Escalation:
         self._current = None
         while self._waiting:
             task = self._waiting.popleft()
-            if self._session.work.tasks.get(task.itt) is task and task.link.up:
+            if self._session.work.tasks.get(task.itt) is not task or not task.link.up:
+                continue
+            # Nothing is begun behind a Logout Request (11.14); whatever comes of that ends the task too.
+            if not self._session.logs_out(task.link):
                 self._current = task
                 self._send(Rung.ABORT_TASK, now)
                 return

@@ -514,6 +514,7 @@ class Work:
         elif isinstance(request, Ping):
             if session.log(48, function, now, text):
                 self.finish(task, failure=Failure.TIMED_OUT)
+                self.losses.leave_open(task)
                 session.connections[task.link.cid].fail(now, "no answer to a ping")
         elif isinstance(request, RecoveryLogout):
             session.recovery.logout_timed_out(task, now)
