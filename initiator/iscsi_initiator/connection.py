@@ -91,11 +91,6 @@ class Connection:
         """Whether its next login makes the session."""
         return self.session.tsih == 0
 
-    @property
-    def logging_out(self) -> bool:
-        """Whether a Logout Request went out on it, behind which there may be nothing but answers (11.14)."""
-        return self.state is State.LOGOUT
-
     def runs(self, task: Task) -> bool:
         """Whether a task is under way on this connection as it is now."""
         return self.session.work.tasks.get(task.itt) is task and task.link is self.link
@@ -460,18 +455,11 @@ class Connection:
     # Time.
 
     def handle_timer(self, now: float) -> None:
-        """Act on what is due, but for `give_up`."""
+        """Act on what is due, but for a drop that was announced: what else runs out of time then is told before it."""
         for name, due in list(self.timers.items()):
             if name != "drop" and due <= now and self.timers.get(name) == due:
                 del self.timers[name]
                 self._due(name, now)
-
-    def give_up(self, now: float) -> None:
-        """The drop that was announced did not come in time. What runs out of time at the same instant has done so before."""
-        due = self.timers.get("drop")
-        if due is not None and due <= now:
-            del self.timers["drop"]
-            self.session.recovery.drop_overdue(self, now)
 
     def _due(self, name: str, now: float) -> None:
         if name == "login":

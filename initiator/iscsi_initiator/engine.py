@@ -153,6 +153,8 @@ class InitiatorEngine:
 
     def connections_wanted(self) -> list[ConnectionWanted]:
         """TCP connections to open; each is named once."""
+        if not self._wanted:
+            return []
         wanted, self._wanted = self._wanted, []
         return [item for item in wanted if item.connection in self._by_connection]
 
@@ -222,11 +224,12 @@ class InitiatorEngine:
 
     def next_deadline(self) -> float | None:
         """When handle_timer() is to be called; None for never."""
-        due = [limit for s in self._sessions.values() if (limit := s.next_deadline()) is not None]
-        answer_due = self.up_calls.next_deadline()
-        if answer_due is not None:
-            due.append(answer_due)
-        return min(due, default=None)
+        earliest = self.up_calls.next_deadline()
+        for session in self._sessions.values():
+            due = session.next_deadline()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
 
     def handle_timer(self, now: float) -> None:
         """Do what is due by now."""

@@ -70,16 +70,11 @@ class Escalation:
     def end(self, task: ScsiTask, ending: Failure, now: float) -> None:
         """Have a task aborted, whose request is to end in this way."""
         task.ending = ending
-        if not self._may_abort(task):
+        if not task.link.up:
             return
         self._waiting.append(task)
         if self._current is None:
             self._next(now)
-
-    def _may_abort(self, task: ScsiTask) -> bool:
-        """Whether its connection takes a function; where not, the task ends with the connection, or goes on elsewhere."""
-        connection = self._session.connections.get(task.link.cid)
-        return task.link.up and connection is not None and not connection.logging_out
 
     def answered(self, response: int | None, now: float, cmd_sn: int) -> None:
         """The target's response to what was sent with this CmdSN; None when none came in time, or it was rejected."""
@@ -108,7 +103,10 @@ class Escalation:
         self._current = None
         while self._waiting:
             task = self._waiting.popleft()
-            if self._session.work.tasks.get(task.itt) is task and self._may_abort(task):
+            if self._session.work.tasks.get(task.itt) is not task or not task.link.up:
+                continue
+            # Nothing is begun behind a Logout Request (11.14); whatever comes of that ends the task too.
+            if not self._session.logs_out(task.link):
                 self._current = task
                 self._send(Rung.ABORT_TASK, now)
                 return

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class TextExchange:
-    """The text exchange of one connection; there is one at a time (6.4)."""
+    """The text exchange of one connection; there is one at a time (6.4).
+
+    unanswered: task tag of a request that ran out of time. No other may be sent before the target has answered it (11.10).
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -31,25 +34,25 @@ class TextExchange:
         self._chunks: list[bytes] = []
         self._pairs: list[tuple[str, str]] = []
         self.task: Task | None = None
-        self._unanswered: int | None = None
+        self.unanswered: int | None = None
 
     @property
     def idle(self) -> bool:
         """Whether an exchange may begin: none is under way, and none was given up whose answer may still come (11.10)."""
-        return self.task is None and self._unanswered is None
+        return self.task is None and self.unanswered is None
 
     def give_up(self, task: Task) -> None:
         """The answer did not come in time. Until it does come no other request may be sent."""
-        self._unanswered = task.itt
+        self.unanswered = task.itt
 
     def heard(self, itt: int) -> None:
         """An answer came, or a Reject, that is for no task any more."""
-        if itt == self._unanswered:
-            self._unanswered = None
+        if itt == self.unanswered:
+            self.unanswered = None
 
     def reset(self) -> None:
         """Forget all: the connection is gone."""
-        self._unanswered = None
+        self.unanswered = None
         self._forget()
 
     def _forget(self) -> None:

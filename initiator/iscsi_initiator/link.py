@@ -22,7 +22,8 @@ class Link:
     """One connection. number: the engine's; cid: the target's name of it; outbox: buffers to send; drained: how many times
     the outbox was taken; level: ErrorRecoveryLevel; up: in full feature phase; holes: StatSNs that do not count yet, None
     while all do; queued: SCSI tasks that are allegiant to it; last_activity: when something went or came;
-    payload: bytes of data segments in the outbox, which send_buffer bounds.
+    payload: bytes of data segments in the outbox, which send_buffer bounds; max_send: bytes of a data segment that the
+    target takes; max_immediate: bytes of data that a command may carry.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Link:
         "holes",
         "last_activity",
         "level",
+        "max_immediate",
         "max_send",
         "number",
         "outbox",
@@ -60,6 +62,7 @@ class Link:
         self.header_digest = False
         self.data_digest = False
         self.max_send = 8192
+        self.max_immediate = 0
         self.parameters = OperationalParameters()
         self.payload = 0
         self.send_buffer = send_buffer
@@ -81,6 +84,7 @@ class Link:
         """Other lengths, agreed on in full feature phase. receive_limit: bytes above which a data segment is refused."""
         self.parameters = parameters
         self.max_send = parameters.received_by(Role.TARGET)
+        self.max_immediate = min(self.max_send, parameters.first_burst_length) if parameters.immediate_data else 0
         self.framer.max_data_segment_length = receive_limit
 
     def take(self) -> list[Buffer]:
@@ -102,10 +106,11 @@ class Link:
             outbox.append(ahs)
         if self.header_digest:
             outbox.append(digest_bytes(bhs, ahs))
-        if len(data):
-            self.payload += len(data)
+        length = len(data)
+        if length:
+            self.payload += length
             outbox.append(data)
-            padding = _PADDING[len(data) & 3]
+            padding = _PADDING[length & 3]
             if padding:
                 outbox.append(padding)
             if self.data_digest:

@@ -45,13 +45,15 @@ _DATA_IN, _R2T, _NOP_IN, _SCSI_RESPONSE = (
     int(Opcode.SCSI_RESPONSE),
 )
 _MASK = 0xFFFFFFFF
+_PLAIN = bytes((Flag.FINAL, 0, 0, 0, 0, 0, 0))
+"""Bytes 1 to 7 of a SCSI Response that says GOOD and nothing else, which breaks no rule."""
 _ALL_AT_ONCE = int(Flag.FINAL | Flag.STATUS)
 
 _FAILS_THE_TASK = frozenset({23, 26, 28, 60})
 """Events whose task would provoke them again if it were sent again."""
 
 _GOOD: dict[int, ScsiResult] = {}
-"""What reads end with that got all they wanted, by their length; they share it."""
+"""What commands end with that got all they wanted, by the length read; they share it."""
 _MOST_GOOD = 256
 
 
@@ -80,15 +82,21 @@ class Reception:
             if opcode == _DATA_IN:
                 task = self._data_in(raw, link, now)
                 return
-            self._check(raw, opcode)
-            if raw.data_digest_error and self._damaged(raw, opcode, now):
-                return
+            plain = opcode == _SCSI_RESPONSE and bhs[1:8] == _PLAIN
+            if not plain:
+                self._check(raw, opcode)
+                if raw.data_digest_error and self._damaged(raw, opcode, now):
+                    return
             itt, stat_sn, exp_cmd_sn, max_cmd_sn = _numbers(bhs)
             consumes = opcode != _R2T and (opcode != _NOP_IN or itt != NO_TAG)
             if not self._stat_sn(link, stat_sn, now, consumes=consumes):
                 return
             work = self._session.work
             work.take_command_numbers(exp_cmd_sn, max_cmd_sn)
+            task = work.tasks.get(itt)
+            if plain and self._plainly_over(task, link):
+                return
+            task = None
             notice = _NOTICES.get(opcode)
             if notice is not None:
                 notice(self, raw, link, now)
@@ -272,6 +280,19 @@ class Reception:
         elif reads and serial.gt(exp_data_sn, task.next_sn):
             task.ending = task.ending or Failure.DATA_MISSING
         self._conclude(task, raw, now)
+
+    def _plainly_over(self, task: Task | None, link: Link) -> bool:
+        """Whether a response without data, residual or fault, as most are, ends a command that only writes."""
+        if (
+            not isinstance(task, ScsiTask)
+            or task.link is not link
+            or link.level
+            or task.ending is not None
+            or len(task.read_into)
+        ):
+            return False
+        self._session.work.finish(task, result=_good(0))
+        return True
 
     def _conclude(self, task: ScsiTask, raw: RawPdu, now: float) -> None:
         """All is there that a response, or a Data-In with status, ends."""

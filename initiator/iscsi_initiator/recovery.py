@@ -185,6 +185,11 @@ class Recovery:
             request = Reassignment(task)
             task.acknowledge()
             task.go_back()
+            # From here on, not from the response on: a target may be faster with the task than with the response.
+            trouble = task.troubled
+            trouble.asked.append((0, task.next_sn))
+            trouble.rebased = bool(len(task.write_from))
+            task.next_write = 0
             work.losses.move(task, link)
             function = Task(
                 *(link, Opcode.TASK_MANAGEMENT_REQUEST, Opcode.TASK_MANAGEMENT_RESPONSE),
@@ -208,16 +213,14 @@ class Recovery:
     def reassigned(self, request: Reassignment, response: int, now: float) -> None:
         """The response to a TASK REASSIGN."""
         work, task = self._session.work, request.task
-        if response == TaskResponse.FUNCTION_COMPLETE:
-            trouble = task.troubled
-            trouble.asked.append((0, task.next_sn))
-            trouble.rebased = bool(len(task.write_from))
-            task.next_write = 0
-            work.losses.resume(task, now)
-        elif response == TaskResponse.TASK_DOES_NOT_EXIST:
-            work.losses.start_anew(task, now)
-        else:
+        if response not in (TaskResponse.FUNCTION_COMPLETE, TaskResponse.TASK_DOES_NOT_EXIST):
             self.session_failed(now, f"TASK REASSIGN was answered with {response}")
+        elif work.tasks.get(task.itt) is not task:
+            return  # its status was faster
+        elif response == TaskResponse.FUNCTION_COMPLETE:
+            work.losses.resume(task, now)
+        else:
+            work.losses.start_anew(task, now)
 
     # Attempts.
 
@@ -260,7 +263,14 @@ class Recovery:
         return min(self._retained_until.values()) if self._retained_until else None
 
     def handle_timer(self, now: float) -> None:
-        """Give up what the target has given up (Time2Retain)."""
+        """Give up what the target has given up: connections that it announced to drop, and did not, and those that it does
+        not retain any more (Time2Retain).
+        """
+        for connection in list(self._session.connections.values()):
+            due = connection.timers.get("drop")
+            if due is not None and due <= now:
+                del connection.timers["drop"]
+                connection.fail(now, "the target announced to drop the connection")
         if self._retained_until and min(self._retained_until.values()) <= now:
             self.session_failed(now, "Time2Retain is over", 0)
 
@@ -318,7 +328,3 @@ class Recovery:
                 connection.returning = True
                 connection.timers["return"] = max(now + response.time2wait, connection.pause_until)
             session.work.losses.fill_gaps(connection.cid, None, now)
-
-    def drop_overdue(self, connection: Connection, now: float) -> None:
-        """The target announced to drop a connection, and did not."""
-        connection.fail(now, "the target announced to drop the connection")

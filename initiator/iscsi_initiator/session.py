@@ -121,6 +121,11 @@ class Session:
         able = [each for each in up if each.state is State.LOGGED_IN]
         return next((each for each in able if not each.paused), able[0] if able else up[0] if up else None)
 
+    def logs_out(self, link: Link) -> bool:
+        """Whether a Logout Request went out on a link."""
+        connection = self.connections.get(link.cid)
+        return connection is not None and connection.link is link and connection.state is State.LOGOUT
+
     def refresh(self) -> None:
         """See anew which connections take requests."""
         self.balance.changed()
@@ -357,10 +362,8 @@ class Session:
         for connection in list(self.connections.values()):
             if connection.timers:
                 connection.handle_timer(now)
-        self.recovery.handle_timer(now)
         self.work.handle_timer(now)
-        for connection in list(self.connections.values()):
-            connection.give_up(now)
+        self.recovery.handle_timer(now)
         if self.settings.enable_nop_out:
             # Compared as next_deadline() gives it: a difference of times may be rounded below the interval.
             for link in list(self.ready):

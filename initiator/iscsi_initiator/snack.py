@@ -30,7 +30,6 @@ REMEMBERED = 256
 """Runs of StatSNs that were asked for, of which a second copy is not held against the target."""
 
 _STATUS = int(Flag.STATUS)
-_NO_TTT = NO_TAG.to_bytes(4, "big")
 _data_in = unpacker(DataIn, "data_sn", "buffer_offset")
 _data_sn = unpacker(DataIn, "data_sn")
 _r2t_sn = unpacker(R2T, "r2t_sn")
@@ -152,9 +151,12 @@ class Snacks:
     # Data and R2Ts.
 
     def take_data(self, task: ScsiTask, raw: RawPdu, now: float, *, lenient: bool) -> None:
-        """A Data-In that is not simply the next of its task. Raises Violation (26)."""
+        """A Data-In that is not simply the next of its task. Raises Violation (26), DataMissing."""
         number, offset = _data_in(raw.bhs, 0)
         trouble = task.troubled
+        if number == task.next_sn and trouble.lost_nothing:
+            task.take_data(raw, offset, lenient=lenient)
+            return
         if raw.bhs[1] & _STATUS and task.ending is None:
             # No SNACK for data may acknowledge the status behind it (11.16).
             self._withhold(int.from_bytes(raw.bhs[24:28], "big"))
@@ -273,7 +275,8 @@ class Snacks:
             trouble.status = None
         shown = (trouble.holes if trouble else None) or Holes(task.next_sn)
         lacking = due is not None and due != shown.top and shown.ahead(due)
-        if not lacking and shown.closed and not (trouble and trouble.anew):
+        # R2Ts that are missing of a write, which its response ends, were not needed.
+        if not len(task.read_into) or (not lacking and shown.closed and not (trouble and trouble.anew)):
             holes = self._link.holes
             if holes is not None and holes.withheld(stat_sn):
                 self._count(holes, stat_sn)
@@ -305,12 +308,12 @@ class Snacks:
 
     def acknowledgement_wanted(self, task: ScsiTask, raw: RawPdu) -> None:
         """A Data-In with the A bit: acknowledge the data up to it, as soon as there are no holes before it (11.7.2)."""
-        if raw.bhs[20:24] == _NO_TTT:
-            return  # there is nothing that it could be acknowledged by
-        trouble = task.troubled
         (number,) = _data_sn(raw.bhs, 0)
-        if trouble.acknowledgement is None or number > trouble.acknowledgement[2]:
-            trouble.acknowledgement = (bytes(raw.bhs[8:16]), int.from_bytes(raw.bhs[20:24], "big"), number)
+        tag = int.from_bytes(raw.bhs[20:24], "big")
+        if tag != NO_TAG:  # without a tag of the target there is nothing that a DataACK could name (11.16.5)
+            trouble = task.troubled
+            if trouble.acknowledgement is None or number > trouble.acknowledgement[2]:
+                trouble.acknowledgement = (bytes(raw.bhs[8:16]), tag, number)
         self.acknowledge(task)
 
     def acknowledge(self, task: ScsiTask) -> None:

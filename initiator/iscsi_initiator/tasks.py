@@ -194,10 +194,12 @@ class ScsiTask(Task):
 
     def first_burst(self) -> tuple[int, int]:
         """Bytes of immediate data, and of unsolicited Data-Out behind it, as far as agreed (13.10, 13.11)."""
-        parameters = self.link.parameters
-        burst = min(len(self.write_from), parameters.first_burst_length)
-        immediate = min(burst, self.link.max_send) if parameters.immediate_data else 0
-        return immediate, 0 if parameters.initial_r2t else burst - immediate
+        link, length = self.link, len(self.write_from)
+        if length <= link.max_immediate:
+            return length, 0
+        parameters = link.parameters
+        immediate = link.max_immediate
+        return immediate, 0 if parameters.initial_r2t else min(length, parameters.first_burst_length) - immediate
 
     def send(self) -> None:
         """The command, with the data that goes out unasked."""
@@ -205,7 +207,9 @@ class ScsiTask(Task):
         length = len(data)
         reading = len(self.read_into)
         immediate, unsolicited = self.first_burst() if length else (0, 0)
-        flags = request.attribute | (0 if unsolicited else _FINAL)
+        flags = request.attribute
+        if not unsolicited:
+            flags |= _FINAL
         if reading:
             flags |= _READ
         if length:
@@ -214,14 +218,25 @@ class ScsiTask(Task):
         cdb = request.cdb
         if len(cdb) > 16 or (reading and length):
             ahs = self._ahs()
+        # Named one by one: a starred tuple would be copied twice for every command.
         bhs = _command(
-            *(_SCSI_COMMAND, flags, len(ahs) // 4, immediate >> 16, immediate >> 8 & 0xFF, immediate & 0xFF),
-            *(request.lun, self.itt, length or reading, self.cmd_sn, link.exp_stat_sn, cdb[:16]),
+            _SCSI_COMMAND,
+            flags,
+            len(ahs) // 4,
+            immediate >> 16,
+            immediate >> 8 & 0xFF,
+            immediate & 0xFF,
+            request.lun,
+            self.itt,
+            length or reading,
+            self.cmd_sn,
+            link.exp_stat_sn,
+            cdb,  # of which the field takes the first 16 bytes
         )
         if not immediate and not ahs and not link.header_digest:
             link.outbox.append(bhs)
         else:
-            link.send(bhs, data[:immediate] if immediate else b"", ahs)
+            link.send(bhs, data if immediate == length else data[:immediate], ahs)
         if length:
             self.next_write = immediate
             if unsolicited:
@@ -240,16 +255,19 @@ class ScsiTask(Task):
     def send_data(self, lun: bytes, ttt: int, offset: int, length: int) -> None:
         """One sequence of Data-Out PDUs."""
         data, link, itt = self.write_from, self.link, self.itt
-        limit, exp_stat_sn = link.max_send, link.exp_stat_sn
+        size, exp_stat_sn = link.max_send, link.exp_stat_sn
         end = offset + length
-        data_sn = 0
+        last = end - size
+        high, middle, low = size >> 16, size >> 8 & 0xFF, size & 0xFF
+        flags = data_sn = 0
+        # A target may take as little as it likes in one PDU, so that one R2T makes dozens of them.
+        send, pack = link.send, _data_out
         while offset < end:
-            size = min(limit, end - offset)
-            bhs = _data_out(
-                *(_SCSI_DATA_OUT, _FINAL if offset + size == end else 0),
-                *(size >> 16, size >> 8 & 0xFF, size & 0xFF, lun, itt, ttt, exp_stat_sn, data_sn, offset),
-            )
-            link.send(bhs, data[offset : offset + size])
+            if offset >= last:
+                size = end - offset
+                flags, high, middle, low = _FINAL, size >> 16, size >> 8 & 0xFF, size & 0xFF
+            bhs = pack(_SCSI_DATA_OUT, flags, high, middle, low, lun, itt, ttt, exp_stat_sn, data_sn, offset)
+            send(bhs, data[offset : offset + size])
             offset += size
             data_sn += 1
 
@@ -359,6 +377,11 @@ class Trouble:
         self.anew = False
         self.rebased = False
         self.resized = False
+
+    @property
+    def lost_nothing(self) -> bool:
+        """Whether nothing was asked for again or is expected anew, so that all comes once and in its order."""
+        return not (self.holes or self.asked or self.tag or self.anew or self.rebased)
 
 
 class RecoveryLogout(Request):

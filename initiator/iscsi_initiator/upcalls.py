@@ -81,7 +81,7 @@ class UpCalls:
 
     def next_deadline(self) -> float | None:
         """When the first answer is due."""
-        return min((deadline for _, _, deadline in self._open.values()), default=None)
+        return min(deadline for _, _, deadline in self._open.values()) if self._open else None
 
     def handle_timer(self, now: float) -> None:
         """What was not answered by now is over."""

@@ -173,6 +173,10 @@ class Work:
         link = session.ready[0]
         if isinstance(request, TextNegotiation):
             chosen = self._idle_for_text(request)
+            if chosen is None and self._text_unanswered(request):
+                self.pending.popleft()
+                self.done(request, failure=Failure.TIMED_OUT)
+                return True
             if chosen is None or not (request.asked_for or self.window_open):
                 return False
             link = chosen
@@ -198,6 +202,12 @@ class Work:
             if request.cid in (None, link.cid) and session.connections[link.cid].text.idle:
                 return link
         return None
+
+    def _text_unanswered(self, request: TextNegotiation) -> bool:
+        """Whether a text exchange would wait for the answer to one that has run out of time, and all else behind it."""
+        connections = self._session.connections
+        fit = [connections[link.cid].text for link in self._session.ready if request.cid in (None, link.cid)]
+        return bool(fit) and all(text.unanswered is not None for text in fit)
 
     def _begin_text(self, request: TextNegotiation, link: Link, now: float) -> None:
         immediate = request.asked_for
@@ -504,6 +514,7 @@ class Work:
         elif isinstance(request, Ping):
             if session.log(48, function, now, text):
                 self.finish(task, failure=Failure.TIMED_OUT)
+                self.losses.leave_open(task)
                 session.connections[task.link.cid].fail(now, "no answer to a ping")
         elif isinstance(request, RecoveryLogout):
             session.recovery.logout_timed_out(task, now)

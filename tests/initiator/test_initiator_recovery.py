@@ -310,6 +310,16 @@ def test_an_announced_drop_that_never_comes(up):
     assert bench.log == []
 
 
+def test_47_is_told_before_an_announced_drop_that_is_due_at_the_same_time(up):
+    bench = up()
+    request = ScsiRequest(0, bytes(6), management=True)
+    bench.submit(request)
+    bench.give(AsyncMessage(async_event=3, **bench.numbers()))
+    bench.advance(30)
+    assert bench.closed == [bench.connection]
+    assert bench.log == [47]
+
+
 def test_negotiation_on_request(up):
     bench = up()
     bench.give(AsyncMessage(async_event=4, parameter3=5, **bench.numbers()))

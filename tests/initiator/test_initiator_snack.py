@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from iscsi_initiator.eventlog.dump import words
@@ -19,6 +21,7 @@ from iscsi_protocol.pdu import (
     ScsiResponse,
     SnackRequest,
     TaskManagementRequest,
+    TaskManagementResponse,
     TextRequest,
     TextResponse,
     encode,
@@ -296,3 +299,54 @@ def test_a_command_that_a_ping_shows_to_be_lost_is_sent_again(at_level):
     bench.exp_cmd_sn = command.cmd_sn + 1
     bench.give(NopIn(itt=bench.take(NopOut).itt, **bench.numbers()))
     assert bench.sent == []
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 512), (512, 1024)])
+def test_26_for_data_behind_a_data_ack_that_is_too_much(at_level, offset, size):
+    bench = at_level(max_burst_length=1024, first_burst_length=1024)
+    (command,) = begun(bench, ScsiRequest(0, READ, data_in=4096))
+    bench.give(piece(bench, command, 0, acknowledge=True, ttt=11))
+    assert asked(bench)[0] == 2
+    bench.give(replace(piece(bench, command, 1, size=size), buffer_offset=offset))
+    assert bench.log == [26]
+
+
+def test_the_response_of_a_write_does_not_wait_for_a_missing_r2t(at_level):
+    bench = at_level(answers={"InitialR2T": "Yes", "ImmediateData": "No"}, max_outstanding_r2t=4)
+    request = ScsiRequest(0, WRITE, data_out=PICTURE)
+    (command,) = begun(bench, request)
+    bench.give(r2t(bench, command, 1, 512), ended(bench, command, 0))
+    assert (request.result.status, bench.log) == (0, [])
+    bench.submit(Ping())
+    assert bench.take(NopOut).exp_stat_sn == bench.stat_sn
+
+
+def test_no_data_ack_without_a_tag_of_the_target(at_level):
+    bench = at_level()
+    (command,) = begun(bench, ScsiRequest(0, READ, data_in=2048))
+    bench.give(piece(bench, command, 0, acknowledge=True))
+    assert bench.sent == []
+    bench.give(piece(bench, command, 1, acknowledge=True, ttt=12))
+    assert asked(bench)[2] == (2, 0)
+
+
+@pytest.mark.parametrize("response", [0, 1])
+def test_a_reassigned_task_goes_on_before_the_response_to_that_comes(at_level, response):
+    bench = at_level(2, answers={"InitialR2T": "Yes", "ImmediateData": "No"})
+    request = ScsiRequest(0, WRITE, data_out=PICTURE)
+    (command,) = begun(bench, request)
+    bench.exp_cmd_sn = command.cmd_sn + 1
+    bench.give(r2t(bench, command, 0, 0, 1536))
+    bench.lose()
+    bench.advance(2)
+    bench.login()
+    reassign = bench.take(TaskManagementRequest)
+    assert (reassign.function, reassign.referenced_task_tag) == (8, command.itt)
+    bench.give(r2t(bench, command, 0, 512))
+    assert bench.take(DataOut).buffer_offset == 512
+    bench.give(ended(bench, command, 0))
+    assert (request.result.status, bench.log) == (0, [20, 34])
+    bench.give(TaskManagementResponse(itt=reassign.itt, response=response, **bench.numbers()))
+    bench.advance(200)
+    assert bench.done(request)
+    assert bench.log == [20, 34]

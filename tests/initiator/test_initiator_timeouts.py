@@ -15,11 +15,13 @@ from iscsi_protocol.pdu import (
     LogoutResponse,
     NopIn,
     NopOut,
+    Reject,
     ScsiCommand,
     TaskManagementRequest,
     TaskManagementResponse,
     TextRequest,
     TextResponse,
+    encode,
 )
 
 CDB = bytes([0x28, 1, 2, 3, 4, 5, 6, 7, 8, 9])
@@ -294,6 +296,36 @@ def test_50_a_negotiation(up):
     assert bench.log == [50]
     assert bench.dump(50) == words(4)
     assert bench.engine.parameters(bench.session).max_recv_data_segment_length_initiator == 65536
+
+
+def reject_of(bench, request):
+    return Reject(reason=5, data=bytes(encode(request).bhs), **bench.numbers())
+
+
+def late_response(bench, request):
+    return TextResponse(itt=request.itt, **bench.numbers())
+
+
+@pytest.mark.parametrize(("late", "event"), [(late_response, 27), (reject_of, 29)])
+def test_no_text_request_before_the_one_before_it_was_answered(up, late, event):
+    bench = up()
+    first, second, third, read = (
+        TextNegotiation((("MaxRecvDataSegmentLength", "16384"),)),
+        TextNegotiation((("SendTargets", "All"),)),
+        TextNegotiation((("SendTargets", "All"),)),
+        ScsiRequest(0, CDB, data_in=512),
+    )
+    bench.submit(first)
+    unanswered = bench.take(TextRequest)
+    bench.advance(30)
+    bench.submit(second)
+    bench.submit(read)
+    assert second.failure is Failure.TIMED_OUT
+    assert [type(pdu) for pdu in bench.sent] == [ScsiCommand]
+    bench.give(late(bench, unanswered))
+    bench.submit(third)
+    assert bench.take(TextRequest).data == b"SendTargets=All\0"
+    assert bench.log == [50, event]
 
 
 def test_a_request_that_the_window_never_lets_out_fails(up):

@@ -216,7 +216,7 @@ class Play:
 
     async def fails_request(self) -> None:
         """What was asked failed, and the session works."""
-        require(self.error is not None, self.name, "the request fails")
+        require(isinstance(self.error, ClientError), self.name, "the request fails", seen=repr(self.error))
         await self.works()
 
     async def done(self) -> None:
@@ -226,7 +226,7 @@ class Play:
 
     async def fails_and_recovers(self) -> None:
         """What was asked failed, and the session works over a new connection."""
-        require(self.error is not None, self.name, "the request fails")
+        require(isinstance(self.error, ClientError), self.name, "the request fails", seen=repr(self.error))
         await self.recovers()
 
     async def works(self) -> None:

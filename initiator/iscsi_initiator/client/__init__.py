@@ -371,10 +371,11 @@ class Client:
 
     async def read_into(self, lba: int, buffer: memoryview) -> None:
         """Fill a buffer, a multiple of the block size long, with the blocks from lba on."""
-        pieces = await self._pieces(lba, len(buffer)) if self._geometry is None else self._cut(lba, len(buffer))
-        if len(pieces) == 1:
-            await self._transfer(_read_cdb(lba, pieces[0][1]), data_in=buffer)
+        blocks = self._in_one(len(buffer))
+        if blocks:
+            await self._transfer(_read_cdb(lba, blocks), data_in=buffer)
             return
+        pieces = await self._pieces(lba, len(buffer))
         await _together(
             self.command(_read_cdb(at, count), data_in=buffer[start:stop]) for at, count, start, stop in pieces
         )
@@ -382,10 +383,11 @@ class Client:
     async def write(self, lba: int, data: Buffer) -> None:
         """Write data, a multiple of the block size long, from lba on. Raises ScsiError, RequestFailed."""
         view = memoryview(data)
-        pieces = await self._pieces(lba, len(view)) if self._geometry is None else self._cut(lba, len(view))
-        if len(pieces) == 1:
-            await self._transfer(_write_cdb(lba, pieces[0][1]), data_out=view)
+        blocks = self._in_one(len(view))
+        if blocks:
+            await self._transfer(_write_cdb(lba, blocks), data_out=view)
             return
+        pieces = await self._pieces(lba, len(view))
         await _together(
             self.command(_write_cdb(at, count), data_out=view[start:stop]) for at, count, start, stop in pieces
         )
@@ -412,18 +414,19 @@ class Client:
         """SYNCHRONIZE CACHE over the whole LUN."""
         await self.command(opcodes.SYNCHRONIZE_CACHE_10.build())
 
+    def _in_one(self, length: int) -> int:
+        """How many blocks they are where one command moves `length` bytes; 0 where that cannot be said at once."""
+        if self._geometry is None or length > self.settings.max_transfer_length:
+            return 0
+        size = self._geometry[1]
+        return 0 if length % size else length // size
+
     async def _pieces(self, lba: int, length: int) -> list[tuple[int, int, int, int]]:
         """(lba, blocks, start, stop) of each command that moves `length` bytes."""
-        await self.capacity()
-        return self._cut(lba, length)
-
-    def _cut(self, lba: int, length: int) -> list[tuple[int, int, int, int]]:
-        size = self._geometry[1] if self._geometry is not None else 1
+        _, size = await self.capacity()
         if length % size:
             raise ValueError(f"{length} bytes are no whole number of blocks of {size} bytes")
         step = max(1, self.settings.max_transfer_length // size) * size
-        if 0 < length <= step:
-            return [(lba, length // size, 0, length)]
         return [
             (lba + start // size, (min(start + step, length) - start) // size, start, min(start + step, length))
             for start in range(0, length, step)
@@ -541,10 +544,9 @@ _write_cdb = _medium(opcodes.WRITE_10, opcodes.WRITE_16)
 
 
 async def _together(commands: Iterable[Coroutine[None, None, memoryview]]) -> None:
-    """All at once; when one fails the others are given up, and its error is raised as it is."""
-    tasks = [asyncio.ensure_future(command) for command in commands]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    """All at once. The first error is raised as it is once all have ended: none may still write what its caller goes on to
+    write anew.
+    """
+    for result in await asyncio.gather(*commands, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import ConnectionWanted, InitiatorEngine
-from iscsi_initiator.requests import Event
+from iscsi_initiator.requests import Event, RequestDone
 from iscsi_initiator.transport import BindFailed, ConnectFailed, Connector, Transport
 from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_protocol.history import TransportEvent
@@ -82,11 +82,14 @@ class Driver:
                     del self._lines[connection]
             elif how is not None and connection in self._connecting:
                 self._connecting.pop(connection).cancel()
+        on_event = self._on_event
         while (event := engine.poll_event()) is not None:
-            self._again = True
-            if isinstance(event, UpCallWanted):
-                self._ask(event)
-            self._on_event(event)
+            # A finished request leaves the engine nothing to do; whoever asks for another one pumps.
+            if not isinstance(event, RequestDone):
+                self._again = True
+                if isinstance(event, UpCallWanted):
+                    self._ask(event)
+            on_event(event)
 
     def _ask(self, call: UpCallWanted) -> None:
         """Pass an up-call on to the service."""

@@ -75,7 +75,9 @@ class Transport(Protocol):
         """Whether bytes that were written wait for the network to take them."""
 
     def write(self, buffers: Sequence[Buffer]) -> None:
-        """Send in order. The buffers are not copied and must not change until they went out. Nothing after a close."""
+        """Send in order. The buffers are not copied and must not change until they went out; views are of single bytes.
+        Nothing after a close.
+        """
 
     def close(self) -> None:
         """Send what is queued, then FIN."""

@@ -11,7 +11,6 @@ import errno
 import os
 import socket
 import struct
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from iscsi_initiator.transport.base import BindFailed, ConnectFailed, Receiver
@@ -166,7 +165,7 @@ class TcpTransport:
         self._disconnect_time = disconnect_time
         self._loop = asyncio.get_running_loop()
         self._buffer = memoryview(bytearray(_RECEIVE_BUFFER))
-        self._outbox: deque[memoryview] = deque()
+        self._outbox: list[Buffer] = []
         self._writing = False
         self._closing = False
         self._reset = False
@@ -183,15 +182,13 @@ class TcpTransport:
     @property
     def unsent(self) -> int:
         """Bytes queued that the operating system has not taken yet."""
-        return sum(len(view) for view in self._outbox)
+        return sum(map(len, self._outbox))
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """See `Transport`."""
         if self._closing or self._reset:
             return
-        for buffer in buffers:
-            if len(buffer):
-                self._outbox.append(memoryview(buffer).cast("B"))
+        self._outbox += buffers
         if not self._writing:
             self._flush()
 
@@ -247,17 +244,19 @@ class TcpTransport:
     def _flush(self) -> None:
         outbox = self._outbox
         while outbox:
+            batch = outbox if len(outbox) <= _BUFFERS_PER_SEND else outbox[:_BUFFERS_PER_SEND]
             try:
-                sent = self._socket.sendmsg([*outbox] if len(outbox) <= _BUFFERS_PER_SEND else self._first())
+                sent = self._socket.sendmsg(batch)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
                 self._send_failed(error.errno or errno.EIO)
                 break
-            while outbox and sent >= len(outbox[0]):
-                sent -= len(outbox.popleft())
-            if sent:
-                outbox[0] = outbox[0][sent:]
+            # Mostly the system takes all, and then no buffer has to be looked at by itself.
+            if sent == sum(map(len, batch)):
+                del outbox[: len(batch)]
+            else:
+                _drop(outbox, sent)
         if bool(outbox) is not self._writing:
             self._writing = bool(outbox)
             if self._writing:
@@ -282,9 +281,6 @@ class TcpTransport:
         if self._receiver is not None:
             self._receiver.send_failed(error)
 
-    def _first(self) -> list[memoryview]:
-        return [self._outbox[index] for index in range(_BUFFERS_PER_SEND)]
-
     def _readable(self) -> None:
         try:
             length = self._socket.recv_into(self._buffer)
@@ -304,6 +300,16 @@ class TcpTransport:
         self._release()
         if receiver is not None:
             receiver.connection_lost(reason)
+
+
+def _drop(buffers: list[Buffer], length: int) -> None:
+    """Drop so many bytes from the front; there are more than that."""
+    whole = 0
+    while length >= len(buffers[whole]):
+        length -= len(buffers[whole])
+        whole += 1
+    del buffers[:whole]
+    buffers[0] = memoryview(buffers[0])[length:]
 
 
 def _endpoint(name: tuple[object, ...]) -> Endpoint:

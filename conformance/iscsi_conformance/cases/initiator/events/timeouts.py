@@ -95,8 +95,8 @@ _TEXT_ROWS = (
         name="without-end",
         says="SendTargets whose answer goes on and on fails in its time, and what comes later has no task.",
         spoils=(
-            answer(_TEXT, Set("final", False), Set("continued", True), Set("ttt", 7), Hold(seconds=0.15), times=0),
-            request(Opcode.TEXT_REQUEST, Set("ttt", NO_TAG), times=0),
+            answer(_TEXT, Set("final", False), Set("continued", True), Set("ttt", 7), Hold(seconds=0.15), times=8),
+            request(Opcode.TEXT_REQUEST, Set("ttt", NO_TAG), times=8),
         ),
         does=send_targets,
         logged=(46, 27),
