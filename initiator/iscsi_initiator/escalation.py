@@ -70,7 +70,7 @@ class Escalation:
     def end(self, task: ScsiTask, ending: Failure, now: float) -> None:
         """Have a task aborted, whose request is to end in this way."""
         task.ending = ending
-        if not task.link.up:
+        if not self._session.takes(task.link):
             return
         self._waiting.append(task)
         if self._current is None:
@@ -103,17 +103,18 @@ class Escalation:
         self._current = None
         while self._waiting:
             task = self._waiting.popleft()
-            if self._session.work.tasks.get(task.itt) is not task or not task.link.up:
-                continue
-            # Nothing is begun behind a Logout Request (11.14); whatever comes of that ends the task too.
-            if not self._session.logs_out(task.link):
+            if self._session.work.tasks.get(task.itt) is task and self._session.takes(task.link):
                 self._current = task
                 self._send(Rung.ABORT_TASK, now)
                 return
 
     def _send(self, rung: Rung, now: float) -> None:
-        task = self._current
+        session, task = self._session, self._current
+        carrier = session.any_up()
         if task is None:
+            return
+        if rung is not Rung.ABORT_TASK and (carrier is None or carrier.link is None or not session.takes(carrier.link)):
+            self._current = None  # what is being logged out ends its tasks by that
             return
         self._rung = rung
         # A reset names no task: both of its references are reserved (11.5.4, 11.5.5).

@@ -121,10 +121,10 @@ class Session:
         able = [each for each in up if each.state is State.LOGGED_IN]
         return next((each for each in able if not each.paused), able[0] if able else up[0] if up else None)
 
-    def logs_out(self, link: Link) -> bool:
-        """Whether a Logout Request went out on a link."""
+    def takes(self, link: Link) -> bool:
+        """Whether a request may still go out on a link: not once its logout was asked for (11.14)."""
         connection = self.connections.get(link.cid)
-        return connection is not None and connection.link is link and connection.state is State.LOGOUT
+        return connection is not None and connection.link is link and connection.state is State.LOGGED_IN
 
     def refresh(self) -> None:
         """See anew which connections take requests."""

@@ -275,8 +275,10 @@ class Work:
                 return
         carrier = session.any_up()
         link = referenced.link if referenced is not None and referenced.link.up else carrier.link if carrier else None
-        if link is None or (
-            request.function in _ABOUT_A_TASK and referenced is not None and link is not referenced.link
+        if (
+            link is None
+            or not session.takes(link)
+            or (request.function in _ABOUT_A_TASK and referenced is not None and link is not referenced.link)
         ):
             self.done(request, failure=Failure.CONNECTION_LOST)
             return
@@ -407,7 +409,7 @@ class Work:
             self.escalation.answered(None, now, task.cmd_sn)
         else:
             self.finish(task, failure=Failure.REJECTED)
-        if numbered and link.up and serial.le(self.exp_cmd_sn, task.cmd_sn):
+        if numbered and session.takes(link) and serial.le(self.exp_cmd_sn, task.cmd_sn):
             # The target has not counted it, and takes nothing behind it until the gap is closed (4.2.2.1, 11.17.1).
             if task.opcode == Opcode.NOP_OUT:
                 session.connections[link.cid].fail(now, "a gap in CmdSN cannot be closed")

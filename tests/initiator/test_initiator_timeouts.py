@@ -298,6 +298,39 @@ def test_50_a_negotiation(up):
     assert bench.engine.parameters(bench.session).max_recv_data_segment_length_initiator == 65536
 
 
+def test_9_behind_a_logout_request_sends_nothing_more(up):
+    bench = up()
+    request = ScsiRequest(0, CDB, data_in=512, timeout=1)
+    bench.submit(request)
+    bench.engine.close_session(bench.session, bench.now)
+    bench.collect()
+    bench.take(LogoutRequest)
+    bench.sent.clear()
+    bench.advance(29)
+    assert (bench.log, bench.sent) == ([9], [])
+    assert not bench.done(request)
+    bench.advance(1)
+    assert request.failure is Failure.TIMED_OUT
+    assert bench.log == [9, 44]
+
+
+@pytest.mark.parametrize("response", [1, 5])
+def test_a_ladder_ends_with_a_logout_request(up, response):
+    bench, request, _ = silent_read(up)
+    bench.advance(75)
+    abort = bench.take(TaskManagementRequest)
+    bench.engine.close_session(bench.session, bench.now)
+    bench.collect()
+    logout = bench.take(LogoutRequest)
+    bench.sent.clear()
+    bench.give(TaskManagementResponse(response=response, itt=abort.itt, **bench.numbers()))
+    assert bench.sent == []
+    bench.give(LogoutResponse(itt=logout.itt, **bench.numbers()))
+    assert request.failure is Failure.TIMED_OUT
+    assert bench.over is not None
+    assert bench.log == [9]
+
+
 def reject_of(bench, request):
     return Reject(reason=5, data=bytes(encode(request).bhs), **bench.numbers())
 
