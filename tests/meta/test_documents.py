@@ -16,6 +16,7 @@ import pytest
 from iscsi_conformance.case import load_cases
 from iscsi_conformance.expected import ExpectedFailure
 from iscsi_conformance.feature import Feature
+from iscsi_conformance.fuzz.__main__ import main as fuzz
 from iscsi_conformance.profile import ChapLogin, Profile
 from iscsi_conformance.prove import main as prove
 from iscsi_conformance.result import CaseResult, Coverage, Evidence, Results
@@ -39,7 +40,10 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 def commands() -> dict[str, click.Command]:
     """Every command by the words that start it, groups left out."""
-    found: dict[str, click.Command] = {"python -m iscsi_conformance.prove": prove}
+    found: dict[str, click.Command] = {
+        "python -m iscsi_conformance.prove": prove,
+        "python -m iscsi_conformance.fuzz": fuzz,
+    }
     for name, place in PROJECT["project"]["scripts"].items():
         module, _, attribute = place.partition(":")
         group = getattr(import_module(module), attribute)
