@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,138 +19,18 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from iscsi_initiator.access import Access, Command, access_of, default_log, shared
 from iscsi_initiator.client import Client, ClientError, ScsiError, SessionFailed
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
-from iscsi_initiator.eventlog import EventLogWriter, LoggedEvent, LogReader, Remark
+from iscsi_initiator.eventlog import LoggedEvent, LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
-from iscsi_initiator.settings import NO_DIGEST, PREFER_DIGEST, PREFER_NONE, REQUIRE_DIGEST, ChapOptions, Settings
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
-from iscsi_protocol.chap import Credentials
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
 from iscsi_protocol.scsi.lun import decode_lun
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
-DIGESTS = {
-    "none": NO_DIGEST,
-    "crc32c": REQUIRE_DIGEST,
-    "crc32c,none": PREFER_DIGEST,
-    "none,crc32c": PREFER_NONE,
-}
 _FOLLOW_INTERVAL = 0.25
 T = TypeVar("T")
-Command = Callable[..., Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """How sessions are made, from the options that all commands share."""
-
-    settings: Settings
-    header_digest: tuple[str, ...]
-    data_digest: tuple[str, ...]
-    secret_file: Path | None
-    mutual_secret_file: Path | None
-    event_log: Path
-
-    def chap(self, url: IscsiUrl) -> ChapOptions | None:
-        """CHAP for a URL with a user; the secret from the file, else asked for."""
-        if url.user is None:
-            if self.secret_file is not None or self.mutual_secret_file is not None:
-                raise click.UsageError("a secret goes with a user: iscsi://USER@host/...")
-            return None
-        secret = _secret(self.secret_file, f"CHAP secret of {url.user}")
-        mutual = None
-        if self.mutual_secret_file is not None:
-            mutual = _secret(self.mutual_secret_file, "secret of the target")
-        return ChapOptions(credentials=Credentials(name=url.user, secret=secret), target_secret=mutual)
-
-    async def open(self, stack: AsyncExitStack, url: IscsiUrl) -> Client:
-        """A session that ends with the stack."""
-        log = EventLogWriter(self.event_log)
-        stack.callback(_close, log)
-        client = await Client.connect(
-            url,
-            settings=self.settings,
-            chap=self.chap(url),
-            header_digest=self.header_digest,
-            data_digest=self.data_digest,
-            event_log=log,
-        )
-        return await stack.enter_async_context(client)
-
-
-def _close(log: EventLogWriter) -> None:
-    log.close()
-    if log.failure is not None:
-        click.echo(f"iscsi-initiator: {log.path}: event not logged: {log.failure.strerror or log.failure}", err=True)
-
-
-def default_log() -> Path:
-    """Where events are kept unless told otherwise: $ISCSI_INITIATOR_EVENT_LOG, else in the user's state folder."""
-    named = os.environ.get("ISCSI_INITIATOR_EVENT_LOG")
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(named) if named else Path(state) / "iscsi-conformance" / "initiator-events.jsonl"
-
-
-def _secret(path: Path | None, prompt: str) -> bytes:
-    if path is None:
-        if not sys.stdin.isatty():
-            raise click.UsageError("no terminal to ask for the secret at: give --secret-file")
-        return str(click.prompt(prompt, hide_input=True, err=True)).encode()
-    try:
-        secret = path.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise click.UsageError(f"{path}: {error.strerror}") from error
-    if not secret:
-        raise click.UsageError(f"{path}: no secret in it")
-    return secret
-
-
-def _shared(command: Command) -> Command:
-    """The options of every command that makes a session."""
-    options = (
-        click.option("--initiator-name", metavar="IQN", help="Name to log in with."),
-        click.option("--header-digest", type=click.Choice(list(DIGESTS)), default="none", show_default=True),
-        click.option("--data-digest", type=click.Choice(list(DIGESTS)), default="none", show_default=True),
-        click.option("--secret-file", type=click.Path(path_type=Path), help="File with the CHAP secret."),
-        click.option(
-            "--mutual-secret-file",
-            type=click.Path(path_type=Path),
-            help="File with the secret that the target has to know.",
-        ),
-        click.option("--timeout", type=click.FloatRange(min=0.1), help="Seconds for connecting and logging in."),
-        click.option(
-            "--event-log",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=default_log,
-            help="File to append driver events to.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _access(options: dict[str, Any]) -> Access:
-    """Take the shared options out of a command's."""
-    changes: dict[str, Any] = {"max_connection_retries": 3, "portal_retry_count": 0}
-    name, seconds = options.pop("initiator_name"), options.pop("timeout")
-    if name:
-        changes["initiator_name"] = name
-    if seconds:
-        changes["tcp_connect_time"] = changes["wmi_request_timeout"] = seconds
-    try:
-        settings = Settings(**changes)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    return Access(
-        settings=settings,
-        header_digest=DIGESTS[options.pop("header_digest")],
-        data_digest=DIGESTS[options.pop("data_digest")],
-        secret_file=options.pop("secret_file"),
-        mutual_secret_file=options.pop("mutual_secret_file"),
-        event_log=options.pop("event_log"),
-    )
 
 
 def _url(text: str, *, lun: bool = True) -> IscsiUrl:
@@ -219,10 +98,10 @@ def main() -> None:
 )
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_shared
+@shared
 def list_targets(url: str, as_json: bool, **options: Any) -> None:
     """List the targets of a portal, or the LUNs of a target."""
-    access, parsed = _access(options), _url(url, lun=False)
+    access, parsed = access_of(options), _url(url, lun=False)
     if parsed.target_name is None:
         targets = _run(_targets(access, parsed))
         if as_json:
@@ -301,10 +180,10 @@ async def _describe(client: Client, standard: StandardInquiry) -> dict[str, Any]
 )
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_shared
+@shared
 def info(url: str, as_json: bool, **options: Any) -> None:
     """Say what a LUN is, and what its target agreed to."""
-    access, parsed = _access(options), _url(url)
+    access, parsed = access_of(options), _url(url)
     described = _run(_info(access, parsed))
     if as_json:
         click.echo(json.dumps(described, indent=2))
@@ -352,10 +231,10 @@ def _amounts(command: Command) -> Command:
 @click.argument("url")
 @click.argument("file", type=click.Path(path_type=Path))
 @_amounts
-@_shared
+@shared
 def read(url: str, file: Path, offset: int, length: int | None, **options: Any) -> None:
     """Read from a LUN into a FILE."""
-    access = _access(options)
+    access = access_of(options)
     _url(url)
     _run(_copy(access, url, str(file), source_offset=offset, length=length))
 
@@ -370,10 +249,10 @@ def read(url: str, file: Path, offset: int, length: int | None, **options: Any) 
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("url")
 @_amounts
-@_shared
+@shared
 def write(file: Path, url: str, offset: int, length: int | None, **options: Any) -> None:
     """Write a FILE to a LUN."""
-    access = _access(options)
+    access = access_of(options)
     _url(url)
     _run(_copy(access, str(file), url, target_offset=offset, length=length))
 
@@ -392,12 +271,12 @@ def write(file: Path, url: str, offset: int, length: int | None, **options: Any)
 @click.option("--source-offset", type=click.IntRange(min=0), default=0, help="Bytes into the source.")
 @click.option("--target-offset", type=click.IntRange(min=0), default=0, help="Bytes into the target.")
 @click.option("--length", type=click.IntRange(min=0), help="Bytes to move; all that there is otherwise.")
-@_shared
+@shared
 def copy_command(
     source: str, target: str, source_offset: int, target_offset: int, length: int | None, **options: Any
 ) -> None:
     """Copy SOURCE to TARGET; each is an iscsi:// URL or a file."""
-    access = _access(options)
+    access = access_of(options)
     for side in (source, target):
         if is_url(side):
             _url(side)

@@ -36,15 +36,24 @@ class TextExchange:
         self.task: Task | None = None
         self.unanswered: int | None = None
 
-    def reset(self) -> None:
-        """Forget all: the connection is gone."""
-        self._forget()
-        self.unanswered = None
+    @property
+    def idle(self) -> bool:
+        """Whether an exchange may begin: none is under way, and none was given up whose answer may still come (11.10)."""
+        return self.task is None and self.unanswered is None
 
-    def answered_late(self, itt: int) -> None:
-        """The target answered, or rejected, something that has no task any more."""
+    def give_up(self, task: Task) -> None:
+        """The answer did not come in time. Until it does come no other request may be sent."""
+        self.unanswered = task.itt
+
+    def heard(self, itt: int) -> None:
+        """An answer came, or a Reject, that is for no task any more."""
         if itt == self.unanswered:
             self.unanswered = None
+
+    def reset(self) -> None:
+        """Forget all: the connection is gone."""
+        self.unanswered = None
+        self._forget()
 
     def _forget(self) -> None:
         self.task = None

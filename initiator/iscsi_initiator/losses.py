@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from iscsi_initiator.link import Link
 from iscsi_initiator.requests import Failure, Ping, Request
-from iscsi_initiator.tasks import Reassignment, RecoveryLogout, ScsiTask
+from iscsi_initiator.tasks import Reassignment, RecoveryLogout, ScsiTask, Task
 from iscsi_protocol import serial
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class Losses:
                 if not task.scsi.hold and task.ending is None:
                     task.ending = Failure.CONNECTION_LOST
                 continue
-            if not task.immediate:
-                self._gaps.setdefault(link.cid, []).append(task.cmd_sn)
+            self.leave_open(task)
             if (
                 self._work.escalation.owns(task.request)
                 or isinstance(task.request, Reassignment | RecoveryLogout)
@@ -79,6 +78,13 @@ class Losses:
                     self._work.done(task.request, failure=Failure.CONNECTION_LOST)
         self._work.pending.extendleft(reversed(again))
         self._work.escalation.link_lost(link, now)
+
+    def leave_open(self, task: Task) -> None:
+        """A request that the target may never have had comes to nothing, and its connection with it: the CmdSN is filled
+        once that is recovered.
+        """
+        if not task.immediate:
+            self._gaps.setdefault(task.link.cid, []).append(task.cmd_sn)
 
     def send_again(self, task: ScsiTask, link: Link, now: float) -> None:
         """A command that the target never had goes out on another connection, with its numbers."""

@@ -112,7 +112,7 @@ class Reception:
             ):
                 task = None
                 if opcode == Opcode.TEXT_RESPONSE:
-                    self._connection.text.answered_late(itt)
+                    self._connection.text.heard(itt)
                 raise Violation(27, bytes(bhs), f"no task {itt:#x}")
             _ANSWERS[opcode](self, raw, task, now)
         except Violation as violation:
@@ -407,7 +407,8 @@ class Reception:
             return  # the task goes on: the target ends it with a response (7.8, 11.17.1)
         task = self._connection.task_of(rejected.initiator_task_tag)
         if task is None or task.opcode != rejected.opcode:
-            self._connection.text.answered_late(rejected.initiator_task_tag)
+            if rejected.opcode == Opcode.TEXT_REQUEST:
+                self._connection.text.heard(rejected.initiator_task_tag)
             return
         if isinstance(task, ScsiTask) and reject.reason == RejectReason.DATA_DIGEST_ERROR and task.tries <= MAX_RESENDS:
             session.work.resend(task)

@@ -199,8 +199,7 @@ class Work:
         if request.cid is not None and request.cid not in session.connections:
             request.cid = None
         for link in session.ready:
-            text = session.connections[link.cid].text
-            if request.cid in (None, link.cid) and text.task is None and text.unanswered is None:
+            if request.cid in (None, link.cid) and session.connections[link.cid].text.idle:
                 return link
         return None
 
@@ -512,11 +511,12 @@ class Work:
                 self._function_timed_out(task, now)
         elif isinstance(request, TextNegotiation):
             if session.log(46 if request.send_targets else 50, function, now, text):
-                session.connections[task.link.cid].text.unanswered = task.itt
+                session.connections[task.link.cid].text.give_up(task)
                 self.finish(task, failure=Failure.TIMED_OUT)
         elif isinstance(request, Ping):
             if session.log(48, function, now, text):
                 self.finish(task, failure=Failure.TIMED_OUT)
+                self.losses.leave_open(task)
                 session.connections[task.link.cid].fail(now, "no answer to a ping")
         elif isinstance(request, RecoveryLogout):
             session.recovery.logout_timed_out(task, now)

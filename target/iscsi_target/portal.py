@@ -17,7 +17,7 @@ from iscsi_target.completion import FileSlice, Piece
 from iscsi_target.config import PortalConfig, host_and_port
 from iscsi_target.engine import TargetEngine
 from iscsi_target.events import Event
-from iscsi_target.shell.driver import Driver
+from iscsi_target.shell.driver import Driver, WireMaker
 
 RECEIVE_BUFFER = 1 << 20
 PIECES_PER_SEND = 1024
@@ -58,8 +58,8 @@ class PortalError(OSError):
 class TargetServer:
     """An engine behind TCP portals.
 
-    tap: takes the records of all connections. faults: every connection gets them afresh. on_event: takes the engine's
-    events. workers: threads for slow work.
+    tap: takes the records of all connections. faults: every connection gets them afresh. make_wire: instead of faults, what
+    each connection gets. on_event: takes the engine's events. workers: threads for slow work.
     """
 
     def __init__(
@@ -68,12 +68,14 @@ class TargetServer:
         *,
         tap: Tap | None = None,
         faults: Sequence[Fault] = (),
+        make_wire: WireMaker | None = None,
         on_event: Callable[[Event], None] | None = None,
         workers: int = 4,
     ) -> None:
         self.engine = engine
         self._tap = tap
         self._faults = faults
+        self._make_wire = make_wire
         self._on_event = on_event
         self._workers = workers
         self._executor: ThreadPoolExecutor | None = None
@@ -97,6 +99,7 @@ class TargetServer:
             self.engine,
             tap=self._tap,
             faults=self._faults,
+            make_wire=self._make_wire,
             on_event=self._on_event,
             executor=self._executor,
         )

@@ -190,3 +190,16 @@ def test_help_begins_with_examples(run):
         text = run(command, "-h").output
         assert text.index("Examples:") < text.index("Options:")
         assert f"iscsi-initiator {command} " in text
+
+
+def test_how_a_session_is_to_be_recovered(run, portal):
+    """What the options ask for is agreed on; a portal that is none is refused."""
+    url = f"iscsi://{portal}/{PLAIN}/0"
+    for level in (0, 1, 2):
+        described = json.loads(run("info", url, "--json", "--connections", 3, "--recovery-level", level).output)
+        assert described["error_recovery_level"] == level
+    assert run("info", url, "--portal", portal, "--retries", -1, "--retry-delay", 0, "--hold-time", 1).exit_code == 0
+    for wrong in ("[::1", "user@192.0.2.1", "192.0.2.1/iqn.2026-01.org.example:disk"):
+        result = run("info", url, "--portal", wrong)
+        assert result.exit_code == 2
+        assert "--portal" in result.stderr

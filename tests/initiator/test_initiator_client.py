@@ -16,10 +16,11 @@ from iscsi_initiator.client import Client, RequestFailed, ScsiError, SessionFail
 from iscsi_initiator.requests import Event, Failure, SessionClosed, SessionUp
 from iscsi_initiator.settings import REQUIRE_DIGEST, ChapOptions, Settings
 from iscsi_protocol.chap import Credentials
-from iscsi_protocol.fault import Drop, Fault, Flip, Part, Reset, Silence, When
+from iscsi_protocol.fault import Drop, Fault, Flip, Hold, Part, Reset, Set, Silence, When
 from iscsi_protocol.history import PduRecord, Record, SettingsRecord, TransportRecord
 from iscsi_protocol.pdu.codes import Opcode, TaskFunction
 from iscsi_protocol.scsi import opcodes
+from iscsi_protocol.scsi.status import Status
 from iscsi_protocol.stream import Direction
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.shell.serving import close_devices, make_engine
@@ -309,3 +310,22 @@ def test_two_clients_do_not_reinstate_each_others_sessions():
                 assert client.events == []
 
     with_target(test)
+
+
+def test_a_write_in_pieces_fails_once_all_of_them_have_ended():
+    """None of them may reach the disk behind what is written next."""
+
+    async def test(connector):
+        settings = Settings(max_transfer_length=4096, immediate_data=False, initial_r2t=True)
+        client = await connect(connector, settings=settings)
+        await client.capacity()
+        with pytest.raises(ScsiError, match="BUSY"):
+            await client.write(0, bytes(4 * 4096))
+        assert not client.engine.session(1).work.tasks
+        assert client.driver.clock() >= 2
+        await client.logout()
+
+    late = When(direction=Direction.TO_TARGET, opcode=Opcode.SCSI_DATA_OUT, nth=2, times=3)
+    busy = When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_RESPONSE)
+    faults = [Fault(when=late, what=(Hold(seconds=2),)), Fault(when=busy, what=(Set("status", Status.BUSY),))]
+    with_target(test, target_faults=faults)

@@ -14,16 +14,16 @@ from iscsi_conformance.bundled import PLAIN, bundled_config
 from iscsi_conformance.clock import passed
 from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.virtual import run_virtual
-from iscsi_initiator.client import Client, ConnectionFailed
+from iscsi_initiator.client import Client, ConnectionFailed, RequestFailed
 from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.multipath import LoadBalance, Path
-from iscsi_initiator.requests import ConnectionLost, ConnectionUp, ScsiRequest, SessionLost
+from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, ScsiRequest, SessionLost
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_protocol.fault import Drop, Fault, Insert, Of, Silence, Template, When
 from iscsi_protocol.history import Endpoint, PduRecord
-from iscsi_protocol.pdu import AsyncMessage, LoginRequest, LogoutRequest, TaskManagementRequest, decode
-from iscsi_protocol.pdu.codes import Opcode
+from iscsi_protocol.pdu import AsyncMessage, LoginRequest, LogoutRequest, SnackRequest, TaskManagementRequest, decode
+from iscsi_protocol.pdu.codes import Opcode, TaskFunction
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.stream import Direction
 from iscsi_target.loopback import MemoryPortal
@@ -344,3 +344,90 @@ def test_a_logged_in_engine_can_be_copied(up):
     assert other.session(bench.session).up
     assert len(other.session(bench.session).work.tasks) == 1
     assert next(iter(other.session(bench.session).work.tasks.values())).request is not request
+
+
+def lost(opcode, *, cid=None, nth=1, times=1, direction=Direction.TO_TARGET):
+    return Fault(when=When(direction=direction, opcode=opcode, cid=cid, nth=nth, times=times, stage=3), what=(Drop(),))
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_the_response_to_a_reassignment_is_lost(writes):
+    """What the task does on its new connection comes before the response, which SNACK brings."""
+
+    async def test(bench):
+        data = bytes(range(256)) * 64
+        await bench.client.capacity()
+        bench.client.set_load_balance(LoadBalance.FAIL_OVER_ONLY, [Path(id=0, active=False), Path(id=1)])
+        held = asyncio.create_task(bench.client.write(1, data) if writes else bench.client.read(1, 32))
+        await passed(0.1)
+        bench.cut(1)
+        await held
+        await passed(100)
+        assert [pdu.function for _, pdu in bench.sent(TaskManagementRequest)] == [TaskFunction.TASK_REASSIGN]
+        assert len(bench.sent(SnackRequest)) == 1
+        assert bench.logged == [20, 34]
+        session = bench.client.engine.session(1)
+        assert not session.work.tasks
+        assert [each.link.queued for each in session.connections.values()] == [0, 0]
+
+    back = Direction.TO_INITIATOR
+    faults = [
+        lost(Opcode.SCSI_DATA_OUT, cid=1) if writes else lost(Opcode.SCSI_DATA_IN, cid=1, direction=back),
+        lost(Opcode.TASK_MANAGEMENT_RESPONSE, direction=back),
+    ]
+    settings = Settings(initial_r2t=True, immediate_data=False)
+    over(test, faults=faults, settings=settings)
+
+
+def test_nothing_is_begun_behind_a_logout():
+    """A request that runs out of time on a connection that is being logged out ends with it."""
+
+    async def test(bench):
+        bench.client.set_load_balance(LoadBalance.FAIL_OVER_ONLY, [Path(id=0, active=False), Path(id=1)])
+        late = asyncio.create_task(bench.client.execute(opcodes.TEST_UNIT_READY.build(), timeout=1))
+        await passed(0.1)
+        bench.client.set_load_balance(LoadBalance.ROUND_ROBIN)
+        removing = asyncio.create_task(bench.client.remove_connection(1))
+        with pytest.raises(RequestFailed) as failed:
+            await late
+        await removing
+        assert failed.value.failure is Failure.TIMED_OUT
+        behind = [each for each in bench.records if isinstance(each, PduRecord) and each.connection == 2]
+        sent = [each.raw.opcode for each in behind if each.direction is Direction.TO_TARGET]
+        assert sent[sent.index(Opcode.LOGOUT_REQUEST) :] == [Opcode.LOGOUT_REQUEST]
+        await passed(5)
+        assert bench.logged == [9, 44, 34]
+
+    faults = [
+        lost(Opcode.SCSI_RESPONSE, cid=1, times=0, direction=Direction.TO_INITIATOR),
+        lost(Opcode.LOGOUT_REQUEST, cid=1),
+    ]
+    over(test, faults=faults, level=0, settings=Settings(wmi_request_timeout=20, error_recovery_level=0))
+
+
+def test_a_gap_is_filled_again_where_the_filler_is_lost_with_its_connection():
+    """The CmdSN of a request on a removed connection is filled by a ping, which waits behind another gap until it is late."""
+
+    async def test(bench):
+        client = bench.client
+        await client.capacity()
+        order = [Path(id=cid, active=False) for cid in range(3)]
+        tasks = []
+        for cid, count in ((2, 1), (1, 1)):
+            client.set_load_balance(LoadBalance.FAIL_OVER_ONLY, [*order[:cid], Path(id=cid), *order[cid + 1 :]])
+            tasks += [asyncio.create_task(client.read(number, 1)) for number in range(count)]
+            await passed(0.1)
+        client.set_load_balance(LoadBalance.FAIL_OVER_ONLY, [Path(id=0), *order[1:]])
+        await client.remove_connection(1)
+        await asyncio.gather(*tasks)
+        await read(bench)
+        assert 48 in bench.logged
+        assert 9 not in bench.logged
+
+    # The first command is lost, so that the target waits for it.
+    over(
+        test,
+        connections=3,
+        faults=[lost(Opcode.SCSI_COMMAND, cid=2)],
+        settings=Settings(nop_out_timeout=5, wmi_request_timeout=8),
+    )

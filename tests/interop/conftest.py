@@ -117,6 +117,10 @@ class Tgtd:
         direction = ["--outgoing"] if outgoing else []
         self.tgtadm("--op", "bind", "--mode", "account", "--tid", "1", "--user", user, *direction)
 
+    def listen_at(self, port: int) -> None:
+        """Open one more portal on the loopback."""
+        self.tgtadm("--op", "new", "--mode", "portal", "--param", f"portal=127.0.0.1:{port}")
+
     def wait_until_ready(self) -> None:
         """Return once the daemon answers tgtadm; raise NotStartedError if it ends or stays mute."""
         question = [*self.admin, "--op", "show", "--mode", "portal"]
@@ -170,7 +174,8 @@ def launched(folder: Path, backing: Path) -> Iterator[Tgtd]:
 def start_tgtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Tgtd]]:
     """Return a function that starts another tgtd; all of them end with the test.
 
-    Its arguments: size of the backing file in bytes; chap and mutual_chap as (user, secret); header_digest and
+    Its arguments: size of the backing file in bytes, or backing, a file that there is; also_at, a port where it listens
+    besides once it has its target; chap and mutual_chap as (user, secret); header_digest and
     data_digest as the list that the target offers, best first, such as "CRC32C,None".
     """
     with ExitStack() as running:
@@ -178,15 +183,18 @@ def start_tgtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
         def start(
             *,
             size: int = 16 << 20,
+            backing: Path | None = None,
+            also_at: int | None = None,
             chap: tuple[str, str] | None = None,
             mutual_chap: tuple[str, str] | None = None,
             header_digest: str = "None",
             data_digest: str = "None",
         ) -> Tgtd:
             folder = tmp_path_factory.mktemp("tgtd")
-            backing = folder / "lun1.img"
-            with backing.open("wb") as file:
-                file.truncate(size)
+            if backing is None:
+                backing = folder / "lun1.img"
+                with backing.open("wb") as file:
+                    file.truncate(size)
             for attempt in range(STARTS):
                 try:
                     tgtd = running.enter_context(launched(folder, backing))
@@ -204,6 +212,8 @@ def start_tgtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
             if mutual_chap:
                 tgtd.account(*mutual_chap, outgoing=True)
             tgtd.tgtadm("--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL")
+            if also_at is not None:
+                tgtd.listen_at(also_at)
             return tgtd
 
         yield start

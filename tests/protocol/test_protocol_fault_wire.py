@@ -130,6 +130,16 @@ PING = NopOut(itt=1, lun=bytes(range(8)), cmd_sn=7, exp_stat_sn=3, data=b"ping!"
 DIGESTS = pytest.mark.parametrize("digests", [False, True])
 
 
+def test_a_fault_that_strikes_is_told_before_what_it_does():
+    told = []
+    drop, never = fault(Drop(), at=when(nth=2)), fault(Drop(), at=when(nth=9))
+    wire = FaultyWire([drop, never], on_fired=lambda what, now: told.append((what, now)))
+    wire.forward(OUT, join([digested(LoginRequest(csg=1, nsg=3, transit=True), digests=False)]), 1.0)
+    wire.forward(OUT, join([digested(PING, digests=False), digested(PING, digests=False)]), 2.0)
+    assert told == [(drop, 2.0)]
+    assert wire.fired == 1
+
+
 # Without a fault that strikes
 
 

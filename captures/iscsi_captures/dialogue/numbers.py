@@ -135,10 +135,10 @@ def advance_stat_sn(sight: Sight) -> None:
     """A target PDU was sent that carries a StatSN."""
     if not takes_stat_sn(sight) or is_resent(sight):
         return
-    connection, number = sight.connection, sight.word(24)
-    if sight.raw.data_digest_error and connection.stat_sn is not None and serial.lt(number, connection.stat_sn):
-        return  # what damaged the data may have moved the header too; the initiator drops it
-    connection.stat_sn = serial.add(number)
+    number, expected = sight.word(24), sight.connection.stat_sn
+    if sight.raw.data_digest_error and expected is not None and number != expected:
+        return  # where the data came wrong, the header may not be one either
+    sight.connection.stat_sn = serial.add(number)
 
 
 def is_resent(sight: Sight) -> bool:

@@ -136,15 +136,17 @@ class Rig:
     def run(self, until: float) -> None:
         """Let everything happen that is due until then. Raises Stuck."""
         self.pump()
-        rounds = 0
+        rounds = delivered = 0
         while True:
             due = self._next_deadline()
             if due is None or due > until:
                 break
-            rounds = 0 if due > self.now else rounds + 1
+            if due > self.now:
+                self._talk = 0
+            rounds = 0 if due > self.now or self.deliveries > delivered else rounds + 1
             if rounds > MOST_ROUNDS:
                 raise Stuck(f"something is due at {due}, is done, and is due again")
-            self._talk = 0
+            delivered = self.deliveries
             self.now = max(self.now, due)
             self._timers()
         self.now = max(self.now, until)

@@ -544,10 +544,9 @@ _write_cdb = _medium(opcodes.WRITE_10, opcodes.WRITE_16)
 
 
 async def _together(commands: Iterable[Coroutine[None, None, memoryview]]) -> None:
-    """All at once; when one fails the others are given up, and its error is raised as it is."""
-    tasks = [asyncio.ensure_future(command) for command in commands]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    """All at once. The first error is raised as it is once all have ended: none may still write what its caller goes on to
+    write anew.
+    """
+    for result in await asyncio.gather(*commands, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

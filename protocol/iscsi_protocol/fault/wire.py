@@ -10,7 +10,7 @@ its own: what it sent, before any fault, and what it got.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -66,11 +66,19 @@ class _Change:
 class FaultyWire:
     """One connection with its faults. `fired` counts the changes made, so that a run can tell whether a fault ever struck.
 
-    follows: follow the dialogue from the start, though no fault asks for it, so that others can be armed later.
+    follows: follow the dialogue from the start, though no fault asks for it, so that others can be armed later. on_fired: is
+    told each fault that strikes, and when, before what it does goes its way.
     """
 
-    def __init__(self, faults: Iterable[Fault], *, follows: bool = False) -> None:
+    def __init__(
+        self,
+        faults: Iterable[Fault],
+        *,
+        follows: bool = False,
+        on_fired: Callable[[Fault, float], None] | None = None,
+    ) -> None:
         self.fired = 0
+        self._on_fired = on_fired
         self.arm(faults)
         self._following |= follows
         self._counting |= follows
@@ -176,6 +184,8 @@ class FaultyWire:
         change = _Change(raw, [raw])
         for armed in firing:
             self.fired += 1
+            if self._on_fired is not None:
+                self._on_fired(armed.fault, now)
             self._make(change, armed, direction)
             for action in armed.moving:
                 self._move(change, action, armed.fault, direction, now)

@@ -49,6 +49,10 @@ class Lower(Protocol):
         """Stop, or go on, taking bytes from the peer."""
 
 
+WireMaker = Callable[[Endpoint], FaultyWire | None]
+"""What stands between the engine and a connection from this endpoint; None for nothing."""
+
+
 class Line:
     """One connection of the driver."""
 
@@ -67,7 +71,8 @@ class Driver:
     """Runs an engine on the event loop that runs when it is made.
 
     tap: takes the records of all connections. faults: every connection gets them afresh; with `spoilt_connections` the next
-    so many alone. on_event: takes the engine's events. executor: does slow work; None does it in line.
+    so many alone. make_wire: instead of faults, what each connection gets. on_event: takes the engine's events. executor:
+    does slow work; None does it in line.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Driver:
         *,
         tap: Tap | None = None,
         faults: Sequence[Fault] = (),
+        make_wire: WireMaker | None = None,
         on_event: Callable[[Event], None] | None = None,
         executor: Executor | None = None,
     ) -> None:
@@ -84,6 +90,8 @@ class Driver:
         self.lines: dict[int, Line] = {}
         self._tap = tap
         self._faults = tuple(faults)
+        self._make_wire = make_wire or self._wire_of
+        self._has_wires = bool(faults) or make_wire is not None
         self.spoilt_connections: int | None = None
         self._on_event = on_event
         self._executor = executor
@@ -104,19 +112,21 @@ class Driver:
         now = self.loop.time()
         number = self.engine.connection_made(local, remote, now, portal_group_tag=portal_group_tag)
         recorder = None if self._tap is None else ConnectionTap(number, self._tap)
-        wire = FaultyWire(self._faults) if self._faults and self._spoils_next() else None
-        self.lines[number] = Line(number, lower, recorder, wire)
+        self.lines[number] = Line(number, lower, recorder, self._make_wire(remote))
         if recorder is not None:
             recorder.transport(TransportEvent.CONNECTED, now, initiator=remote, target=local)
         self.pump()
         return number
 
-    def _spoils_next(self) -> bool:
-        """Whether the connection that was just accepted gets the faults."""
-        if self.spoilt_connections is None:
-            return True
-        self.spoilt_connections -= 1
-        return self.spoilt_connections >= 0
+    def _wire_of(self, _: Endpoint) -> FaultyWire | None:
+        """The faults for the connection that was just accepted, if it gets them."""
+        if not self._faults:
+            return None
+        if self.spoilt_connections is not None:
+            self.spoilt_connections -= 1
+            if self.spoilt_connections < 0:
+                return None
+        return FaultyWire(self._faults)
 
     def received(self, number: int, view: Buffer) -> None:
         """Bytes came; they are the carrier's again when this returns."""
@@ -290,7 +300,7 @@ class Driver:
     def _set_alarm(self) -> None:
         """Have the earliest deadline of the engine, or of a fault, wake us. Too early does no harm."""
         deadline = self.engine.next_deadline()
-        if self._faults:
+        if self._has_wires:
             for line in self.lines.values():
                 due = None if line.wire is None else line.wire.next_deadline()
                 if due is not None and (deadline is None or due < deadline):
