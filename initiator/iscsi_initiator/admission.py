@@ -68,9 +68,9 @@ class Admission:
             task = ScsiTask(link, work.next_itt(), work.cmd_sn, request)
         if len(work.tasks) >= self._limits.tags and self._session.short_of(Resource.TAG, now):
             return Failure.NO_RESOURCES
-        if len(task.write_from):
-            # Seldom is it so near to the limit that it matters how much of the data goes out unasked.
-            full = not link.has_room(len(task.write_from)) and not link.has_room(sum(task.first_burst()))
+        # Seldom is it so near to the limit that it matters how much of the data goes out unasked.
+        if link.payload + len(task.write_from) > link.send_buffer and len(task.write_from):
+            full = not link.has_room(sum(task.first_burst()))
             if full and self._session.short_of(Resource.SEND_BUFFER, now):
                 return Failure.NO_RESOURCES
         return task

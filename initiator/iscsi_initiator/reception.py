@@ -53,8 +53,9 @@ _FAILS_THE_TASK = frozenset({23, 26, 28, 60})
 """Events whose task would provoke them again if it were sent again."""
 
 _GOOD: dict[int, ScsiResult] = {}
-"""What commands end with that got all they wanted, by the length read; they share it."""
+"""What reads end with that got all they wanted, by their length; they share it."""
 _MOST_GOOD = 256
+_GOOD_WRITE = ScsiResult(0)
 
 
 def _good(received: int) -> ScsiResult:
@@ -291,7 +292,7 @@ class Reception:
             or len(task.read_into)
         ):
             return False
-        self._session.work.finish(task, result=_good(0))
+        self._session.work.finish(task, result=_GOOD_WRITE)
         return True
 
     def _conclude(self, task: ScsiTask, raw: RawPdu, now: float) -> None:

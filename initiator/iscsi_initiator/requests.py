@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from iscsi_initiator.upcalls import UpCallWanted
@@ -12,6 +13,9 @@ from iscsi_protocol.pdu.codes import TaskAttribute, TaskFunction
 from iscsi_protocol.scsi.lun import encode_lun
 
 Pairs = tuple[tuple[str, str], ...]
+
+_structure = lru_cache(maxsize=256)(encode_lun)
+"""Requests name the same few LUNs again and again."""
 
 
 class Failure(Enum):
@@ -93,7 +97,7 @@ class ScsiRequest(Request):
         self.due = self.held_until = self.failure = None
         self.result = None
         self.counted = False
-        self.lun = encode_lun(lun) if isinstance(lun, int) else bytes(lun)
+        self.lun = _structure(lun) if isinstance(lun, int) else bytes(lun)
         self.cdb = bytes(cdb)
         self.data_in = bytearray(data_in) if isinstance(data_in, int) else data_in
         self.data_out = data_out

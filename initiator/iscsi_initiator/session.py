@@ -6,6 +6,7 @@ it gets over losses stands in `recovery`, what it has to do in `work`, which con
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from iscsi_initiator.balance import Balance
@@ -33,9 +34,10 @@ class Session:
     """One session; the engine's.
 
     connections: by CID, in the order in which they log in, the leading one first; ready: the links that requests are begun
-    on; tsih: 0 while the next login makes the session; was_up: it was up once; complete: the connections that it was to have
-    were all begun; leaving: it is to be over; logging_out_over: the connection whose logout of the whole session is not
-    answered yet; device_gone: it did not come back in time, and requests fail at once.
+    on; emit: tells those above what happened; tsih: 0 while the next login makes the session; was_up: it was up once;
+    complete: the connections that it was to have were all begun; leaving: it is to be over; logging_out_over: the
+    connection whose logout of the whole session is not answered yet; device_gone: it did not come back in time, and
+    requests fail at once.
     """
 
     def __init__(self, number: int, options: SessionOptions, engine: InitiatorEngine) -> None:
@@ -44,6 +46,7 @@ class Session:
         self.settings = engine.settings
         self.usage = engine.usage
         self.policy = engine.policy
+        self.emit: Callable[[Event], None] = engine.emit
         self.connections: dict[int, Connection] = {}
         self.ready: list[Link] = []
         self.tsih = 0
@@ -97,10 +100,6 @@ class Session:
     def isid(self) -> bytes:
         """Its ISID."""
         return self._isid
-
-    def emit(self, event: Event) -> None:
-        """Tell those above."""
-        self._engine.emit(event)
 
     def log(self, event: int, extra: bytes, now: float, text: str = "") -> bool:
         """Log a driver event, and tell whether to act on it, which only the policy can deny."""

@@ -325,8 +325,8 @@ class Work:
                 self._release(task)
         else:
             self.forget(task)
-        if isinstance(task.request, TextNegotiation):
-            self._session.connections[task.link.cid].text.over(task)
+            if isinstance(task.request, TextNegotiation):
+                self._session.connections[task.link.cid].text.over(task)
         request = task.request
         request.result, request.failure = (result, None) if failure is None else (None, failure)
         if request.counted:

@@ -82,14 +82,18 @@ class Driver:
                     del self._lines[connection]
             elif how is not None and connection in self._connecting:
                 self._connecting.pop(connection).cancel()
-        on_event = self._on_event
+        on_event, finished = self._on_event, False
         while (event := engine.poll_event()) is not None:
-            # A finished request leaves the engine nothing to do; whoever asks for another one pumps.
-            if not isinstance(event, RequestDone):
+            if isinstance(event, RequestDone):
+                finished = True
+            else:
                 self._again = True
                 if isinstance(event, UpCallWanted):
                     self._ask(event)
             on_event(event)
+        if finished:
+            # Those who waited run in the loop's next turn. What they ask for then goes out at its end, not a turn later.
+            self.pump_soon()
 
     def _ask(self, call: UpCallWanted) -> None:
         """Pass an up-call on to the service."""
