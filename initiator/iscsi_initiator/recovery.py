@@ -187,7 +187,8 @@ class Recovery:
             task.go_back()
             # From here on, not from the response on: a target may be faster with the task than with the response.
             trouble = task.troubled
-            trouble.asked.append((0, task.next_sn))
+            if len(task.read_into):
+                trouble.asked.append((0, task.next_sn))
             trouble.rebased = bool(len(task.write_from))
             task.next_write = 0
             work.losses.move(task, link)

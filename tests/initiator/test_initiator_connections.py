@@ -20,7 +20,7 @@ from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, ScsiRequest, SessionLost
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
-from iscsi_protocol.fault import Drop, Fault, Insert, Of, Silence, Template, When
+from iscsi_protocol.fault import Drop, Fault, Insert, Of, Repeat, Silence, Template, When
 from iscsi_protocol.history import Endpoint, PduRecord
 from iscsi_protocol.pdu import AsyncMessage, LoginRequest, LogoutRequest, SnackRequest, TaskManagementRequest, decode
 from iscsi_protocol.pdu.codes import Opcode, TaskFunction
@@ -431,3 +431,23 @@ def test_a_gap_is_filled_again_where_the_filler_is_lost_with_its_connection():
         faults=[lost(Opcode.SCSI_COMMAND, cid=2)],
         settings=Settings(nop_out_timeout=5, wmi_request_timeout=8),
     )
+
+
+def test_28_for_an_r2t_that_comes_twice_behind_a_reassignment():
+    """The numbers of R2Ts begin anew, and none of them was asked for again."""
+
+    async def test(bench):
+        await bench.client.capacity()
+        bench.client.set_load_balance(LoadBalance.FAIL_OVER_ONLY, [Path(id=0, active=False), Path(id=1)])
+        writing = asyncio.create_task(bench.client.write(1, bytes(4096)))
+        await passed(0.1)
+        bench.cut(1)
+        with pytest.raises(RequestFailed) as failed:
+            await writing
+        assert failed.value.failure is Failure.PROTOCOL_ERROR
+        await passed(10)
+        assert bench.logged == [20, 28, 34]
+
+    again = When(direction=Direction.TO_INITIATOR, opcode=Opcode.R2T, cid=0)
+    faults = [lost(Opcode.SCSI_DATA_OUT, cid=1), Fault(when=again, what=(Repeat(),))]
+    over(test, faults=faults, settings=Settings(initial_r2t=True, immediate_data=False))
