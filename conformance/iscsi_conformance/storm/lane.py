@@ -77,7 +77,7 @@ class Lane:
         )
         self._portals = config.portals
         self._engine, self._devices = make_engine(config, random_bytes=Random(seed).randbytes)
-        self._server = TargetServer(self._engine, make_wire=self._spoiler.make_wire)
+        self._server = TargetServer(self._engine, make_wire=self._spoiler.make_wire, on_event=lambda _: None)
         self._endpoints: list[Endpoint] = []
 
     async def __aenter__(self) -> Self:
