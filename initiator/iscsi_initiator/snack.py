@@ -263,8 +263,6 @@ class Snacks:
 
         due: the number of Data-In PDUs that the response tells of, None where it tells none.
         """
-        if not len(task.read_into):
-            return True  # what it asked for, or did not, makes no difference to a write that is over
         stat_sn = int.from_bytes(raw.bhs[24:28], "big")
         trouble = task.trouble
         if trouble is not None and trouble.tag:

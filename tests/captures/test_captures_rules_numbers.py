@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from iscsi_captures.rules import command, numbering
@@ -315,6 +317,15 @@ def test_breaking_history_is_found(rule, broken):
 def test_near_miss_is_let_pass(rule, kept):
     """The rule has a history that all but breaks it, where nothing is found."""
     kept(rule, TABLE[rule][1])
+
+
+def test_a_damaged_status_does_not_take_the_count_back(script):
+    def damaged(raw):
+        return replace(raw.with_digests(header=False, data=True), data_digest_error=True)
+
+    s = script.ready(ErrorRecoveryLevel="1").read(512)
+    s.response(stat_sn=STATUS - 100, data=bytes(4), edit=damaged).command(exp_stat_sn=STATUS)
+    assert "expstatsn.ahead" not in [finding.rule for finding in s.findings()]
 
 
 def test_counting_on_beyond_the_window_is_one_violation(script):

@@ -350,3 +350,13 @@ def test_a_reassigned_task_goes_on_before_the_response_to_that_comes(at_level, r
     bench.advance(200)
     assert bench.done(request)
     assert bench.log == [20, 34]
+
+
+def test_data_with_status_out_of_its_order_for_a_command_without_data_counts(at_level):
+    bench = at_level()
+    request = ScsiRequest(0, TEST)
+    (command,) = begun(bench, request)
+    bench.give(bench.read_response(command, b"", data_sn=1))
+    assert bench.done(request)
+    bench.submit(Ping())
+    assert bench.take(NopOut).exp_stat_sn == bench.stat_sn

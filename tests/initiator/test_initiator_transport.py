@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from iscsi_conformance.bundled import PLAIN
+from iscsi_conformance.environments import tcp_stage
+from iscsi_conformance.stimulus import configured
 from iscsi_initiator.client import Client, SessionFailed
 from iscsi_initiator.raw import Digest, PeerClosed, RawConnection, SilentPeer
 from iscsi_initiator.settings import Settings
@@ -523,3 +526,17 @@ def test_a_client_says_why_there_is_no_session():
         assert caught.value.unreachable
 
     on_loopback(test)
+
+
+def test_a_client_gives_its_sockets_back_before_it_is_done():
+    """Closed connections wait for the target's FIN; who logged out need not know."""
+
+    async def run() -> None:
+        async with tcp_stage(configured()) as stage:
+            client = await Client.connect(stage.endpoints[0], target_name=PLAIN)
+            assert client._own_connector is not None
+            assert client._own_connector._held
+            await client.logout()
+            assert not client._own_connector._held
+
+    asyncio.run(run())

@@ -73,7 +73,7 @@ class Lane:
         config = TargetConfig(
             targets=[TargetNode(name=NAME, luns={0: LunConfig(size=Size(BLOCKS * BLOCK))}, keys=keys)],
             portals=[PortalConfig(address="127.0.0.1:0")],
-            timers=Timers(login=5.0),
+            timers=Timers(login=30.0),
         )
         self._portals = config.portals
         self._engine, self._devices = make_engine(config, random_bytes=Random(seed).randbytes)

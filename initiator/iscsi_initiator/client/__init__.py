@@ -105,6 +105,7 @@ class Client:
         self.recoveries = 0
         self.closed: SessionClosed | None = None
         self._driver: Driver | None = None
+        self._own_connector: TcpConnector | None = None
         self._log: EventLogWriter | None = None
         self._tap: Tap | None = None
         self._session = 0
@@ -161,7 +162,7 @@ class Client:
         client._tap = tap
         client.on_event = on_event
         if connector is None:
-            connector = TcpConnector(
+            connector = client._own_connector = TcpConnector(
                 connect_time=settings.tcp_connect_time, disconnect_time=settings.tcp_disconnect_time
             )
         if tap is not None or faults:
@@ -176,6 +177,7 @@ class Client:
             await client._up
         except BaseException:
             driver.stop()
+            await client._finish()
             raise
         return client
 
@@ -469,6 +471,12 @@ class Client:
             self.engine.close_session(self._session, self.driver.clock())
             self.driver.pump()
             await self._over.wait()
+        await self._finish()
+
+    async def _finish(self) -> None:
+        """Give the sockets back that were opened here, closed ones included, which wait for the target's FIN."""
+        if self._own_connector is not None:
+            await self._own_connector.finish()
 
     def abort(self) -> None:
         """Drop the connection without a word."""
