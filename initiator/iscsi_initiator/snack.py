@@ -414,7 +414,7 @@ class Snacks:
         kind, itt, _, begin, _ = _snack(reject.data, 0)
         kind &= 0x0F
         for asked in self._under_way:
-            same = asked.kind.value == kind and (asked.task.itt == itt if asked.task is not None else itt == NO_TAG)
+            same = asked.kind.value == kind and (asked.task is None or asked.task.itt == itt)
             if same and (asked.kind is Kind.ALL_DATA or asked.run[0] == begin):
                 self._under_way.remove(asked)
                 left = self._left(asked)

@@ -208,7 +208,12 @@ TABLE = {
     ),
     "snack.data-after-resize": (
         (lambda s: asked(resized(reading(level_1(s)))),),
-        (lambda s: asked(reading(resized(level_1(s)))), lambda s: anew(resized(reading(level_1(s)))).data_in(16384)),
+        (
+            lambda s: asked(reading(resized(level_1(s)))),
+            lambda s: anew(resized(reading(level_1(s)))).data_in(16384),
+            # Sent before the Text Response came, for all that anybody can tell.
+            lambda s: asked(resized(reading(level_1(s))), exp_stat_sn=s.stat_sn - 1),
+        ),
     ),
     "snack.r-data-tag-reused": (
         (lambda s: anew(anew(reading(level_1(s)))),),

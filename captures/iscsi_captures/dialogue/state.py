@@ -269,7 +269,8 @@ class Connection:
     numbered: it has brought a non-immediate request. logout_wanted: the StatSN of event 1.
     acked: the highest ExpStatSN of the initiator. statuses: those it does not acknowledge. data_acks: what A bits ask to
     be acknowledged, by Target Transfer Tag: command, LUN, DataSN. terminations: events 5 not answered, StatSN by LUN.
-    damaged: headers of requests with a wrong data digest that were not rejected yet.
+    damaged: headers of requests with a wrong data digest that were not rejected yet. resized_by: StatSN of the Text Response
+    behind which other lengths of data segments hold.
     lost_at: when it broke. ended: it was logged out, or another one took its place; kept: its tasks await reassignment.
     recover_from, recover_until: between them its tasks may be recovered.
     unsolicited: tasks whose announced burst is not over, in the order of their commands.
@@ -307,6 +308,7 @@ class Connection:
         "recover_from",
         "recover_until",
         "resent",
+        "resized_by",
         "session",
         "stat_sn",
         "statuses",
@@ -339,6 +341,7 @@ class Connection:
         self.data_acks: dict[int, tuple[Task, bytes, int]] = {}
         self.terminations: dict[bytes, int] = {}
         self.damaged: dict[bytes, None] = {}
+        self.resized_by: int | None = None
         self.lost_at: float | None = None
         self.recover_from: float | None = None
         self.recover_until: float | None = None

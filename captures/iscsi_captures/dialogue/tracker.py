@@ -343,6 +343,7 @@ def _text_response(sight: Sight) -> None:
     exchange.lun = bytes(sight.bhs[8:16])
     if sight.final and not sight.continued:
         declare_segments(connection.limits, exchange.negotiation)
+        connection.resized_by = sight.word(24)
         connection.exchange = None
         if sight.task is not None:
             sight.session.finish(sight.task, sight.word(24))

@@ -167,6 +167,9 @@ def data_after_resize(sight: Sight) -> str | None:
     before = found[1].segment
     if before is None or before == limit or found[1].again:
         return None
+    resized_by = sight.connection.resized_by
+    if resized_by is not None and serial.le(sight.word(28), resized_by):
+        return None  # it does not acknowledge the Text Response: the two may have crossed
     return f"a Data SNACK for data sent with MaxRecvDataSegmentLength {before}, which is {limit} now"
 
 
