@@ -799,3 +799,14 @@ def test_every_event_has_its_place() -> None:
     assert sorted(EVENT_ORDER) == [3, 4, 11, 13, 14, 15, 16, 17, 18, 19, 33, 38, 40, 41, 61, 62]
     assert EVENT_ORDER[-1] == 11
     assert NegotiationError(key="a", value="b", reason="c", clause="d").rank == len(EVENT_ORDER) - 1
+
+
+def test_a_missing_answer_is_told_beside_wrong_ones():
+    """What is missing can be asked for before all else is judged: of several the one whose event comes first."""
+    side = an_initiator("HeaderDigest=CRC32C DataDigest=CRC32C")
+    side.offers(OPERATIONAL)
+    with pytest.raises(NegotiationError) as caught:
+        side.check_answered()
+    assert (caught.value.key, caught.value.event) == ("HeaderDigest", 18)
+    side.receive(pairs("HeaderDigest=CRC32C DataDigest=CRC32C"), OPERATIONAL)
+    side.check_answered()
