@@ -20,6 +20,7 @@ import pytest
 
 from iscsi_initiator.client import Client
 from iscsi_initiator.client.errors import ClientError, ScsiError
+from iscsi_initiator.settings import Settings
 from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.codes import AdditionalSense as Code
 from iscsi_protocol.scsi.codes import SenseKey
@@ -412,7 +413,8 @@ def test_what_sendfile_cannot_send_is_read_the_next_time(tmp_path, monkeypatch, 
         server = TargetServer(engine)
         (portal,) = await server.start([PortalConfig(address="127.0.0.1:0")])
         async with asyncio.timeout(PATIENCE):
-            async with await Client.connect(url(portal)) as client:
+            # Above level 0 data is kept, and read into memory for that.
+            async with await Client.connect(url(portal), settings=Settings(error_recovery_level=0)) as client:
                 await client.write(0, b"x" * 131072)
                 monkeypatch.setattr(os, "sendfile", sendfile)
                 with contextlib.suppress(ClientError):
