@@ -16,7 +16,7 @@ from iscsi_conformance.profile import ChapLogin
 from iscsi_conformance.reaction import by_connection, reaction_to
 from iscsi_conformance.result import read_results
 from iscsi_conformance.verdict import Unsupported, Verdict
-from iscsi_protocol.history import Endpoint, PduRecord, TransportEvent, TransportRecord
+from iscsi_protocol.history import Endpoint, PduRecord, Record, TransportEvent, TransportRecord
 from iscsi_protocol.pdu import LoginRequest, LoginResponse, NopIn, NopOut, Opcode, ScsiCommand, encode
 from iscsi_protocol.stream import Direction
 
@@ -109,7 +109,7 @@ def login(connection, target):
 
 def test_logins_to_other_targets_are_left_out():
     """What is known of a stranger only by its login is dropped from the first record on; the case's own all comes."""
-    taken = []
+    taken: list[Record] = []
     own = OwnConnections("iqn.x:mine", taken.append)
     mine = [event(1, TransportEvent.CONNECTED), login(1, "iqn.x:mine"), pdu(1, NopOut())]
     other = [event(2, TransportEvent.CONNECTED), login(2, "iqn.x:former"), pdu(2, NopOut())]

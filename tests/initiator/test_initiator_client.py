@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -282,7 +283,7 @@ def test_events_are_handed_on():
 def test_what_becomes_of_another_session_of_the_engine_is_none_of_the_clients_own():
     async def test(connector):
         client = await connect(connector)
-        told = []
+        told: list[Any] = []
         client.on_event = told.append
         other = replace(client.options, isid=bytes.fromhex("800000000099"))
         number = client.engine.open_session(other, client.driver.clock())

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import random
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
@@ -33,10 +34,11 @@ from iscsi_target.shell.serving import close_devices, make_engine
 class Bench:
     """A client with its records, and the road to its target."""
 
-    def __init__(self, client: Client, connector: MemoryConnector, records: list) -> None:
+    def __init__(self, client: Client, connector: MemoryConnector, records: list[Any]) -> None:
         self.client = client
         self.connector = connector
         self.records = records
+        self.events: list[Any] = []
 
     @property
     def logged(self):
@@ -59,7 +61,9 @@ def over(test, *, connections=2, faults=(), most=4, level=2, settings=None, **op
         config = msgspec.structs.replace(bundled_config(), keys=keys)
         engine, devices = make_engine(config, random_bytes=random.Random(1).randbytes)
         portal = MemoryPortal(engine, config.portals, faults=faults)
-        connector, records, events = MemoryConnector(portal), [], []
+        connector = MemoryConnector(portal)
+        records: list[Any] = []
+        events: list[Any] = []
         wishes = SessionOptions(portal=portal.endpoints[0], target_name=PLAIN, connections=connections, **options)
         client = await Client.connect(
             wishes.portal,

@@ -7,6 +7,7 @@ import errno
 import random
 import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ def test_a_network_that_swallows_everything_is_noticed_by_the_clock_alone():
 def test_an_unreachable_network():
     async def test(connector):
         connector.road = Road.UNREACHABLE
-        events = []
+        events: list[Any] = []
         closed = await failing(connect(connector, events, settings=Settings(portal_retry_count=0)))
         assert closed.unreachable
         assert ids(events) == [1]
@@ -156,7 +157,7 @@ def test_an_unreachable_network():
 def test_5_a_source_address_that_the_host_does_not_have_until_it_does():
     async def test(connector):
         source = Endpoint("192.0.2.77", 700)
-        events = []
+        events: list[Any] = []
         settings = Settings(network_ready_retry_count=2, delay_between_reconnect=3)
         start = asyncio.get_running_loop().time()
         closed = await failing(connect(connector, events, settings=settings, source=source))
@@ -192,7 +193,7 @@ def test_ipsec_is_configured_before_and_released_behind():
 
 def test_52_and_53_where_the_service_stalls():
     async def test(connector):
-        events = []
+        events: list[Any] = []
         closed = await failing(
             connect(connector, events, ipsec=True, service=answering(configure_ipsec=Reaction.STALL))
         )
@@ -208,7 +209,7 @@ def test_52_and_53_where_the_service_stalls():
 @pytest.mark.parametrize("service", [None, answering(configure_ipsec=Reaction.REFUSE)])
 def test_without_ipsec_nothing_is_sent(service):
     async def test(connector):
-        events = []
+        events: list[Any] = []
         closed = await failing(connect(connector, events, ipsec=True, service=service))
         assert "IPsec" in closed.reason
         assert ids(events) == []
@@ -224,7 +225,7 @@ def chap(secret, **changes):
 def test_a_secret_goes_to_the_store_and_comes_back():
     async def test(connector):
         service = ScriptedService()
-        events = []
+        events: list[Any] = []
         async with await connect(
             connector, events, name=CHAP, chap=chap(SECRET), persistent=True, service=service
         ) as client:
@@ -243,7 +244,7 @@ def test_a_secret_goes_to_the_store_and_comes_back():
 
 def test_54_where_the_store_stalls_at_a_persistent_login():
     async def test(connector):
-        events = []
+        events: list[Any] = []
         closed = await failing(
             connect(
                 connector,
@@ -262,7 +263,7 @@ def test_54_where_the_store_stalls_at_a_persistent_login():
 
 def test_37_a_host_without_md5():
     async def test(connector):
-        events = []
+        events: list[Any] = []
         secret = chap(SECRET)
         arguments = {"name": CHAP, "persistent": True, "hasher": approved_hasher, "service": ScriptedService()}
         closed = await failing(connect(connector, events, chap=secret, **arguments))
@@ -291,7 +292,7 @@ def test_5_over_tcp(in_use):
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             source = Endpoint(*other.getsockname()) if in_use else Endpoint("192.0.2.77", 0)
-            events = []
+            events: list[Any] = []
             settings = Settings(network_ready_retry_count=1, delay_between_reconnect=0)
             closed = await failing(connect(connector, events, endpoint, settings=settings, source=source))
             assert (closed.event, ids(events)) == (5, [5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -597,7 +598,8 @@ def test_going_on_with_a_session_and_a_connection_too_many(bench):
 
 @pytest.mark.parametrize(("policy", "logged"), [("never_logs", []), ("logs_twice", [57, 57])])
 def test_switches_of_the_log_reach_these_events(up, policy, logged):
-    bench = up(settings=few(io_requests=0), policy=Policy(**{policy: frozenset({57})}))
+    switches: dict[str, Any] = {policy: frozenset({57})}
+    bench = up(settings=few(io_requests=0), policy=Policy(**switches))
     (request,) = submit(bench, read())
     assert bench.log == logged
     assert request.failure is Failure.NO_RESOURCES

@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -127,7 +128,7 @@ def test_no_socket_is_a_matter_of_this_host_but_for_a_family_that_it_lacks(monke
         def none_left(*_):
             raise OSError(error, "as asked for")
 
-        monkeypatch.setattr(tcp.socket, "socket", none_left)
+        monkeypatch.setattr(socket, "socket", none_left)
         with pytest.raises(kind) as caught:
             await TcpConnector().connect(Endpoint("127.0.0.1", 9), Ear())
         if kind is BindFailed:
@@ -140,7 +141,7 @@ def test_no_socket_is_a_matter_of_this_host_but_for_a_family_that_it_lacks(monke
 
 def test_an_attempt_without_a_local_end_is_recorded_as_ended_here():
     async def test():
-        records = []
+        records: list[Any] = []
         connector = TappedConnector(TcpConnector(), tap=records.append)
         with listening() as (_, endpoint), pytest.raises(BindFailed):
             await connector.connect(endpoint, Ear(), Endpoint("192.0.2.77", 0))

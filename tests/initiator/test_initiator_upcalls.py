@@ -146,7 +146,7 @@ def test_ipsec_is_released_at_logout_and_only_then_all_is_over(bench):
     assert made.over is None
     made.advance(14.9)
     tell(made, call)
-    assert made.over.reason == ""
+    assert made.over == SessionClosed(made.session)
     made.advance(100)
     assert made.log == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
@@ -16,8 +16,6 @@ from iscsi_protocol.fault import Action, Fault, When
 from iscsi_protocol.history import TransportEvent
 from iscsi_protocol.pdu.codes import Opcode
 from iscsi_protocol.stream import Direction
-
-T = TypeVar("T")
 
 SMALL = (("first_burst_length", 512), ("max_burst_length", 1024), ("max_recv_data_segment_length", 512))
 """Settings with which a few KiB take every kind of PDU."""
@@ -42,8 +40,8 @@ class Hand:
     def __init__(self, draw: DrawFn) -> None:
         self._draw = draw
 
-    def pick(self, *options: T) -> T:
-        """One of these."""
+    def pick(self, *options: Any) -> Any:
+        """One of these, whatever they are."""
         return self._draw(st.sampled_from(options))
 
     def number(self, low: int, high: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tests.conformance.fuzz.hand import PROVOKING, SMALL, Hand, Make, answer, login_answer, on_all, request
 
@@ -47,7 +48,7 @@ REFUSAL = (Set("transit", value=False), Set("nsg", 0), Replace(Part.DATA, b""))
 FIRST_STAT_SN = 739488527
 """Of the first connection of every ground: what its entropy gives."""
 QUICK = (*SMALL, ("scsi_request_timeout", 4.1), ("srb_timeout_delta", 6), ("task_management_timeout", 3.3))
-TIMED = {"level": 0, "connections": 1}
+TIMED: dict[str, Any] = {"level": 0, "connections": 1}
 
 
 def status(hand: Hand, *statuses: int) -> Fault:
@@ -63,7 +64,7 @@ def redirect(hand: Hand, *addresses: str | None) -> Plan:
     return hand.login(login_answer(*fields, *REFUSAL, given, stage=hand.pick(0, 1)))
 
 
-def key(hand: Hand, name: str, *values: str | None, stage: int, **differs: object) -> Plan:
+def key(hand: Hand, name: str, *values: str | None, stage: int, **differs: Any) -> Plan:
     return hand.login(login_answer(SetKey(name, hand.pick(*values)), stage=stage), **differs)
 
 
@@ -86,15 +87,13 @@ def bursts(hand: Hand, low: int, high: int) -> Plan:
     return hand.login(fault, settings=settings)
 
 
-def carried(
-    hand: Hand, *what: object, opcodes: tuple[int, ...] = CARRIERS, raw: bool = False, **differs: object
-) -> Plan:
+def carried(hand: Hand, *what: Any, opcodes: tuple[int, ...] = CARRIERS, raw: bool = False, **differs: Any) -> Plan:
     """Something is wrong with one PDU of any of these kinds."""
     opcode = hand.pick(*opcodes)
-    return hand.full_feature(answer(opcode, *what, raw=raw), script=(PROVOKING[opcode],), **differs)  # type: ignore[arg-type]
+    return hand.full_feature(answer(opcode, *what, raw=raw), script=(PROVOKING[Opcode(opcode)],), **differs)
 
 
-def inserted(hand: Hand, template: Template, **differs: object) -> Plan:
+def inserted(hand: Hand, template: Template, **differs: Any) -> Plan:
     """One PDU more, before or behind another."""
     fault = answer(Opcode.NOP_IN, Insert(template, before=hand.pick(True, False)), renumber=True)
     return hand.full_feature(fault, script=(PING,), **differs)
@@ -104,7 +103,7 @@ def notice(hand: Hand, *events: int, **fields: int) -> Plan:
     return inserted(hand, Template(AsyncMessage, {**NUMBERS, "async_event": hand.pick(*events), **fields}))
 
 
-def dropped(hand: Hand, verb: Verb, opcode: int, **differs: object) -> Plan:
+def dropped(hand: Hand, verb: Verb, opcode: int, **differs: Any) -> Plan:
     """The answer to something never comes: it is lost, or the request is, or all is silent."""
     how = hand.pick(answer(opcode, Drop(), renumber=True), answer(opcode, Silence()))
     return hand.full_feature(how, script=(Step(verb=verb),), **{**TIMED, **differs})
@@ -116,7 +115,7 @@ def logout_unheard(hand: Hand, plan: Plan) -> Plan:
     return replace(plan, faults=(*plan.faults, fault), script=(*plan.script, A_WHILE))
 
 
-def late(hand: Hand, verb: Verb, opcode: int, seconds: float, **differs: object) -> Plan:
+def late(hand: Hand, verb: Verb, opcode: int, seconds: float, **differs: Any) -> Plan:
     """The answer comes, in time."""
     return hand.full_feature(answer(opcode, Hold(seconds=seconds)), script=(Step(verb=verb),), **{**TIMED, **differs})
 
@@ -259,7 +258,7 @@ def sense(hand: Hand) -> Plan:
     return carried(hand, Replace(Part.DATA, length.to_bytes(2, "big") + bytes(length)), opcodes=(Opcode.SCSI_RESPONSE,))
 
 
-def lost(hand: Hand, **differs: object) -> Plan:
+def lost(hand: Hand, **differs: Any) -> Plan:
     """A connection that was up ends, and that is all."""
     if hand.pick(True, False):
         return hand.full_feature(script=(PING, replace(CUT, size=hand.pick(0, 1)), A_WHILE), **differs)
@@ -311,16 +310,16 @@ def escalation(hand: Hand, *, answered: bool) -> Plan:
     return hand.full_feature(fault, script=(Step(verb=Verb.READ),), **TIMED, settings=QUICK)
 
 
-def adding(hand: Hand, *what: object) -> Plan:
+def adding(hand: Hand, *what: Any) -> Plan:
     """The second connection's login."""
-    fault = answer(Opcode.LOGIN_RESPONSE, *what, stage=hand.pick(0, 1), cid=1)  # type: ignore[arg-type]
+    fault = answer(Opcode.LOGIN_RESPONSE, *what, stage=hand.pick(0, 1), cid=1)
     plan = hand.login(fault, script=(A_WHILE,), connections=2, level=0)
     return on_all(plan)
 
 
-def recovering_logout(hand: Hand, *what: object) -> Plan:
+def recovering_logout(hand: Hand, *what: Any) -> Plan:
     """Level 2: a connection is lost, and the logout for recovery over the other one."""
-    fault = answer(Opcode.LOGOUT_RESPONSE, *what)  # type: ignore[arg-type]
+    fault = answer(Opcode.LOGOUT_RESPONSE, *what)
     plan = hand.full_feature(fault, script=(CUT, A_WHILE), level=2, connections=2)
     return on_all(plan)
 

@@ -11,7 +11,7 @@ from tests.conformance.fuzz.raising import TABLE
 from iscsi_conformance.fuzz.check import run
 from iscsi_conformance.oracle import JUDGED
 
-EXAMPLES = max(4, settings.default.max_examples // 12)
+EXAMPLES = max(4, settings().max_examples // 12)
 tried = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from iscsi_conformance.fuzz.check import at_the_end, so_far
 from iscsi_conformance.fuzz.ground import Ground
 from iscsi_conformance.fuzz.honest import is_seen
 from iscsi_conformance.fuzz.plan import Step, Verb
-from iscsi_conformance.fuzz.play import Play, fork
+from iscsi_conformance.fuzz.play import fork
 from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import TransportEvent
 from iscsi_protocol.pdu.codes import Opcode
@@ -55,7 +56,7 @@ class Work(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.play: Play | None = None
+        self.play: Any = None
         self.ground = GROUNDS[0]
         self.trusted = True
 
@@ -115,7 +116,7 @@ class Work(RuleBasedStateMachine):
 
 TestWork = Work.TestCase
 TestWork.settings = settings(
-    max_examples=max(8, settings.default.max_examples // 3),
+    max_examples=max(8, settings().max_examples // 3),
     stateful_step_count=20,
     suppress_health_check=[HealthCheck.too_slow],
 )
