@@ -53,7 +53,7 @@ def failed(session: Session, task: Management) -> int:
     """A task management function came to nothing: the event that this raises, 0 for none.
 
     Behind a reset of the ladder that failed either the target is reset (39), which the initiator then sends, or the ladder
-    is at its end (63).
+    is at its end (63). Behind the logout of the session nothing is begun any more (11.14).
     """
     session.end(task)
     if task.ladder or task.code == TaskFunction.ABORT_TASK:
@@ -61,6 +61,8 @@ def failed(session: Session, task: Management) -> int:
     if not task.ladder:
         return 0
     if task.code == TaskFunction.LOGICAL_UNIT_RESET and session.declared.resets_target:
+        if session.leaving is not None:
+            return 0
         session.resetting = True
         return RESET
     return LAST
