@@ -251,7 +251,14 @@ def certification(peer: Callable[[str], Path], tmp_path_factory: pytest.TempPath
     """Record a certification run, and have it read on both sides."""
     tshark, mergecap = peer("tshark"), peer("mergecap")
     out = tmp_path_factory.mktemp("certification")
-    done = subprocess.run([*RUN, "--out", str(out)], capture_output=True, text=True, timeout=180, check=False)
+    # Of the cases about events, hundreds of recordings hold PDUs that cannot be; one of each kind is in the others.
+    done = subprocess.run(
+        [*RUN, "-k", "not event or queries", "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
     assert (out / "results.json").exists(), done.stderr
     resets = {
         case["id"]: sum(step["line"].endswith((" TCP RST", " TCP refused")) for step in case["evidence"]["dialogue"])
