@@ -251,7 +251,7 @@ def certification(peer: Callable[[str], Path], tmp_path_factory: pytest.TempPath
     """Record a certification run, and have it read on both sides."""
     tshark, mergecap = peer("tshark"), peer("mergecap")
     out = tmp_path_factory.mktemp("certification")
-    # Of the cases about events, hundreds of recordings hold PDUs that cannot be; one of each kind is in the others.
+    # Not the cases about events: there are hundreds, and most hold PDUs that cannot be.
     done = subprocess.run(
         [*RUN, "-k", "not event or queries", "--out", str(out)],
         capture_output=True,
