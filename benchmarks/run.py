@@ -4,10 +4,12 @@
     python benchmarks/run.py --quick           half a minute
     python benchmarks/run.py --json FILE       the samples too
     python benchmarks/run.py --document FILE   the tables as Markdown, with the bars
+    python benchmarks/run.py --folder DIR      where the files of the logical units lie
 
 Rounds are interleaved: each measures every client against every target once, so that what slows the machine down slows
 all of them. Speeds are `median (lowest–highest)`; ratios are taken round by round. A peer that is not installed is named
-in one line, and its column left out. All is on the loopback, and files are in the page cache.
+in one line, and its column left out. All is on the loopback. Files are in the page cache and have no disk below them, in
+/dev/shm where there is one: how a disk takes dirty pages is not what is measured.
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ TGTD, DIGEST, TUNED = "tgtd", "tgtd, digests", "tgtd, tuned"
 TGTDS: Mapping[str, Mapping[str, str]] = {TGTD: {}, DIGEST: peers.DIGESTS, TUNED: peers.TUNED}
 """How tgtd is run, each a process of its own: as it comes, with header digests on offer, and with large bursts."""
 EXIT_FAILED = 3
+
+_SHARED_MEMORY = Path("/dev/shm")
+MEMORY_FOLDER = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
+"""A folder whose files are nothing but page cache."""
 
 WITH_DIGEST = (FILE_DIGEST, MEMORY_DIGEST, DIGEST)
 
@@ -110,6 +116,7 @@ def main() -> int:
     """Measure and print. 0, or 3 when a program failed or the file cannot be written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short runs, in about half a minute")
+    parser.add_argument("--folder", type=Path, metavar="DIR", default=MEMORY_FOLDER, help="where files lie (/dev/shm)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples")
     parser.add_argument("--document", type=Path, metavar="FILE", help="write the tables as Markdown, with the bars")
     arguments = parser.parse_args()
@@ -119,7 +126,7 @@ def main() -> int:
     console = Console()
     results = Results()
     try:
-        measure(plan, results, console)
+        measure(plan, results, console, arguments.folder)
     except PeerFailed as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -138,16 +145,16 @@ def main() -> int:
     return 0
 
 
-def measure(plan: Plan, results: Results, console: Console) -> None:
-    """Start what there is, and run all rounds. Raises PeerFailed."""
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder, ExitStack() as running:
-        file_url, memory_url = running.enter_context(bundled_target(Path(folder)))
+def measure(plan: Plan, results: Results, console: Console, folder: Path | None) -> None:
+    """Start what there is, and run all rounds. folder: for the files; None: the system's own. Raises PeerFailed."""
+    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=folder) as made, ExitStack() as running:
+        file_url, memory_url = running.enter_context(bundled_target(Path(made)))
         targets = {FILE: file_url, MEMORY: memory_url}
-        digests = bundled_target(Path(folder), "digests", header_digest=True)
+        digests = bundled_target(Path(made), "digests", header_digest=True)
         targets[FILE_DIGEST], targets[MEMORY_DIGEST] = running.enter_context(digests)
         try:
             for control, (name, keys) in enumerate(TGTDS.items(), 1):
-                targets[name] = running.enter_context(tgtd(Path(folder), control=control, keys=keys))
+                targets[name] = running.enter_context(tgtd(Path(made), control=control, keys=keys))
         except PeerMissing as error:
             results.missing.append(str(error))
         clients = available_clients(results)
