@@ -66,10 +66,10 @@ Repeat it on a quiet machine with the Debian packages tgt, libiscsi-bin, qemu-ut
     tox -e bench -- --document FILE
 
 Reads are loaded by libiscsi's `iscsi-perf`, writes by `qemu-img bench -w`; every logical unit is a file of 256 MiB in the
-page cache without a disk below it, or memory where it says so. In each round every client meets every target once, in changing order. Speeds are
-`median (lowest–highest)` of the rounds, ratios are taken round by round; the median is what a bar is held against. At depth
-1 there is no bar: there the scheduler decides who wins. "digests": both targets take nothing but CRC32C from a client that
-offers None,CRC32C for headers. "tgtd, tuned" has segments and bursts of 256 KiB and InitialR2T=No.
+page cache without a disk below it, or memory where it says so. In each round every client meets every target once, in
+changing order. Speeds are `median (lowest–highest)` of the rounds, ratios are taken round by round; the median is what a bar
+is held against. At depth 1 there is no bar: there the scheduler decides who wins. "digests": both targets take nothing but
+CRC32C from a client that offers None,CRC32C for headers. "tgtd, tuned" has segments and bursts of 256 KiB and InitialR2T=No.
 """
 
 

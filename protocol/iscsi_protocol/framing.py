@@ -123,6 +123,18 @@ class Framer:
         if not available:
             return None
         length = 0
+        if available >= BHS_LENGTH and not (self.header_digest or self.data_digest or self._forgiven):
+            # What nearly every PDU is: here as a whole, without digests, AHS and padding. It is cut in one step.
+            body = start + BHS_LENGTH
+            bhs = bytes(view[start:body])
+            lengths = int.from_bytes(bhs[4:8], "big")
+            if not lengths:
+                self._position = body
+                return RawPdu(bhs)
+            end = body + lengths
+            if lengths <= self.max_data_segment_length and not lengths & 3 and end <= start + available:
+                self._position = end
+                return RawPdu(bhs, b"", view[body:end])
         if available >= BHS_LENGTH and (not self.header_digest or available >= self._header_length(view, start)):
             length = self._measure(view, start)
             if length <= available:

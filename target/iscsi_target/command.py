@@ -41,6 +41,9 @@ IMMEDIATE_TASKS = 16
 PRIORITY_LEVEL = 2
 """The iSCSIProtocolLevel from which on commands have a priority (RFC 7144 5.1.1)."""
 
+_UNEXPECTED = FailTask(sense_code=AdditionalSense.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA)
+_AMOUNT = FailTask(sense_code=AdditionalSense.WRITE_ERROR_NOT_ENOUGH_UNSOLICITED_DATA)
+
 _fields = unpacker(ScsiCommand, "@0", "@1", "lun", "itt", "expected_data_transfer_length", "cmd_sn", "cdb")
 
 
@@ -137,23 +140,6 @@ def _swallow(session: Session, itt: int, flags: int, immediate: int) -> None:
         session.reopen()
 
 
-def _respond_now(
-    connection: Connection,
-    session: Session,
-    itt: int,
-    lun: bytes,
-    flags: int,
-    expected: int,
-    read_expected: int,
-    wanted: int,
-    completion: Completion,
-    immediate: int,
-) -> None:
-    if not immediate:
-        session.reopen()
-    respond(connection, session, itt, lun, flags, expected, read_expected, wanted, completion)
-
-
 def _make_task(
     connection: Connection,
     session: Session,
@@ -212,7 +198,9 @@ def _write(
         data: Buffer = raw.data if held <= wanted else raw.data[:wanted]
         result = device.execute(session.nexus, lun, cdb, data)
         if not isinstance(result, Work):
-            _respond_now(connection, session, itt, lun, flags, expected, read_expected, wanted, result, immediate)
+            if not immediate:
+                session.max_cmd_sn = (session.max_cmd_sn + 1) & _MASK
+            respond(connection, session, itt, lun, flags, expected, read_expected, wanted, result)
             return
         task = _make_task(connection, session, itt, lun, cdb, flags, cmd_sn, immediate, expected, read_expected, wanted)
         core.claim(session, task, result)
@@ -240,17 +228,15 @@ def _write(
 def _unsolicited_problem(core: Core, session: Session, flags: int, expected: int, held: int) -> PeerViolation | None:
     """What is wrong with the data that the initiator sends, or announces, unasked (4.2.5.2, 11.4.7.2, 13.11)."""
     parameters = session.parameters
-    unexpected = FailTask(sense_code=AdditionalSense.WRITE_ERROR_UNEXPECTED_UNSOLICITED_DATA)
-    amount = FailTask(sense_code=AdditionalSense.WRITE_ERROR_NOT_ENOUGH_UNSOLICITED_DATA)
     if held:
         if not flags & _WRITE:
-            return PeerViolation("R7143-11.3.6-01", "data with a command that takes none", unexpected)
+            return PeerViolation("R7143-11.3.6-01", "data with a command that takes none", _UNEXPECTED)
         if not parameters.immediate_data and not core.policy.accept_unsolicited_data:
-            return PeerViolation("R7143-13.11-02", "immediate data, which was not agreed upon", unexpected)
+            return PeerViolation("R7143-13.11-02", "immediate data, which was not agreed upon", _UNEXPECTED)
         if held > min(expected, parameters.first_burst_length) and not core.policy.ignore_data_amount:
-            return PeerViolation("R7143-4.2.5.2-06", f"{held} bytes of immediate data", amount)
+            return PeerViolation("R7143-4.2.5.2-06", f"{held} bytes of immediate data", _AMOUNT)
     if not flags & _FINAL and parameters.initial_r2t and not core.policy.accept_unsolicited_data:
-        return PeerViolation("R7143-4.2.5.2-05", "unsolicited data, which was not agreed upon", unexpected)
+        return PeerViolation("R7143-4.2.5.2-05", "unsolicited data, which was not agreed upon", _UNEXPECTED)
     return None
 
 

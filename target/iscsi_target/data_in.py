@@ -22,6 +22,8 @@ from iscsi_target.connection import Connection
 from iscsi_target.retained import Exchange, Retained
 from iscsi_target.session import Session
 
+# Plain integers, since members of an enum are slower to pack.
+_SCSI_RESPONSE, _SCSI_DATA_IN = int(Opcode.SCSI_RESPONSE), int(Opcode.SCSI_DATA_IN)
 _READ = 0x40
 _WRITE = 0x20
 _BIDIRECTIONAL = _READ | _WRITE
@@ -156,7 +158,7 @@ def _one_pdu(
     connection.stat_sn = (stat_sn + 1) & _MASK
     connection.send(
         _data_in(
-            Opcode.SCSI_DATA_IN,
+            _SCSI_DATA_IN,
             _FINAL | _STATUS if length == expected else _FINAL | _STATUS | _UNDERFLOW,
             status,
             length >> 16,
@@ -392,18 +394,21 @@ def _send_status(
     sense = completion.sense
     data = len(sense).to_bytes(2, "big") + sense if sense else b""
     length = len(data)
+    if stat_sn is None:
+        stat_sn = connection.stat_sn
+        connection.stat_sn = (stat_sn + 1) & _MASK
     connection.send(
         _response(
-            Opcode.SCSI_RESPONSE,
+            _SCSI_RESPONSE,
             flags,
             completion.status,
             0,
             length >> 8,
             length & 0xFF,
-            _qualifier(session, completion),
+            0 if completion.__class__ is Completion else _qualifier(session, completion),
             itt,
             snack_tag,
-            connection.next_stat_sn() if stat_sn is None else stat_sn,
+            stat_sn,
             session.exp_cmd_sn,
             session.max_cmd_sn,
             exp_data_sn,

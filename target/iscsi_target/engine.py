@@ -201,7 +201,7 @@ class TargetEngine:
     def _full_feature(self, link: Connection, raw: RawPdu) -> None:
         core = self.core
         bhs = raw.bhs
-        session = link.in_session
+        session = link.session or link.in_session
         opcode = bhs[0] & 0x3F
         if raw.data_digest_error and not core.policy.ignore_data_digest:
             if opcode == Opcode.SCSI_DATA_OUT:

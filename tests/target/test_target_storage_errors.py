@@ -222,7 +222,7 @@ def test_a_file_cut_short_is_told_of_and_never_made_up_for(make_disk, tmp_path, 
 
 
 def test_a_slice_that_cannot_be_read_is_the_last(make_disk, tmp_path):
-    disk = make_disk(backend="file", blocks=512)
+    disk = make_disk(backend="file", blocks=512, sendfile_threshold=65536)
     piece = disk.run(op.READ_10, blocks=512).data
     assert isinstance(piece, FileSlice)
     os.truncate(tmp_path / "0.img", 0)
@@ -398,7 +398,7 @@ def test_a_cache_that_cannot_be_emptied_is_told_of(make_disk, monkeypatch):
 @pytest.mark.parametrize("outcome", ["error", "nothing"])
 def test_what_sendfile_cannot_send_is_read_the_next_time(tmp_path, monkeypatch, outcome):
     """The header of the Data-In PDU is out, so the connection ends; the same read of the next session is answered."""
-    lun = LunConfig(backend="file", path=str(tmp_path / "disk.img"), size=Size(1 << 20))
+    lun = LunConfig(backend="file", path=str(tmp_path / "disk.img"), size=Size(1 << 20), sendfile_threshold=Size(65536))
     config = TargetConfig(targets=[TargetNode(name=DEFAULT_NAME, luns={0: lun})])
     sent = []
 

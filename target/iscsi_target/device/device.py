@@ -191,11 +191,11 @@ class Device:
             return 0
         unit = self._by_structure.get(lun) or self._unit(lun)
         row = BY_OPCODE[cdb[0]]
-        if isinstance(row, dict) and len(cdb) > 1:
-            row = row.get(cdb[1] & SERVICE_ACTION)
+        if row.__class__ is not Row:
+            row = row.get(cdb[1] & SERVICE_ACTION) if isinstance(row, dict) and len(cdb) > 1 else None
         if unit is None or not isinstance(row, Row) or len(cdb) < row.command.length:
             return 0
-        if not row.known_to(unit):
+        if row.optional and not row.known_to(unit):
             return 0
         length = wanted(cdb, unit.block_size)
         return length if length <= unit.max_transfer * unit.block_size else 0
