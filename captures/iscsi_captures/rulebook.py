@@ -9,7 +9,7 @@ other side's good behaviour are silent there. What a history does not show from 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from iscsi_captures.dialogue import Connection, Dialogue, Side, Sight
@@ -131,23 +131,19 @@ class RuleBook:
         """The long way: every row that is filed for this PDU."""
         dialogue = self._dialogue
         sight = dialogue.look(connection, record.raw, record.direction, record.time)
-        rows = TABLE.get((sight.side, sight.opcode, sight.phase), ())
         damaged = record.raw.header_digest_error or record.raw.data_digest_error
+        filed = TABLE.get((sight.side, sight.opcode, sight.phase))
+        rows: Sequence[Rule] = filed[damaged] if filed is not None else ()
         other_broke, known = _broken_by_the_other(sight), connection.known
-        broken = [
-            (rule, message)
-            for rule in rows
-            if rule.damaged is damaged
-            and not (other_broke and rule.leans)
-            and (known or not rule.from_start)
-            and (message := rule.check(sight)) is not None
-        ]
+        if other_broke or not known:
+            rows = [rule for rule in rows if not (other_broke and rule.leans) and (known or not rule.from_start)]
+        broken = [(rule, message) for rule in rows if (message := rule.check(sight)) is not None]
         for rule, message in broken:
             self._find(rule, sight, message)
         dialogue.advance(sight)
         for rule, _ in broken:
             _stain(rule, sight)
-        if not rows:
+        if filed is None:
             # An opcode that no rule knows: what it does to the dialogue cannot be told.
             connection.broken |= sight.side
         _review(connection)

@@ -223,15 +223,14 @@ def check_key_name(name: str) -> None:
 
 def parse_number(value: str, low: int = 0, high: int = NUMBER_LIMIT - 1) -> int:
     """A numerical-value in low..high, decimal or hex. Raises NumberError."""
-    hexadecimal = _HEX.fullmatch(value)
-    if hexadecimal:
-        # Leading zeros are discouraged, not forbidden; without them 16 digits are the most there can be.
-        number = int(hexadecimal[1], 16)
-        clause = "R7143-6.1-13"
-    elif _DECIMAL.fullmatch(value):
+    if _DECIMAL.fullmatch(value):
         # 2^64 has 20 digits: a longer constant is out of bounds whatever it says.
         number = int(value) if len(value) <= 20 else NUMBER_LIMIT
         clause = "R7143-6.1-11"
+    elif hexadecimal := _HEX.fullmatch(value):
+        # Leading zeros are discouraged, not forbidden; without them 16 digits are the most there can be.
+        number = int(hexadecimal[1], 16)
+        clause = "R7143-6.1-13"
     elif _DIGITS.fullmatch(value):
         raise NumberError("a decimal number with a leading zero", "R7143-6.1-10", value)
     else:

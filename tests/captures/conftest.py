@@ -460,7 +460,7 @@ def looked_at(rule: str) -> Iterator[list[Sight]]:
 
         return replace(row, check=check) if row.id == rule else row
 
-    table = {key: tuple(watched(row) for row in rows) for key, rows in TABLE.items()}
+    table = {key: tuple(tuple(map(watched, rows)) for rows in filed) for key, filed in TABLE.items()}
     with patch.object(rulebook, "TABLE", table), patch.object(rulebook, "is_plain", lambda _: False):
         yield looks
 

@@ -45,7 +45,7 @@ def test_clause_exists_and_fits(rule):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_the_rule_is_filed_where_it_applies(rule):
     """Each opcode and phase of a row leads to it, and it says in a sentence what it holds."""
-    found = {(opcode, phase) for (_, opcode, phase), rows in TABLE.items() if rule in rows}
+    found = {(opcode, phase) for (_, opcode, phase), filed in TABLE.items() for rows in filed if rule in rows}
     assert found == {(opcode, phase) for opcode in rule.opcodes for phase in rule.phases}
     assert rule.says.endswith(".")
 

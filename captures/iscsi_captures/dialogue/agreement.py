@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from iscsi_captures.dialogue.negotiation import Negotiation
 from iscsi_captures.dialogue.state import Connection, Limits
@@ -28,6 +29,7 @@ _BOOLEANS = {
 _SEGMENTS = ("initiator_segment", "target_segment")
 
 
+@lru_cache(maxsize=512)
 def number(value: str) -> int | None:
     """A number in either notation, None for anything else."""
     try:

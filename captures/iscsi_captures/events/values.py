@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import string
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from iscsi_protocol.history import Endpoint
@@ -24,6 +25,7 @@ _LABEL = frozenset(string.ascii_letters + string.digits + "_-")
 _HOST_LENGTH = 253
 
 
+@lru_cache(maxsize=512)
 def number(value: str) -> int | None:
     """A number in either notation, None for anything else."""
     try:

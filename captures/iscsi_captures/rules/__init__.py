@@ -54,19 +54,23 @@ RULES: tuple[Rule, ...] = tuple(
 )
 
 
-def _file() -> dict[tuple[Side, int, Phase], tuple[Rule, ...]]:
-    table: dict[tuple[Side, int, Phase], list[Rule]] = defaultdict(list)
+Rows = tuple[Rule, ...]
+Key = tuple[Side, int, Phase]
+
+
+def _file() -> dict[Key, tuple[Rows, Rows]]:
+    table: dict[Key, tuple[list[Rule], list[Rule]]] = defaultdict(lambda: ([], []))
     for rule in RULES:
         for opcode in rule.opcodes:
             natural = Side.TARGET if opcode >= 0x20 else Side.INITIATOR
             side = Side(3 & ~natural) if rule.foreign else natural
             if side & rule.sides:
                 for phase in rule.phases:
-                    table[side, opcode, phase].append(rule)
-    return {key: tuple(rows) for key, rows in table.items()}
+                    table[side, opcode, phase][rule.damaged].append(rule)
+    return {key: (tuple(intact), tuple(damaged)) for key, (intact, damaged) in table.items()}
 
 
-TABLE: Mapping[tuple[Side, int, Phase], tuple[Rule, ...]] = MappingProxyType(_file())
-"""What is checked for a PDU, by its sender, its opcode and the phase of its connection."""
+TABLE: Mapping[Key, tuple[Rows, Rows]] = MappingProxyType(_file())
+"""What is checked for a PDU, by its sender, its opcode and the phase of its connection: where it is intact, and where not."""
 
 __all__ = ["FAST", "RULES", "TABLE", "Rule", "is_plain"]

@@ -349,7 +349,8 @@ class Negotiator:
             raise self._disagreement(rule, answer, reason, INADMISSIBLE[rule.function], stage)
 
     def _irrelevant_in_session(self, rule: KeyRule) -> bool:
-        return (("SessionType", self.session_type.value),) in rule.irrelevant_when
+        conditions = rule.irrelevant_when
+        return bool(conditions) and (("SessionType", self.session_type.value),) in conditions
 
     def _may_be_irrelevant(self, rule: KeyRule) -> bool:
         """Whether the peer may find it so; where results of other keys decide, `commit` looks again."""

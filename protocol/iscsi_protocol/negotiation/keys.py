@@ -7,7 +7,7 @@ methods (12.1.1 to 12.1.3) are listed by name only, because their exchanges belo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
@@ -81,6 +81,9 @@ Condition = tuple[tuple[str, str], ...]
 """Results (key, value) that hold together."""
 
 
+NEGOTIATED = frozenset({Function.FIRST_SUPPORTED, Function.MINIMUM, Function.MAXIMUM, Function.AND, Function.OR})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyRule:
     """One key.
@@ -116,6 +119,12 @@ class KeyRule:
     refusals: tuple[str, ...] = ()
     informative: bool = False
     max_length: int = 255
+    negotiated: bool = field(init=False)
+    """Whether one side proposes and the other answers, in contrast to declarations and requests."""
+
+    def __post_init__(self) -> None:
+        """Note what every negotiation asks of every key."""
+        object.__setattr__(self, "negotiated", self.function in NEGOTIATED)
 
     def use_by(self, role: Role) -> Use | None:
         """When that side may send the key, None for never."""
@@ -126,13 +135,6 @@ class KeyRule:
         """The sides that may send the key other than as an answer."""
         return tuple(role for role in Role if self.use_by(role) is not None)
 
-    @property
-    def negotiated(self) -> bool:
-        """Whether one side proposes and the other answers, in contrast to declarations and requests."""
-        return self.function in NEGOTIATED
-
-
-NEGOTIATED = frozenset({Function.FIRST_SUPPORTED, Function.MINIMUM, Function.MAXIMUM, Function.AND, Function.OR})
 
 _LO = Use.LEADING_ONLY
 _IO = Use.INITIALIZE_ONLY

@@ -80,12 +80,16 @@ class OperationalParameters:
             changes[name] = read(value)
         for role, value in declared.items():
             changes[f"max_recv_data_segment_length_{role.value}"] = parse_number(value)
-        changed = replace(self, **changes)
         if session_type is SessionType.DISCOVERY:
-            changed = replace(changed, max_connections=1, error_recovery_level=0)
-        if changed.error_recovery_level > 0 and changed.data_sequence_in_order:
-            changed = replace(changed, max_outstanding_r2t=1)
-        return replace(changed, first_burst_length=min(changed.first_burst_length, changed.max_burst_length))
+            changes.update(max_connections=1, error_recovery_level=0)
+
+        def become(name: str) -> Any:
+            return changes.get(name, getattr(self, name))
+
+        if become("error_recovery_level") > 0 and become("data_sequence_in_order"):
+            changes["max_outstanding_r2t"] = 1
+        changes["first_burst_length"] = min(become("first_burst_length"), become("max_burst_length"))
+        return replace(self, **changes)
 
 
 def _read_digest(value: str) -> bool:
