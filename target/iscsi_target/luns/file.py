@@ -84,7 +84,8 @@ class FileLun:
     def read(self, offset: int, length: int) -> bytes | FileSlice:
         """The bytes, from the threshold on as a slice. Raises OSError, also where the file was cut short."""
         if length < self._slice_threshold or not self._slices:
-            return self.load(offset, length)
+            data = os.pread(self._fd, length, offset)
+            return data if len(data) == length else self.load(offset, length)
         if self._regular and os.fstat(self._fd).st_size < offset + length:
             raise _too_short()
         return FileSlice(self._fd, offset, length, self._slice_failed)
