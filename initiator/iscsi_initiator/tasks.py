@@ -143,8 +143,11 @@ class ScsiTask(Task):
         self.tries = 1
         self.ending: Failure | None = None
         self.timed_out = False
-        self.read_into = _view(request.data_in, writable=True)
-        self.write_from = _view(request.data_out)
+        try:
+            self.read_into = _view(request.data_in, writable=True) if len(request.data_in) else _NOTHING
+            self.write_from = _view(request.data_out) if len(request.data_out) else _NOTHING
+        except ValueError as error:  # of a view that was released
+            raise UnusableBuffer(str(error)) from error
         self.next_sn = self.received = self.next_offset = self.sequence = 0
         self.next_write = self.in_flight = 0
         self.first_drained = -1

@@ -15,7 +15,7 @@ from iscsi_protocol.history import TransportEvent
 
 class Driver:
     """Runs one engine. on_event: takes every event of the engine; clock: seconds, the loop's own where it is None; service:
-    answers its up-calls, each of which is refused where it is None.
+    answers its up-calls, each of which is refused where it is None. pumps_soon: whether `pump` runs in the loop's next turn.
     """
 
     def __init__(
@@ -38,18 +38,18 @@ class Driver:
         self._timer_due = 0.0
         self._pumping = False
         self._again = False
-        self._scheduled = False
+        self.pumps_soon = False
         self._stopped = False
 
     def pump_soon(self) -> None:
         """As `pump`, once for all that is asked in this turn of the loop, so that it goes out in one send."""
-        if not self._scheduled:
-            self._scheduled = True
+        if not self.pumps_soon:
+            self.pumps_soon = True
             self.loop.call_soon(self.pump)
 
     def pump(self) -> None:
         """Carry out what the engine wants by now. To be called whenever something was asked of it."""
-        self._scheduled = False
+        self.pumps_soon = False
         if self._pumping or self._stopped:
             self._again = True
             return
