@@ -7,6 +7,7 @@ import pytest
 from iscsi_initiator.devices import (
     MPIO_TIMERS,
     Aggregate,
+    Attempt,
     Device,
     DeviceKey,
     DeviceRequest,
@@ -63,7 +64,7 @@ class Bench:
     def __init__(self, paths: int = 2, **options):
         self.now = 0.0
         self.device = Device(ID, **options)
-        self.sent: list = []
+        self.sent: list[Attempt] = []
         self.ended: list[DeviceRequest] = []
         self.notices: list[Notice] = []
         for path in range(1, paths + 1):
@@ -383,7 +384,7 @@ def test_requests_wait_for_a_path_and_then_go_in_their_order():
     bench.down(2)
     requests = [bench.submit() for _ in range(3)]
     assert not bench.sent
-    bench.pass_time(1000)
+    bench.pass_time(10)
     bench.up(2)
     assert [attempt.request for attempt in bench.sent] == requests
 
@@ -420,6 +421,25 @@ def test_requests_that_wait_for_their_retry_end_with_the_device():
     bench.pass_time(21)
     assert bench.ended == [request]
     assert bench.device.next_deadline() is None
+
+
+def test_a_suspended_path_is_gone_after_link_down_time():
+    bench = Bench(link_down_time=3)
+    bench.down(1)
+    bench.down(2)
+    assert bench.device.next_deadline() == 3
+    bench.pass_time(2)
+    bench.down(1)
+    bench.up(2)
+    bench.pass_time(1)
+    assert [path.id for path in bench.device.paths] == [2]
+    bench.down(1)
+    assert [path.id for path in bench.device.paths] == [2]
+    bench.down(2)
+    bench.pass_time(3)
+    bench.submit()
+    bench.pass_time(20)
+    assert bench.ended[0].failure is Failure.NO_DEVICE
 
 
 def test_a_path_to_another_device_is_refused():
@@ -478,7 +498,7 @@ def test_failback_with_a_subset(failback, after):
 
 
 def test_paths_are_verified_when_that_is_enabled():
-    bench = Bench(3, timers=MpioTimers(path_verify_enabled=True, path_verification_period=10))
+    bench = Bench(3, timers=MpioTimers(path_verify_enabled=True, path_verification_period=10), link_down_time=100)
     bench.down(3)
     bench.pass_time(10)
     assert [(each.path, each.purpose) for each in bench.sent] == [(1, Purpose.VERIFICATION), (2, Purpose.VERIFICATION)]

@@ -39,6 +39,10 @@ class Work:
         self.acknowledged = False
         self.ended: int | None = None
 
+    def before(self, other: Work) -> bool:
+        """Whether it had ended when the other began."""
+        return self.ended is not None and self.ended < other.began
+
 
 def work_of(request: DeviceRequest) -> Work:
     assert isinstance(request.token, Work)
@@ -100,10 +104,8 @@ class DeviceMachine(RuleBasedStateMachine):
             read = int.from_bytes(bytes(request.data_in), "big")
             source = next(each for each in self.writes[work.block] if each.value == read)
             for other in self.writes[work.block]:
-                between = source.ended is not None and source.ended < other.began
-                assert not (between and other.acknowledged and other.ended < work.began), (
-                    "an acknowledged write was lost"
-                )
+                lost = source.before(other) and other.acknowledged and other.before(work)
+                assert not lost, "an acknowledged write was lost"
 
     @rule(block=st.integers(0, BLOCKS - 1))
     def write(self, block):

@@ -4,7 +4,7 @@ What a session tells of itself moves its path:
 
     path_up    its logical unit was found there (again)      -> UP, once the reservation key is registered
     path_down  the connection is lost, the session goes on   -> SUSPENDED: requests on it stay there, new ones go elsewhere
-    path_gone  it did not come back within LinkDownTime      -> GONE: no path any more, until it is up again
+    path_gone  it is over; or LinkDownTime has passed so     -> GONE: no path any more, until it is up again
 
 A path whose attempt or verification failed while its session says nothing is FAILED, until it is up or verifies again.
 
@@ -38,6 +38,8 @@ UNIT_ATTENTIONS = 8
 _WITH_STANDBYS = frozenset({LoadBalance.FAIL_OVER_ONLY, LoadBalance.ROUND_ROBIN_SUBSET})
 _NO_RESERVATION = PersistentReservation()
 _TIMERS = MpioTimers()
+LINK_DOWN_TIME = 15.0
+"""Seconds; the guide's default."""
 
 
 class _State(Enum):
@@ -60,12 +62,15 @@ class _Path:
     state: _State = _State.REGISTERING
     generation: int = 0
     verifying: bool = False
+    gone_at: float | None = None
 
 
 class Device:
-    """A logical unit behind several paths. failback: whether a path that was active before it failed is so again when it
-    is back, the guide's way; without, as the guide's boot version has it, it becomes a standby, and the standby that took
-    over stays (policies with standbys only). `poll` gives what is to be done after every call.
+    """A logical unit behind several paths. `poll` gives what is to be done after every call.
+
+    failback: whether a path that was active before it failed is so again when it is back, the guide's way; without, as the
+    guide's boot version has it, it becomes a standby, and the standby that took over stays (policies with standbys only).
+    link_down_time: seconds that a lost path counts as one.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Device:
         timers: MpioTimers = _TIMERS,
         failback: bool = True,
         reservation: PersistentReservation = _NO_RESERVATION,
+        link_down_time: float = LINK_DOWN_TIME,
     ) -> None:
         check(policy, [Path(id=0)], over_sessions=True)
         self.identity = identity
@@ -83,6 +89,7 @@ class Device:
         self.timers = timers
         self.failback = failback
         self.reservation = reservation
+        self.link_down_time = link_down_time
         self.removed = False
         self.preempted = False
         self._paths: dict[int, _Path] = {}
@@ -122,7 +129,8 @@ class Device:
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` is due, None for never."""
-        due = [at for at in (self._remove_at, self._verify_at) if at is not None]
+        times = (self._remove_at, self._verify_at, *(path.gone_at for path in self._paths.values()))
+        due = [at for at in times if at is not None]
         if self._retries:
             due.append(self._retries[0][0])
         return min(due, default=None)
@@ -171,10 +179,13 @@ class Device:
 
     def path_down(self, path: int, now: float) -> None:
         """The session of a path lost its connection, and tries to come back."""
-        self._to(self._paths[path], _State.SUSPENDED, now)
+        found = self._paths[path]
+        if found.state not in {_State.SUSPENDED, _State.GONE}:
+            self._to(found, _State.SUSPENDED, now)
+            found.gone_at = now + self.link_down_time
 
     def path_gone(self, path: int, now: float) -> None:
-        """The session of a path did not come back in time, or is over."""
+        """The session of a path is over, or says itself that it did not come back in time."""
         self._to(self._paths[path], _State.GONE, now)
 
     def remove_path(self, path: int, now: float) -> None:
@@ -202,7 +213,7 @@ class Device:
             self._to(path, _State.UP, now)
 
     def _to(self, path: _Path, state: _State, now: float) -> None:
-        before, path.state = path.state, state
+        before, path.state, path.gone_at = path.state, state, None
         self._changed()
         if (before is _State.UP) is not (state is _State.UP):
             what = Notification.PATH_UP if state is _State.UP else Notification.PATH_DOWN
@@ -330,6 +341,9 @@ class Device:
                 self._dispatch(request)
             else:
                 self._register_once_more(registration)
+        for path in self._paths.values():
+            if path.gone_at is not None and path.gone_at <= now:
+                self._to(path, _State.GONE, now)
         if self._remove_at is not None and self._remove_at <= now:
             self._remove()
         if self._verify_at is not None and self._verify_at <= now:

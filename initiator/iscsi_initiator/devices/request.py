@@ -12,9 +12,9 @@ from iscsi_protocol.pdu import Buffer
 class DeviceRequest:
     """One SCSI command for a device, whichever paths it takes. `result` or `failure` is set once it has ended.
 
-    data_in: a writable buffer of exactly the bytes to read, or their number; data_out: what to write; neither is copied, and both belong to
-    the device until the request has ended. replayable: doing it twice is as good as once, so that it is sent again where
-    nobody knows whether it was done. token: the caller's.
+    data_in: a writable buffer of exactly the bytes to read, or their number; data_out: what to write; neither is copied, and
+    both belong to the device until the request has ended. replayable: doing it twice is as good as once, so that it is sent
+    again where nobody knows whether it was done. token: the caller's.
     """
 
     __slots__ = (
