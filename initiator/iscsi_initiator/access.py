@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,18 @@ class Access:
             mutual = _secret(self.mutual_secret_file, "secret of the target")
         return ChapOptions(credentials=Credentials(name=url.user, secret=secret), target_secret=mutual)
 
-    async def open(self, stack: AsyncExitStack, url: IscsiUrl) -> Client:
-        """A session that ends with the stack."""
+    @contextmanager
+    def log(self) -> Iterator[EventLogWriter]:
+        """The event log; what it does not take is told when it is closed."""
         log = EventLogWriter(self.event_log)
-        stack.callback(_close, log)
-        options = SessionOptions(
+        try:
+            yield log
+        finally:
+            _close(log)
+
+    def options(self, url: IscsiUrl, *, multipath: bool = False) -> SessionOptions:
+        """What a session to a URL is to be; multipath: it is one of several."""
+        return SessionOptions(
             portal=url.portal,
             target_name=url.target_name,
             chap=self.chap(url),
@@ -76,8 +83,13 @@ class Access:
             isid=bytes(Isid.draw(secrets.token_bytes)),
             connections=self.connections,
             advertised=self.portals,
+            multipath=multipath,
         )
-        client = await Client.connect(url, settings=self.settings, options=options, event_log=log)
+
+    async def open(self, stack: AsyncExitStack, url: IscsiUrl) -> Client:
+        """A session that ends with the stack."""
+        log = stack.enter_context(self.log())
+        client = await Client.connect(url, settings=self.settings, options=self.options(url), event_log=log)
         return await stack.enter_async_context(client)
 
 
@@ -110,6 +122,11 @@ def _secret(path: Path | None, prompt: str) -> bytes:
 
 def shared(command: Command) -> Command:
     """The options of every command that makes a session."""
+    return sharing()(command)
+
+
+def sharing(*, retries: int = 3, hold_time: float = 60) -> Callable[[Command], Command]:
+    """As `shared`, with other defaults."""
     options = (
         click.option("--initiator-name", metavar="IQN", help="Name to log in with."),
         click.option("--header-digest", type=click.Choice(list(DIGESTS)), default="none", show_default=True),
@@ -145,7 +162,7 @@ def shared(command: Command) -> Command:
         click.option(
             "--retries",
             type=click.IntRange(min=-1),
-            default=3,
+            default=retries,
             show_default=True,
             help="Attempts to come back after a loss; -1 for any number.",
         ),
@@ -159,7 +176,7 @@ def shared(command: Command) -> Command:
         click.option(
             "--hold-time",
             type=click.FloatRange(min=0),
-            default=60,
+            default=hold_time,
             show_default=True,
             help="Seconds that requests wait for the session to come back.",
         ),
@@ -170,9 +187,13 @@ def shared(command: Command) -> Command:
             help="File to append driver events to.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def access_of(options: dict[str, Any]) -> Access:
@@ -181,7 +202,8 @@ def access_of(options: dict[str, Any]) -> Access:
         "portal_retry_count": 0,
         "max_connection_retries": options.pop("retries"),
         "delay_between_reconnect": options.pop("retry_delay"),
-        "max_request_hold_time": options.pop("hold_time"),
+        "max_request_hold_time": options["hold_time"],
+        "link_down_time": options.pop("hold_time"),
         "error_recovery_level": options.pop("recovery_level"),
     }
     name, seconds = options.pop("initiator_name"), options.pop("timeout")

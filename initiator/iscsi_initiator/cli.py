@@ -19,11 +19,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from iscsi_initiator.access import Access, Command, access_of, default_log, shared
+from iscsi_initiator.access import Access, Command, access_of, default_log, shared, sharing
+from iscsi_initiator.attach.plan import attach_options, plan_of
+from iscsi_initiator.attach.running import attach as serve_devices
 from iscsi_initiator.client import Client, ClientError, ScsiError, SessionFailed
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
 from iscsi_initiator.eventlog import LoggedEvent, LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
+from iscsi_initiator.status_codes import Refused
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
 from iscsi_protocol.scsi.lun import decode_lun
@@ -54,7 +57,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"iscsi-initiator: {where}{error.strerror or error}", err=True)
         sys.exit(FAILED)
-    except (ClientError, CopyError) as error:
+    except (ClientError, CopyError, Refused) as error:
         click.echo(f"iscsi-initiator: {error}", err=True)
         sys.exit(FAILED)
     except KeyboardInterrupt:
@@ -352,6 +355,35 @@ class _progress:  # noqa: N801 - used like a function
         elif kind is None:
             seconds = time.monotonic() - self._began
             click.echo(f"{self._title}: {self._moved} bytes in {seconds:.2f} s", err=True)
+
+
+@main.command(
+    short_help="Serve LUNs to other programs, as NBD exports on a Unix socket.",
+    help=_help(
+        "Serve LUNs to other programs, as NBD exports on a Unix socket. Several URLs of one target are paths to its disks.",
+        "attach iscsi://192.0.2.10/iqn.2026-01.org.example:disk/0 --socket disk.sock",
+        "attach iscsi://192.0.2.10/iqn.2026-01.org.example:disk iscsi://192.0.2.11/iqn.2026-01.org.example:disk "
+        "--socket disk.sock --policy fail-over-only",
+    ),
+)
+@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@attach_options
+@sharing(retries=-1, hold_time=15)
+def attach(urls: tuple[str, ...], **options: Any) -> None:
+    """Serve LUNs to other programs, as NBD exports on a Unix socket."""
+    plan, access = plan_of(options, len(urls)), access_of(options)
+    parsed = [_url(url, lun=False) for url in urls]
+    for url, text in zip(parsed, urls, strict=True):
+        if url.target_name is None:
+            raise click.UsageError(f"{text}: a target's name is needed: iscsi://host[:port]/iqn[/lun]")
+
+    def ready(what: dict[str, Any]) -> None:
+        click.echo(json.dumps(what))
+
+    def complain(line: str) -> None:
+        click.echo(f"iscsi-initiator: {line}", err=True)
+
+    _run(serve_devices(access, parsed, plan, ready, complain))
 
 
 @main.command(
