@@ -11,13 +11,13 @@ _EXPORT = struct.Struct(">HQH")
 _BLOCK_SIZE = struct.Struct(">HIII")
 _WRITING = frozenset({Command.WRITE, Command.TRIM, Command.WRITE_ZEROES})
 _FLAGS = {
-    Command.READ: CommandFlag.DF,
+    Command.READ: CommandFlag.NONE,
     Command.WRITE: CommandFlag.FUA,
     Command.FLUSH: CommandFlag.NONE,
     Command.TRIM: CommandFlag.FUA,
     Command.WRITE_ZEROES: CommandFlag.FUA | CommandFlag.NO_HOLE,
 }
-"""Command → the flags that it may have. DF is for free: a read is never answered in fragments."""
+"""Command → the flags that it may have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,7 @@ class Export:
     def check(self, command: int, flags: int, offset: int, length: int) -> Errno | None:
         """Why a request cannot be done, None where it can."""
         allowed = _FLAGS.get(Command(command)) if command in _FLAGS else None
-        if allowed is None or flags & ~allowed:
+        if allowed is None or flags & ~int(allowed):
             return Errno.EINVAL
         if command == Command.FLUSH:
             return None

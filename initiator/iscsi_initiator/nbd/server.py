@@ -106,7 +106,7 @@ class NbdServer:
             return False
         (flags,) = CLIENT_FLAGS.unpack(data)
         self._no_zeroes = bool(flags & HandshakeFlag.NO_ZEROES)
-        self.over = bool(flags & ~_OURS)
+        self.over = bool(flags & ~int(_OURS))
         self._step = self._option
         return True
 

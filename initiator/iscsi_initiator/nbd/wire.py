@@ -81,7 +81,6 @@ class ExportFlag(IntFlag):
     ROTATIONAL = 16
     SEND_TRIM = 32
     SEND_WRITE_ZEROES = 64
-    SEND_DF = 128
     CAN_MULTI_CONN = 256
 
 
@@ -102,7 +101,6 @@ class CommandFlag(IntFlag):
     NONE = 0
     FUA = 1
     NO_HOLE = 2
-    DF = 4
 
 
 class Errno(IntEnum):
