@@ -144,10 +144,7 @@ def test_a_disk_reads_what_was_written_over_all_paths():
         await disk.write_zeroes(8192, 512, hole=False, fua=True)
         await disk.trim(0, 512, fua=True)
         await disk.read_into(512, memoryview(back))
-        data = bytearray(data)
-        data[512 : 512 + 2048] = bytes(2048)
-        data[7680:8192] = bytes(512)
-        assert back == data
+        assert back == data[:512] + bytes(2048) + data[2560:7680] + bytes(512) + data[8192:]
         with pytest.raises(ValueError, match="no whole blocks"):
             await disk.read_into(1, memoryview(back))
         with pytest.raises(ScsiError, match="OUT OF RANGE"):

@@ -383,7 +383,7 @@ def listed(near):
     file.read(GREETING.size)
     file.write(CLIENT_FLAGS.pack(3) + OPTION.pack(OPTION_MAGIC, Option.LIST, 0))
     file.flush()
-    names = []
+    names: list[str] = []
     while True:
         _, _, reply, length = struct.unpack(">QIII", file.read(20))
         data = file.read(length)
@@ -409,6 +409,7 @@ def test_attach_serves_until_it_is_told_to_stop(run, portals):
 @pytest.mark.parametrize(
     ("lun", "options", "names"),
     [
+        ("/0", ("--policy", "fail-over-only"), ["0"]),
         ("/0", ("--export", "mine", "--read-only", "--policy", "fail-over-only", "--standby", 1), ["mine"]),
         ("/0", ("--policy", "round-robin-subset", "--standby", 2, "--no-failback"), ["0"]),
         ("/1", ("--policy", "weighted-paths", "--weight", "1=5", "--path-verify", 10), ["1"]),

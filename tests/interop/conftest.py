@@ -20,6 +20,7 @@ import pytest
 
 PACKAGES = {
     "chromium": "chromium",
+    "fio": "fio",
     "iscsi-inq": "libiscsi-bin",
     "iscsi-ls": "libiscsi-bin",
     "iscsi-perf": "libiscsi-bin",
@@ -28,6 +29,8 @@ PACKAGES = {
     "isnsadm": "open-isns-utils",
     "isnsd": "open-isns-server",
     "mergecap": "wireshark-common",
+    "nbdcopy": "libnbd-bin",
+    "nbdinfo": "libnbd-bin",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "tgtadm": "tgt",

@@ -42,6 +42,16 @@ class Forwarder:
         for thread in self._threads:
             thread.join(10)
 
+    def cut(self) -> None:
+        """Reset every connection, and accept none until `mend`."""
+        self._stop_listening()
+        self._reset_all()
+
+    def mend(self) -> None:
+        """Accept connections again, at the same port."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._start(self._accept)
+
     def _start(self, target: object, *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)
@@ -53,9 +63,10 @@ class Forwarder:
         self._listener.close()
 
     def _accept(self) -> None:
+        listener = self._listener
         with contextlib.suppress(OSError):
             while True:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._upstream))
                 with self._lock:
                     self._open |= {near, far}

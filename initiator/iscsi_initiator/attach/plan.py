@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -38,7 +38,7 @@ class Plan:
 
     def check(self, paths: int) -> None:
         """Raise Refused where the policy cannot be had with so many paths."""
-        check(self.policy, [self._path(number) for number in range(1, paths + 1)], over_sessions=True)
+        check(self.policy, self._paths(range(1, paths + 1)), over_sessions=True)
 
     def device(self, identity: Identity, link_down_time: float) -> Device:
         """A device without paths."""
@@ -53,13 +53,13 @@ class Plan:
 
     def configure(self, device: Device) -> None:
         """Set the policy with what was said of the paths that the device has. Raises Refused."""
-        device.set_policy(self.policy, [self._path(path.id) for path in device.paths])
+        device.set_policy(self.policy, self._paths([path.id for path in device.paths]))
 
-    def _path(self, number: int) -> Path:
-        active = number not in self.standbys
-        if self.policy is LoadBalance.FAIL_OVER_ONLY and not self.standbys:
-            active = number == 1
-        return Path(id=number, active=active, weight=self.weights.get(number, 0))
+    def _paths(self, numbers: Sequence[int]) -> list[Path]:
+        standbys = self.standbys
+        if self.policy is LoadBalance.FAIL_OVER_ONLY and not standbys:
+            standbys = frozenset(numbers[1:])
+        return [Path(id=each, active=each not in standbys, weight=self.weights.get(each, 0)) for each in numbers]
 
 
 def attach_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from iscsi_initiator.attach.disk import Disk
 from iscsi_initiator.client import ClientError, RequestFailed, ScsiError
 from iscsi_initiator.nbd import Command, CommandFlag, Errno, Export, NbdRequest, NbdServer
 from iscsi_initiator.requests import Failure
@@ -30,13 +29,32 @@ FINISH_TIME = 10.0
 """Seconds that requests under way have when the exports are withdrawn."""
 
 
+class Blocks(Protocol):
+    """What is served: see `Disk`, whose methods these are."""
+
+    async def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer."""
+
+    async def write(self, offset: int, data: memoryview, *, fua: bool = False) -> None:
+        """Write."""
+
+    async def flush(self) -> None:
+        """Have all reach the medium."""
+
+    async def trim(self, offset: int, length: int, *, fua: bool = False) -> None:
+        """Give blocks back."""
+
+    async def write_zeroes(self, offset: int, length: int, *, hole: bool = True, fua: bool = False) -> None:
+        """Have a range read as zeros."""
+
+
 class Handles(Protocol):
     """Who wants to know which devices are in use, such as a service that must not log their sessions out."""
 
-    def opened(self, disk: Disk) -> None:
+    def opened(self, disk: Blocks) -> None:
         """A client attached to a disk."""
 
-    def closed(self, disk: Disk) -> None:
+    def closed(self, disk: Blocks) -> None:
         """It is gone."""
 
 
@@ -44,17 +62,17 @@ class OpenHandles:
     """Counts the clients of each disk."""
 
     def __init__(self) -> None:
-        self._count: Counter[Disk] = Counter()
+        self._count: Counter[Blocks] = Counter()
 
-    def opened(self, disk: Disk) -> None:
+    def opened(self, disk: Blocks) -> None:
         """See `Handles`."""
         self._count[disk] += 1
 
-    def closed(self, disk: Disk) -> None:
+    def closed(self, disk: Blocks) -> None:
         """See `Handles`."""
         self._count[disk] -= 1
 
-    def of(self, disk: Disk) -> int:
+    def of(self, disk: Blocks) -> int:
         """How many clients a disk has."""
         return self._count[disk]
 
@@ -62,7 +80,7 @@ class OpenHandles:
 class NbdService:
     """Listens, and serves disks. exports, disks: by the names that clients may use; handles: told of every client."""
 
-    def __init__(self, exports: Mapping[str, Export], disks: Mapping[str, Disk], handles: Handles) -> None:
+    def __init__(self, exports: Mapping[str, Export], disks: Mapping[str, Blocks], handles: Handles) -> None:
         self.exports = exports
         self.disks = disks
         self.handles = handles
@@ -146,7 +164,7 @@ class _Connection:
         self._socket = connected
         self._service = service
         self._server = NbdServer(service.exports)
-        self._disk: Disk | None = None
+        self._disk: Blocks | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending = 0
         self._outbox: deque[Buffer] = deque()
