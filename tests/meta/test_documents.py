@@ -31,7 +31,7 @@ from iscsi_target.policy import Policy
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md")])
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
-SHARING = ("ls", "info", "read", "write", "copy")
+SHARING = ("ls", "info", "read", "write", "copy", "attach")
 """Commands of iscsi-initiator that have the options of its own section as well."""
 
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
