@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -12,17 +13,21 @@ from iscsi_conformance.bundled import AT_ONCE, PLAIN
 from iscsi_conformance.clock import passed
 from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.virtual import run_virtual
-from iscsi_initiator.attach.disk import Disk
+from iscsi_initiator.attach import multipath as multipath_module
+from iscsi_initiator.attach.disk import Disk, Geometry
 from iscsi_initiator.attach.multipath import Multipath
 from iscsi_initiator.client import Client, RequestFailed, ScsiError
-from iscsi_initiator.devices import Device, MpioTimers, Notification, PersistentReservation
+from iscsi_initiator.devices import Device, Identity, MpioTimers, Notification, PersistentReservation
 from iscsi_initiator.multipath import LoadBalance, PathStatus
-from iscsi_initiator.requests import Failure
+from iscsi_initiator.requests import Failure, ScsiResult
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_protocol.identity import Isid
 from iscsi_protocol.scsi import opcodes
+from iscsi_protocol.scsi.cdb import opcode_name
 from iscsi_protocol.scsi.persistent import parse_keys
+from iscsi_protocol.scsi.sense import Sense
+from iscsi_protocol.scsi.vpd import BlockDeviceCharacteristics, BlockLimits, LogicalBlockProvisioning
 from iscsi_target.config import LunConfig, PortalConfig, Size, TargetConfig, TargetNode
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.shell.serving import close_devices, make_engine
@@ -276,6 +281,170 @@ def test_the_reservation_key_is_on_every_path_and_stays():
         assert list(disk.device.core.statuses.values()) == [A, A]
 
     with_target(test, reservation=PersistentReservation(True, KEY))
+
+
+@pytest.mark.parametrize(
+    ("answers", "listed"),
+    [
+        ([Refused(StatusCode.REQUEST_NOT_SUPPORTED, "nothing there")], [2]),
+        ([Identity(0x83, 3, b"another")], [2]),
+        ([RequestFailed(Failure.TIMED_OUT, "INQUIRY"), None], [1, 2]),
+    ],
+)
+def test_a_unit_is_looked_at_again_before_its_path_is_used(monkeypatch, answers, listed):
+    async def test(bench):
+        disk = await bench.disk()
+
+        async def identity(client, lun):
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer or disk.device.key.identity
+
+        monkeypatch.setattr(multipath_module, "identity_of", identity)
+        bench.cut(0, road=Road.OPEN)
+        await passed(10)
+        assert [path.id for path in disk.device.core.paths] == listed
+        assert not answers
+
+    with_target(test)
+
+
+def test_a_path_that_is_lost_while_it_is_looked_at(monkeypatch):
+    async def test(bench):
+        disk = await bench.disk()
+        looked = []
+
+        async def identity(client, lun):
+            looked.append(lun)
+            await passed(4)
+            return disk.device.key.identity
+
+        monkeypatch.setattr(multipath_module, "identity_of", identity)
+        bench.cut(0, road=Road.OPEN)
+        await passed(3)
+        bench.cut(0, road=Road.OPEN)
+        await passed(10)
+        assert looked == [0, 0]
+        assert list(disk.device.core.statuses.values()) == [A, A]
+
+    with_target(test)
+
+
+def test_a_session_that_does_not_log_out_is_dropped():
+    async def test(bench):
+        await bench.disk()
+        for way in bench.ways:
+            for link in way.links:
+                link.swallow()
+        began = asyncio.get_running_loop().time()
+        await bench.multipath.close()
+        assert asyncio.get_running_loop().time() - began == pytest.approx(5)
+
+    with_target(test)
+
+
+class ScriptedDevice:
+    """A device that answers a command as a table has it: bytes, or a result; what is not there is refused."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.cdbs = []
+
+    async def execute(self, cdb, *, data_in=0, data_out=b"", replayable=True):
+        name = opcode_name(cdb).partition("(")[0].lower().replace(" ", "_")
+        if name == "inquiry":
+            name = f"page_{cdb[2]:x}"
+        self.cdbs.append((name, cdb))
+        answer = self.answers.get(name, REFUSED)
+        if isinstance(answer, ScsiResult):
+            return answer, memoryview(b"")
+        return ScsiResult(0, received=len(answer)), memoryview(answer)
+
+    async def command(self, cdb, **options):
+        result, data = await self.execute(cdb, **options)
+        if result.status:
+            raise ScsiError(result, "it")
+        return data
+
+
+REFUSED = ScsiResult(2, sense=Sense(key=5, code=0x2000).build())
+
+
+def scripted(**answers):
+    device: Any = ScriptedDevice(read_capacity=bytes.fromhex("000007ff00000200"), **answers)
+    return device, asyncio.run(Disk.of(device, 65536))
+
+
+def test_a_unit_that_tells_nothing_of_itself():
+    _, disk = scripted()
+    assert disk.geometry == Geometry(blocks=2048, block_size=512, most=128)
+    with pytest.raises(ValueError, match="no UNMAP"):
+        asyncio.run(disk.trim(0, 512))
+
+
+def test_a_unit_that_tells_all():
+    limits = BlockLimits(maximum_transfer_length=64, maximum_unmap_lba_count=100, maximum_write_same_length=8)
+    thin = LogicalBlockProvisioning(unmap=True, unmap_by_write_same_16=True, read_zeros=1)
+    device, disk = scripted(
+        page_0=bytes((0, 0, 0, 3, 0xB0, 0xB1, 0xB2)),
+        page_b0=limits.build(),
+        page_b1=BlockDeviceCharacteristics(medium_rotation_rate=7200).build(),
+        page_b2=thin.build(),
+        mode_sense=bytes((3, 0, 0x90, 0)),
+        unmap=b"",
+        write_same=b"",
+        synchronize_cache=b"",
+        write=b"",
+    )
+    assert disk.geometry == Geometry(
+        blocks=2048,
+        block_size=512,
+        most=64,
+        read_only=True,
+        fua=True,
+        unmap_blocks=100,
+        same_blocks=8,
+        unmap_zeroes=True,
+        rotational=True,
+    )
+    del device.cdbs[:]
+    asyncio.run(disk.trim(0, 150 * 512, fua=True))
+    asyncio.run(disk.write_zeroes(0, 16 * 512, fua=True))
+    asyncio.run(disk.write(0, memoryview(bytes(512)), fua=True))
+    assert [name for name, _ in device.cdbs] == [
+        *("unmap", "unmap", "synchronize_cache", "write_same", "write_same", "synchronize_cache", "write")
+    ]
+    assert device.cdbs[3][1][1] == 0x08
+    assert device.cdbs[-1][1][1] == 0x08
+
+
+def test_a_large_unit_and_one_without_write_same():
+    device: Any = ScriptedDevice(
+        read_capacity=bytes.fromhex("ffffffff00000200"),
+        service_action_in=bytes.fromhex("00000001ffffffff00000200").ljust(32, b"\0"),
+        read=b"",
+    )
+    plain = device.execute
+
+    async def execute(cdb, **options):
+        if cdb[0] == 0x9E:
+            return ScsiResult(0, received=32), memoryview(device.answers["service_action_in"])
+        return await plain(cdb, **options)
+
+    device.execute = execute
+    disk = asyncio.run(Disk.of(device, 65536))
+    assert disk.geometry.blocks == 1 << 33
+    with pytest.raises(ScsiError):
+        asyncio.run(disk.read_into(0, memoryview(bytearray(512))))
+    with pytest.raises(ScsiError):
+        asyncio.run(disk.write(0, memoryview(bytes(200_704))))
+    with pytest.raises(ScsiError):
+        asyncio.run(disk.write_zeroes(0, 512))
+    device.answers["write_same"] = ScsiResult(0x18)
+    fresh = asyncio.run(Disk.of(device, 65536))
+    with pytest.raises(ScsiError, match="WRITE SAME"):
+        asyncio.run(fresh.write_zeroes(0, 512))
 
 
 def test_a_cancelled_request_is_aborted():

@@ -202,16 +202,48 @@ def test_answers_wait_for_a_client_that_does_not_read():
     with_service(test)
 
 
-def test_a_client_that_vanishes_takes_its_requests_along():
+def test_what_a_client_that_vanished_wrote_is_not_done_after_what_others_write():
+    async def test(service, disk, handles):
+        client = await NbdClient.attached(service)
+        disk.gate.clear()
+        client.send(Command.WRITE, 0, 512, data=b"o" * 512)
+        await until(lambda: disk.running)
+        assert handles.of(disk) == 1
+        client.writer.transport.abort()
+        await until(lambda: not handles.of(disk))
+        other = await NbdClient.attached(service)
+        other.send(Command.WRITE, 0, 512, data=b"n" * 512)
+        await turns()
+        assert disk.running == 1
+        disk.gate.set()
+        assert (await other.answer())[0] == 0
+        assert disk.data[:512] == b"n" * 512
+        assert len(disk.done) == 2
+        await other.close()
+
+
+def test_requests_without_a_client_are_cancelled_at_the_end():
     async def test(service, disk, handles):
         client = await NbdClient.attached(service)
         disk.gate.clear()
         client.send(Command.READ, 0, 512)
         await until(lambda: disk.running)
-        assert handles.of(disk) == 1
         client.writer.transport.abort()
-        await until(lambda: not disk.running)
-        assert not handles.of(disk)
+        await until(lambda: service.orphans)
+        await service.close()
+        assert not disk.running
+
+    with_service(test)
+
+
+def test_a_client_that_does_not_read_and_goes():
+    async def test(service, disk, handles):
+        client = await NbdClient.attached(service)
+        for _ in range(20):
+            client.send(Command.READ, 0, SIZE)
+        await until(lambda: len(disk.done) == 20)
+        client.writer.transport.abort()
+        await until(lambda: not handles.of(disk))
 
     with_service(test)
 

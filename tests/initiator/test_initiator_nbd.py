@@ -217,6 +217,14 @@ def test_requests_come_whole_however_the_bytes_come(piece, requests):
     assert found == wanted
 
 
+@pytest.mark.parametrize("piece", [40_001, 1 << 20])
+def test_more_requests_than_the_stage_holds(piece):
+    client = Client(piece=piece)
+    client.go()
+    client.feed(b"".join(REQUEST.pack(REQUEST_MAGIC, 0, Command.READ, cookie, 0, 512) for cookie in range(6000)))
+    assert [request.cookie for request in client.server.requests] == list(range(6000))
+
+
 def test_what_is_written_comes_into_a_buffer_of_its_own():
     client = Client(piece=28)
     client.go()

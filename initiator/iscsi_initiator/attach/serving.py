@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -85,6 +85,7 @@ class NbdService:
         self.disks = disks
         self.handles = handles
         self._connections: set[_Connection] = set()
+        self._orphans: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
         self._path: Path | None = None
         self._loop = asyncio.get_running_loop()
@@ -125,6 +126,19 @@ class NbdService:
         """A client is gone."""
         self._connections.discard(connection)
 
+    @property
+    def orphans(self) -> frozenset[asyncio.Task[None]]:
+        """Requests of clients that are gone."""
+        return frozenset(self._orphans)
+
+    def adopt(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        """Requests lost their client. They go on: what is begun from now on waits for them, so that none of their writes is
+        done after a newer one.
+        """
+        for task in tasks:
+            self._orphans.add(task)
+            task.add_done_callback(self._orphans.discard)
+
     async def close(self, patience: float = FINISH_TIME) -> None:
         """Take no more clients and requests, answer those under way, `patience` seconds at most, and be gone."""
         if self._listener is not None and self._path is not None:
@@ -139,7 +153,9 @@ class NbdService:
             await asyncio.wait([connection.over for connection in connections], timeout=patience)
         for connection in connections:
             connection.drop()
-        await asyncio.gather(*(connection.settled() for connection in connections))
+        for task in self.orphans:
+            task.cancel()
+        await asyncio.gather(*self.orphans, return_exceptions=True)
 
 
 def _remove_stale(path: Path) -> None:
@@ -201,7 +217,7 @@ class _Connection:
 
     def _begin(self, request: NbdRequest) -> None:
         self._pending += _moved(request)
-        task = self._loop.create_task(self._serve(request))
+        task = self._loop.create_task(self._serve(request, self._service.orphans))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -224,7 +240,9 @@ class _Connection:
 
     # Requests.
 
-    async def _serve(self, request: NbdRequest) -> None:
+    async def _serve(self, request: NbdRequest, before: frozenset[asyncio.Task[None]]) -> None:
+        if before:
+            await asyncio.wait(before)
         data: Buffer = b""
         error, text = None, ""
         try:
@@ -301,13 +319,11 @@ class _Connection:
         self._settle()
 
     def drop(self) -> None:
-        """Close the connection now. What is under way is aborted."""
+        """Close the connection now. What is under way goes on without it."""
         if self.over.done():
             return
         self.over.set_result(None)
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
+        self._service.adopt(task for task in self._tasks if task is not asyncio.current_task())
         self._outbox.clear()
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
@@ -315,10 +331,6 @@ class _Connection:
         if self._disk is not None:
             self._service.handles.closed(self._disk)
         self._service.ended(self)
-
-    async def settled(self) -> None:
-        """Return once nothing of it runs any more."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def _moved(request: NbdRequest) -> int:
