@@ -19,8 +19,8 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from iscsi_captures.catalogue import requirements
 from iscsi_conformance.case import load_cases
-from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.events.catalogue import EventRow, Variation, events, name_of
 from iscsi_conformance.expected import is_news
 from iscsi_conformance.report.capture import capture_path
