@@ -131,7 +131,8 @@ class ReviewFinding(msgspec.Struct, kw_only=True):
     clause: id of the requirement, "-" for advice without one. says: the rule in a sentence. meaning: what it comes to in
     plain words. events: ids of what the guide's initiator logs for it. session: None where it belongs to none.
     itt: Initiator Task Tag of the PDU, None where there is no PDU or it has none. counted: how often it was seen, where
-    one finding stands for many.
+    one finding stands for many. statement: the requirement as the catalogue words it, empty where there is none.
+    Findings about no connection (paused links) have connection 0.
     """
 
     rule: str
@@ -147,6 +148,7 @@ class ReviewFinding(msgspec.Struct, kw_only=True):
     field: Field | None
     message: str
     says: str
+    statement: str
     meaning: str
     itt: int | None = None
     events: list[int] = []
