@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsi_captures.catalogue import requirements
+from iscsi_captures.describe import all_fields
 from iscsi_conformance.case import load_cases
-from iscsi_conformance.describe import all_fields
 from iscsi_conformance.report import write_reports
 from iscsi_conformance.report.dialogue import Pools, packed_rows
 from iscsi_conformance.report.html import in_script

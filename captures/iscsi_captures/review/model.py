@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from iscsi_captures.reading import FrameRef
+
 FINDINGS_KEPT = 10_000
 MOMENTS_KEPT = 1_000
 GAPS_KEPT = 1_000
@@ -21,13 +23,6 @@ PDU_KEPT = 512
 Level = Literal["MUST", "SHOULD", "ADVICE"]
 Role = Literal["initiator", "target", "network"]
 Way = Literal["to target", "to initiator"]
-
-
-class FrameRef(msgspec.Struct, frozen=True, order=True):
-    """A packet of a capture. file: its place among the reviewed files, from 0. number: from 1, as Wireshark counts."""
-
-    file: int
-    number: int
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
