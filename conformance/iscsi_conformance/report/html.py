@@ -19,13 +19,13 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from iscsi_captures.legible import legible
 from iscsi_conformance.case import load_cases
 from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.events.catalogue import EventRow, Variation, events, name_of
 from iscsi_conformance.expected import is_news
 from iscsi_conformance.report.capture import capture_path
 from iscsi_conformance.report.dialogue import Pools, packed_rows
-from iscsi_conformance.report.legible import legible
 from iscsi_conformance.result import CaseResult, Results
 from iscsi_conformance.verdict import Verdict
 from iscsi_initiator.faults import all_faults as initiator_faults
