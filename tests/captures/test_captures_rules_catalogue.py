@@ -15,7 +15,7 @@ from iscsi_captures.rules import RULES, TABLE
 HERE = Path(__file__).resolve().parent
 CATALOGUE = {
     row["id"]: row
-    for row in json.loads((files("iscsi_conformance") / "data" / "rfc7143.json").read_text(encoding="utf-8"))
+    for row in json.loads((files("iscsi_captures") / "data" / "requirements.json").read_text(encoding="utf-8"))
 }
 
 

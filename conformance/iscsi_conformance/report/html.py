@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from iscsi_captures.catalogue import requirements
 from iscsi_captures.legible import legible
 from iscsi_captures.pages import environment, in_script, parts
 from iscsi_conformance.case import load_cases
-from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.events.catalogue import EventRow, Variation, events, name_of
 from iscsi_conformance.expected import is_news
 from iscsi_conformance.report.capture import capture_path

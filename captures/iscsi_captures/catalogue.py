@@ -48,7 +48,7 @@ class UnknownRequirement(KeyError):
 @cache
 def requirements() -> Mapping[str, Requirement]:
     """All requirements by id, in the catalogue's order."""
-    text = files("iscsi_conformance").joinpath("data/rfc7143.json").read_bytes()
+    text = files("iscsi_captures").joinpath("data/requirements.json").read_bytes()
     return MappingProxyType({row.id: row for row in msgspec.json.decode(text, type=list[Requirement])})
 
 
