@@ -18,7 +18,6 @@ from allure_commons.types import AttachmentType, LabelType, LinkType, Severity
 
 from iscsi_captures.catalogue import Level, requirements
 from iscsi_captures.legible import legible
-from iscsi_conformance.catalogue import Level, requirements
 from iscsi_conformance.expected import is_news
 from iscsi_conformance.report.capture import capture_path
 from iscsi_conformance.result import CaseResult, Results
