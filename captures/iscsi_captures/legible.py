@@ -1,4 +1,4 @@
-"""Text of a product under test as text for people: nothing in it may break a document or hide from its reader."""
+"""Text of strangers as text for people: nothing in it may break a document or hide from its reader."""
 
 from __future__ import annotations
 
