@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from iscsi_captures.reading import FrameRef
+
 FINDINGS_KEPT = 10_000
 MOMENTS_KEPT = 1_000
 GAPS_KEPT = 1_000
@@ -21,13 +23,6 @@ PDU_KEPT = 512
 Level = Literal["MUST", "SHOULD", "ADVICE"]
 Role = Literal["initiator", "target", "network"]
 Way = Literal["to target", "to initiator"]
-
-
-class FrameRef(msgspec.Struct, frozen=True, order=True):
-    """A packet of a capture. file: its place among the reviewed files, from 0. number: from 1, as Wireshark counts."""
-
-    file: int
-    number: int
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +126,8 @@ class ReviewFinding(msgspec.Struct, kw_only=True):
     clause: id of the requirement, "-" for advice without one. says: the rule in a sentence. meaning: what it comes to in
     plain words. events: ids of what the guide's initiator logs for it. session: None where it belongs to none.
     itt: Initiator Task Tag of the PDU, None where there is no PDU or it has none. counted: how often it was seen, where
-    one finding stands for many.
+    one finding stands for many. statement: the requirement as the catalogue words it, empty where there is none.
+    Findings about no connection (paused links) have connection 0.
     """
 
     rule: str
@@ -147,6 +143,7 @@ class ReviewFinding(msgspec.Struct, kw_only=True):
     field: Field | None
     message: str
     says: str
+    statement: str
     meaning: str
     itt: int | None = None
     events: list[int] = []

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
 
-from iscsi_initiator.eventlog.parts import Detail, Part, bytes_detail, cut_detail, printable, shortened, text_detail
 from iscsi_protocol.digest import DIGEST_LENGTH, crc32c, digest_value
+from iscsi_protocol.eventlog.parts import Detail, Part, bytes_detail, cut_detail, printable, shortened, text_detail
 from iscsi_protocol.pdu import (
     BHS_LENGTH,
     NO_LUN,

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_initiator.eventlog import EVENTS, Dump, EventRecord, LoggedEvent, address, details, parse_line, words
-from iscsi_initiator.eventlog.show import event_json, event_lines
+from iscsi_protocol.eventlog import EVENTS, Dump, EventRecord, LoggedEvent, address, details, parse_line
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import (
     PDU_CLASSES,
@@ -153,19 +152,6 @@ def test_addresses(extra, rows):
     assert shown(1, extra)["data"] == rows
 
 
-def test_an_event_as_lines_and_as_an_object():
-    event = logged(42, words(7, 9))
-    assert [line.plain for line in event_lines(event)] == [
-        f"{WHEN} iScsiPrt 42 error       invalid StatSN #1",
-        "      0x00  expected  7",
-        "      0x04  given     9",
-    ]
-    assert event_json(event)["details"] == [
-        {"part": "data", "offset": 0, "name": "expected", "value": 7, "text": "7"},
-        {"part": "data", "offset": 4, "name": "given", "value": 9, "text": "9"},
-    ]
-
-
 # Arbitrary extra data in the layout of each event.
 
 headers = st.one_of(
@@ -228,7 +214,6 @@ def test_what_is_logged_comes_back_and_is_explained_even_when_it_is_cut(dump, da
         again = parse_line(LoggedEvent(first.time, first.record, text).line())
         assert (again.time, again.record, again.text) == (first.time, first.record, text)
         assert again.record.extra == extra
-        entry = event_json(again)
-        assert json.loads(json.dumps(entry))["id"] == event
-        assert all(line.plain.isprintable() for line in event_lines(again))
+        assert json.loads(again.line())["id"] == event
+        assert all(each.text.isprintable() for part in details(event, extra) for each in part.details)
         assert all(0 <= each.offset <= len(extra) for part in details(event, extra) for each in part.details)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from iscsi_initiator.eventlog.rows import EVENTS, SOURCE, Severity
+from iscsi_protocol.eventlog.rows import EVENTS, SOURCE, Severity
 
 _HEADER = struct.Struct("<BBHHHH2xIIIIIQ")
 HEADER_LENGTH = 0x28

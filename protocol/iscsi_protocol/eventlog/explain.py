@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from iscsi_initiator.eventlog.dump import AF_INET, AF_INET6
-from iscsi_initiator.eventlog.headers import cdb_part, header_digest_part, header_part, pdu_parts
-from iscsi_initiator.eventlog.parts import UNTITLED, Detail, Part, bytes_detail, cut_detail, shortened, text_detail
-from iscsi_initiator.eventlog.rows import EVENTS, Dump
 from iscsi_protocol.digest import DIGEST_LENGTH
+from iscsi_protocol.eventlog.dump import AF_INET, AF_INET6
+from iscsi_protocol.eventlog.headers import cdb_part, header_digest_part, header_part, pdu_parts
+from iscsi_protocol.eventlog.parts import UNTITLED, Detail, Part, bytes_detail, cut_detail, shortened, text_detail
+from iscsi_protocol.eventlog.rows import EVENTS, Dump
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import BHS_LENGTH
 from iscsi_protocol.pdu.base import opcode_name

@@ -6,15 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_initiator.eventlog import (
-    EVENTS,
-    EventRecord,
-    RecordError,
-    Severity,
-    address,
-    explain,
-    words,
-)
+from iscsi_protocol.eventlog import EVENTS, EventRecord, RecordError, Severity, address, explain, words
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import NopIn, encode
 

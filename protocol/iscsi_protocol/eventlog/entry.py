@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from iscsi_initiator.eventlog.explain import explain
-from iscsi_initiator.eventlog.record import EventRecord, RecordError
-from iscsi_initiator.eventlog.rows import EVENTS, Severity
+from iscsi_protocol.eventlog.explain import explain
+from iscsi_protocol.eventlog.record import EventRecord, RecordError
+from iscsi_protocol.eventlog.rows import EVENTS, Severity
 
 _BEGINNING = b'{"time": "'
 
