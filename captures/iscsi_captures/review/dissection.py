@@ -18,7 +18,7 @@ BYTES_PER_LINE = 16
 TEXT_SHOWN = 400
 """Characters of a key=value pair that are printed."""
 _TEXT_OPCODES = frozenset((Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE, Opcode.TEXT_REQUEST, Opcode.TEXT_RESPONSE))
-_TAGS = frozenset(("itt", "ttt", "referenced_task_tag", "snack_tag"))
+_HEX = frozenset(("opcode", "itt", "ttt", "referenced_task_tag", "snack_tag"))
 _NAMES: Mapping[tuple[int, str], Mapping[int, str]] = {
     (Opcode.SCSI_COMMAND, "attribute"): codes.ATTRIBUTES,
     (Opcode.SCSI_RESPONSE, "response"): codes.SCSI_RESPONSES,
@@ -66,7 +66,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """A field of the header. place: its bytes, "24-27". mask: of its bits in these bytes, "" for all. says: the code's name."""
+    """A field of the header. place: its bytes, "24–27". mask: of its bits, "" for all. says: the code's name."""
 
     name: str
     place: str
@@ -151,8 +151,8 @@ def hex_lines(data: bytes, span: range = range(0)) -> Iterator[HexLine]:
     """Bytes as lines; those whose offset is in `span` are marked."""
     for start in range(0, len(data), BYTES_PER_LINE):
         line = data[start : start + BYTES_PER_LINE]
-        marks = groupby(range(len(line)), lambda place: start + place in span)
-        runs = tuple(Run(bytes(line[place] for place in group).hex(" "), marked) for marked, group in marks)
+        marks = groupby(enumerate(line, start), lambda item: item[0] in span)
+        runs = tuple(Run(bytes(byte for _, byte in group).hex(" "), marked) for marked, group in marks)
         letters = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in line)
         yield HexLine(start, runs, letters)
 
@@ -168,7 +168,7 @@ def _shown(name: str, value: int | bool | bytes) -> str:
         return value.hex(" ") if name == "cdb" else value.hex()
     if isinstance(value, bool):
         return "1" if value else "0"
-    return f"{value:#x}" if name in _TAGS else str(value)
+    return f"{value:#x}" if name in _HEX else str(value)
 
 
 def _says(opcode: int, name: str, value: int | bool | bytes, header: int) -> str:

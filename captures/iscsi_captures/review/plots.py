@@ -13,7 +13,7 @@ from iscsi_captures.review.units import RATE_UNITS, TIME_UNITS, duration, number
 
 WIDTH = 1120
 LEFT, RIGHT = 72, 12
-TOP = 26
+TOP = 40
 PANEL, BETWEEN = 118, 34
 BOTTOM = 40
 PLOT = WIDTH - LEFT - RIGHT
@@ -52,7 +52,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that happened at a time (seconds since the epoch). kind: MUST, SHOULD, ADVICE, gap, event. link: a place in the page."""
+    """Something that happened at a time, in seconds since the epoch. kind: one of GRAVITY. link: within the page, or ""."""
 
     time: float
     kind: str
@@ -84,7 +84,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """The drawing of one connection. readout: the buckets as the page's script wants them, times relative to the capture's."""
+    """The drawing of one connection. readout: the buckets as the page's script wants them, times since the capture began."""
 
     connection: int
     height: int

@@ -5,20 +5,24 @@ Arrows stand at equal distances. Where most of the command's time went by betwee
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iscsi_captures.review.model import CommandTrace, FrameRef, ReviewFinding, Step
+from iscsi_captures.reading import FrameRef
+from iscsi_captures.review.model import CommandTrace, ReviewFinding, Step
 
-WIDTH = 1000
-INITIATOR, TARGET = 170, 830
+WIDTH = 1140
+INITIATOR, TARGET = 168, 1030
 HEAD = 46
 ARROW, PAUSE, CALLOUT = 38, 30, 18
 """Pixels that an arrow, a pause, and a finding below its arrow take."""
 _PAUSE_SHARE = 0.2
 _PAUSE_LEAST = 1e-3
-_LABEL_SHOWN = 84
-_CALLOUT_SHOWN = 96
+_LABEL_SHOWN = 112
+_TELLING = re.compile(r" (?:\w+=|\+\d+ bytes|HEADER DIGEST|DATA DIGEST)")
+_SAME = re.compile(r" (?:itt|lun)=\S+")
+_CALLOUT_SHOWN = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,15 @@ class Callout:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """One PDU. y: pixels. since: seconds from the command's start. later: seconds since the arrow before, None for the first."""
+    """One PDU. y: pixels. telling: the fields beside its name. level: of the gravest finding on it, "" for none.
+
+    since: seconds from the command's start. later: seconds since the arrow before, None for the first.
+    """
 
     y: int
     outward: bool
-    label: str
+    name: str
+    telling: str
     since: float
     later: float | None
     frame: FrameRef
@@ -82,6 +90,7 @@ def diagram(trace: CommandTrace, findings: Sequence[ReviewFinding]) -> Diagram:
             rests.append(Rest(y + 20, f"nothing for {_milliseconds(later)}"))
             y += PAUSE
         y += ARROW
+        name, telling = _label(step.label)
         own = places.get(index, [])
         callouts = tuple(
             Callout(each, findings[each].level, cut_to(_said(findings[each]), _CALLOUT_SHOWN), y + 15 + CALLOUT * line)
@@ -92,7 +101,8 @@ def diagram(trace: CommandTrace, findings: Sequence[ReviewFinding]) -> Diagram:
             Arrow(
                 y=y,
                 outward=step.way == "to target",
-                label=cut_to(step.label, _LABEL_SHOWN),
+                name=name,
+                telling=telling,
                 since=step.time - trace.started,
                 later=later,
                 frame=step.frame,
@@ -112,6 +122,15 @@ _LEVELS = ("MUST", "SHOULD", "ADVICE")
 def cut_to(text: str, length: int) -> str:
     """The text, with an ellipsis in place of what is beyond `length` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _label(text: str) -> tuple[str, str]:
+    """The PDU's name, and the fields behind it but for those that are the same on every arrow."""
+    found = _TELLING.search(text)
+    name, telling = (text, "") if found is None else (text[: found.start()], text[found.start() :])
+    return cut_to(name, _LABEL_SHOWN), cut_to(
+        " ".join(_SAME.sub("", telling).split()), max(0, _LABEL_SHOWN - len(name))
+    )
 
 
 def _said(finding: ReviewFinding) -> str:
