@@ -79,5 +79,5 @@ def test_data_that_is_seen_only_as_sent_again_may_be_acknowledged(script):
 
 def test_a_damaged_status_comes_again(script):
     """A response with a wrong data digest is not acknowledged but asked for."""
-    level_1(script, **DIGESTS).command().response(edit=spoilt).snack(1, exp_stat_sn=STATUS).again()
+    level_1(script, **DIGESTS).command().check_condition(edit=spoilt).snack(1, exp_stat_sn=STATUS).again()
     assert found(confirmed(script)) == [("digest.data", "target")]

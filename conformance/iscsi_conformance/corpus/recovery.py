@@ -358,7 +358,7 @@ TABLE: Table = {
         (lambda s: level_1(s).command().response(),),
     ),
     "digest.damaged-status-acknowledged": (
-        (lambda s: level_1(s, **DIGESTS).command().response(edit=spoilt).command(),),
+        (lambda s: level_1(s, **DIGESTS).command().check_condition(edit=spoilt).command(),),
         (lambda s: confirmed(level_1(s).command().response()),),
     ),
     "command.retry-needless": (
