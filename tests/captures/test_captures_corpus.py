@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from iscsi_captures import chap_secrets
 from iscsi_captures.login_digests import LoginDigests
 from iscsi_captures.pcapng import read_packets
 from iscsi_captures.rulebook import RuleBook
 from iscsi_captures.rules import RULES
 from iscsi_conformance.corpus.__main__ import main
 from iscsi_conformance.corpus.rows import COMPANIONS
-from iscsi_conformance.corpus.write import INDEX, SUFFIX, entries, pcapng, write
+from iscsi_conformance.corpus.write import INDEX, SECRETS_FILE, SUFFIX, entries, pcapng, write
 from iscsi_protocol.framing import Framer, HeaderDigestError
 from iscsi_protocol.history import PduRecord, TransportEvent, TransportRecord
 from iscsi_protocol.pdu import LoginRequest, LoginResponse, decode
@@ -78,7 +79,7 @@ class Onlooker:
 
 def findings(data):
     """What the rule book finds in a capture."""
-    onlooker, book = Onlooker(), RuleBook()
+    onlooker, book = Onlooker(), RuleBook(chap_secrets=chap_secrets.read(CORPUS / SECRETS_FILE))
     for packet in read_packets(io.BytesIO(data)):
         onlooker.packet((packet.time_ns or 0) / 1e9, packet.data)
     for record in onlooker.records:

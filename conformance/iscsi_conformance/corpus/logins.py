@@ -14,9 +14,9 @@ NAMES = (INITIATOR, TARGET)
 TAG = (("TargetPortalGroupTag", "1"),)
 REFUSED = {"status_class": 2, "status_detail": 1, "transit": False, "nsg": 0, "csg": 0}
 MOVED = REFUSED | {"status_class": 1}
-CHALLENGE = [("CHAP_A", "5"), ("CHAP_I", "1"), ("CHAP_C", "0x0102")]
+CHALLENGE = [("CHAP_A", "5"), ("CHAP_I", "1"), ("CHAP_C", "0x" + "12" * 16)]
 ANSWER = [("CHAP_N", "user"), ("CHAP_R", "0x" + "00" * 16)]
-COUNTER = [("CHAP_I", "2"), ("CHAP_C", "0x0304")]
+COUNTER = [("CHAP_I", "2"), ("CHAP_C", "0x" + "34" * 16)]
 
 
 def twice(s: Script, **second: Any) -> Script:
@@ -317,7 +317,11 @@ TABLE: Table = {
             lambda s: chosen(s).security([("CHAP_A", "5")]).security_response([*CHALLENGE[:2], ("CHAP_C", "0x")]),
             lambda s: responded(s, [*ANSWER, ("CHAP_I", "2"), ("CHAP_C", "")]),
         ),
-        (lambda s: chosen(s).security([("CHAP_A", "5")]).security_response([*CHALLENGE[:2], ("CHAP_C", "0x0")]),),
+        (
+            lambda s: (
+                chosen(s).security([("CHAP_A", "5")]).security_response([*CHALLENGE[:2], ("CHAP_C", "0x" + "0" * 32)])
+            ),
+        ),
     ),
     "chap.name-empty": (
         (lambda s: responded(s, [("CHAP_N", ""), ANSWER[1]]),),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from iscsi_conformance.corpus import (
+    chap,
     connections,
     framing,
     keys,
@@ -21,7 +22,7 @@ from iscsi_conformance.corpus.table import Row
 HISTORIES: Mapping[str, Row] = MappingProxyType(
     {
         rule: row
-        for module in (framing, logins, keys, connections, numbers, reads, writes, notices, recovery)
+        for module in (framing, logins, chap, keys, connections, numbers, reads, writes, notices, recovery)
         for rule, row in module.TABLE.items()
     }
 )
@@ -32,6 +33,11 @@ _DAMAGED = {"digest.data": "the damage itself"}
 
 COMPANIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "chap.reflection-answered": {"chap.challenge-reflected": "what is answered is the reflected challenge"},
+        "chap.wrong-response-accepted": {"chap.response-wrong": "what is accepted is the wrong response"},
+        "chap.failure-status": {"chap.response-wrong": "what is refused is the wrong response"},
+        "chap.wrong-target-accepted": {"chap.target-response-wrong": "what is accepted is the wrong response"},
+        "chap.own-response-accepted": {"chap.secret-shared": "what is accepted is the response of the shared secret"},
         "ahs.bidirectional-length": {
             "command.bidirectional-without-length": "a segment of another length gives no read length"
         },

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from iscsi_captures.login_digests import NO_DIGESTS, Digests, LoginDigests
 from iscsi_captures.rulebook import Finding, RuleBook
+from iscsi_conformance.corpus.secrets import SECRETS
 from iscsi_conformance.corpus.steps import verb
 from iscsi_protocol.history import (
     BytesRecord,
@@ -420,7 +421,8 @@ class Script:
     # What the rule book says of it
 
     def findings(self) -> list[Finding]:
-        book = RuleBook()
+        """The findings of a rule book that knows the corpus's secrets."""
+        book = RuleBook(chap_secrets=SECRETS)
         for record in self.records:
             book.record(record)
         return book.findings

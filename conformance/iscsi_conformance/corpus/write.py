@@ -14,10 +14,12 @@ from iscsi_captures.rules import RULES, Rule
 from iscsi_captures.tcp import Frame, TcpSynthesis
 from iscsi_conformance.corpus.rows import COMPANIONS, HISTORIES
 from iscsi_conformance.corpus.script import Script
+from iscsi_conformance.corpus.secrets import secrets_text
 from iscsi_protocol.history import Record
 
 SUFFIX = ".pcapng.gz"
 INDEX = "index.json"
+SECRETS_FILE = "chap-secrets.txt"
 BEGINNING = 1_767_225_600
 """Seconds since the epoch: when every capture of the corpus begins, the first moment of 2026."""
 
@@ -45,7 +47,9 @@ class Entry:
     def provenance(self) -> str:
         """What it shows and how it was made, as the file's comment says it."""
         shows = "Breaks" if self.breaking else "Comes near to breaking, and keeps,"
-        others = [f"{rule} ({reason})" for rule, reason in COMPANIONS.get(self.rule.id, {}).items() if rule in self.finds]
+        others = [
+            f"{rule} ({reason})" for rule, reason in COMPANIONS.get(self.rule.id, {}).items() if rule in self.finds
+        ]
         return (
             f"{shows} {self.rule.id} ({self.rule.clause}): {self.rule.says}"
             + (f" With it: {'; '.join(others)}." if others else "")
@@ -89,6 +93,7 @@ def write(folder: Path) -> list[Path]:
         _put(path, pcapng(entry))
         written.append(path)
         index.append({"file": entry.name, "rule": entry.rule.id, "finds": entry.finds, "made": entry.steps})
+    (folder / SECRETS_FILE).write_text(secrets_text(), encoding="utf-8")
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     for path in set(folder.glob(f"*/*{SUFFIX}")) - set(written):
         path.unlink()
