@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from iscsi_captures.chap_secrets import ChapSecrets
 from iscsi_captures.reading import Progress, Source, read
 from iscsi_captures.review.assemble import assemble
 from iscsi_captures.review.model import Review
@@ -11,13 +12,18 @@ from iscsi_captures.review.reviewer import Reviewer
 
 
 def review(
-    sources: Sequence[Source], *, port: int | None = None, jobs: int = 1, progress: Progress | None = None
+    sources: Sequence[Source],
+    *,
+    port: int | None = None,
+    jobs: int = 1,
+    chap_secrets: ChapSecrets | None = None,
+    progress: Progress | None = None,
 ) -> Review:
     """What captures show. Raises CaptureError for a source that cannot be read at all.
 
-    port: what uses this TCP port is iSCSI. jobs: processes that share the connections. progress: told of bytes read and
-    of all bytes, where that is known.
+    port: what uses this TCP port is iSCSI. jobs: processes that share the connections. chap_secrets: to verify CHAP
+    responses by. progress: told of bytes read and of all bytes, where that is known.
     """
-    reviewer = Reviewer()
+    reviewer = Reviewer(chap_secrets)
     totals = read(sources, reviewer, port=port, progress=progress)
     return assemble([reviewer.finish(totals.last_time or 0.0)], totals)

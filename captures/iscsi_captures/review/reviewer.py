@@ -6,6 +6,7 @@ connections are, and `assemble` makes a review of parts.
 
 from __future__ import annotations
 
+from iscsi_captures.chap_secrets import ChapSecrets
 from iscsi_captures.dialogue import Phase
 from iscsi_captures.reading import FrameNumber, frame_of
 from iscsi_captures.reading.notes import Note
@@ -42,8 +43,9 @@ _ENDS = {
 class Reviewer:
     """Takes a history with its frames."""
 
-    def __init__(self) -> None:
-        self.book = RuleBook(events=True)
+    def __init__(self, chap_secrets: ChapSecrets | None = None) -> None:
+        """chap_secrets: by which CHAP responses are verified."""
+        self.book = RuleBook(events=True, chap_secrets=chap_secrets)
         self.moments = Moments()
         self.part = Part()
         self.watches: dict[int, Watch] = {}
