@@ -157,13 +157,18 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
 
 def _print_comparison(found: Comparison) -> None:
     console = _console()
-    for word, style, rows in (("new", "red", found.new), ("gone", "green", found.gone), ("changed", "yellow", found.changed)):
+    for word, style, rows in (
+        ("new", "red", found.new),
+        ("gone", "green", found.gone),
+        ("changed", "yellow", found.changed),
+    ):
         for row in rows:
             line = Text(f"{word:<8}", style)
             line.append(f" {row.level:<6} {row.role:<9} {row.rule}: {row.first} -> {row.second}", "none")
             console.print(line, soft_wrap=True)
     console.print(
-        f"{len(found.new)} new, {len(found.gone)} gone, {len(found.changed)} changed, {found.same} the same", soft_wrap=True
+        f"{len(found.new)} new, {len(found.gone)} gone, {len(found.changed)} changed, {found.same} the same",
+        soft_wrap=True,
     )
 
 

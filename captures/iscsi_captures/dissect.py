@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from iscsi_captures.layers import ISCSI, Digests
+from iscsi_captures.layers import ISCSI
 from iscsi_captures.legible import legible
+from iscsi_captures.login_digests import Digests
 from iscsi_captures.reading import FrameNumber, FrameRef, Source, frame_of, read
 from iscsi_captures.reading.notes import Note
 from iscsi_protocol.history import BytesRecord, PduRecord, Record
@@ -53,10 +55,8 @@ def dissect(
 
     frame: only PDUs that this frame has a part of. count: no more than so many. port: as for `read`.
     """
-    try:
+    with suppress(_Enough):
         read([source], _Printer(show, frame, count), port=port)
-    except _Enough:
-        pass
 
 
 def _head(record: PduRecord | BytesRecord, first: FrameRef, last: FrameRef) -> str:
@@ -68,7 +68,9 @@ def _head(record: PduRecord | BytesRecord, first: FrameRef, last: FrameRef) -> s
 def _body(record: PduRecord | BytesRecord) -> str:
     if isinstance(record, BytesRecord):
         more = " ..." if len(record.data) > BYTES_SHOWN else ""
-        return f"{len(record.data)} bytes that are no PDU ({record.reason}): {record.data[:BYTES_SHOWN].hex(' ')}{more}\n"
+        return (
+            f"{len(record.data)} bytes that are no PDU ({record.reason}): {record.data[:BYTES_SHOWN].hex(' ')}{more}\n"
+        )
     raw = record.raw
     digests = Digests(header=bool(len(raw.header_digest)), data=bool(len(raw.data_digest)))
     return legible(str(ISCSI(raw.to_bytes(), digests=digests).show(dump=True)))

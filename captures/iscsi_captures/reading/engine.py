@@ -154,7 +154,7 @@ class Engine:
         self._flush_settings(time, frame)
         for candidate in dict.fromkeys(self._candidates.values()):
             if candidate.likely():
-                self._accept(candidate)
+                self._accept(candidate, time, frame)
             else:
                 self._unanswered(candidate)
         for connection in list(self._open.values()):
@@ -257,7 +257,7 @@ class Engine:
         if verdict is Verdict.OPEN:
             verdict = self._by_port(candidate, segment)
         if verdict is Verdict.ISCSI:
-            self._accept(candidate)
+            self._accept(candidate, time, frame)
         elif verdict is Verdict.OTHER:
             self._drop(candidate)
 
@@ -272,9 +272,10 @@ class Engine:
             return Verdict.OPEN
         return Verdict.ISCSI
 
-    def _accept(self, candidate: Candidate) -> None:
+    def _accept(self, candidate: Candidate, time: float, frame: int) -> None:
         self._remove(candidate)
         self.connections += 1
+        self.sink.note(notes.Recognised(connection=self.connections, time=time, frame=frame))
         key = candidate.key if candidate.initiator else network.reverse(candidate.key)
         source, source_port, destination, port = network.ends(key)
         self._targets.add((destination, port))

@@ -47,7 +47,10 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """The comparison as values that JSON has."""
-        return msgspec.to_builtins({"new": self.new, "gone": self.gone, "changed": self.changed, "same": self.same})
+        made: dict[str, Any] = msgspec.to_builtins(
+            {"new": self.new, "gone": self.gone, "changed": self.changed, "same": self.same}
+        )
+        return made
 
 
 class _Finding(msgspec.Struct):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iscsi_captures.chap_secrets import ChapSecrets
-from iscsi_captures.reading import Progress, Source, read
+from iscsi_captures.reading import Progress, Source
 from iscsi_captures.review.assemble import assemble
+from iscsi_captures.review.jobs import follow, share_out
 from iscsi_captures.review.model import Review
-from iscsi_captures.review.reviewer import Reviewer
 
 
 def review(
@@ -21,9 +21,13 @@ def review(
 ) -> Review:
     """What captures show. Raises CaptureError for a source that cannot be read at all.
 
-    port: what uses this TCP port is iSCSI. jobs: processes that share the connections. chap_secrets: to verify CHAP
+    port: what uses this TCP port is iSCSI. jobs: processes that share the
+    connections; the review is the same for any number. chap_secrets: to verify CHAP
     responses by. progress: told of bytes read and of all bytes, where that is known.
     """
-    reviewer = Reviewer(chap_secrets)
-    totals = read(sources, reviewer, port=port, progress=progress)
-    return assemble([reviewer.finish(totals.last_time or 0.0)], totals)
+    if jobs > 1:
+        shared = share_out(sources, port=port, jobs=jobs, chap_secrets=chap_secrets)
+        if shared is not None:
+            return assemble(*shared)
+    part, totals = follow(sources, port=port, chap_secrets=chap_secrets, progress=progress)
+    return assemble([part], totals)

@@ -96,7 +96,7 @@ def _connection(connection: ConnectionReview, at: _Place) -> dict[str, Any]:
 
 
 def _mark(mark: Mark, at: _Place) -> dict[str, Any]:
-    return {"how": mark.how, "time": mark.time} | at(mark.frame)
+    return {"how": mark.how, "time": mark.time, **at(mark.frame)}
 
 
 def _finding(finding: ReviewFinding, at: _Place) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _gap(gap: Gap, at: _Place) -> dict[str, Any]:
 
 def _moment(moment: Moment, at: _Place) -> dict[str, Any]:
     facts = {"time": moment.time, "connection": moment.connection, "kind": moment.kind, "what": moment.what}
-    return facts | at(moment.frame)
+    return {**facts, **at(moment.frame)}
 
 
 def _trace(trace: CommandTrace, at: _Place) -> dict[str, Any]:

@@ -9,17 +9,20 @@ from itertools import groupby
 from rich.text import Text
 
 from iscsi_captures.legible import legible
+from iscsi_captures.reading import FrameRef
 from iscsi_captures.review.dissection import fields, parts, texts
 from iscsi_captures.review.filters import finding_filters
 from iscsi_captures.review.model import ConnectionReview, Gap, Latency, Moment, Review, ReviewFinding, SessionReview
-from iscsi_captures.review.units import duration, moment as date, size
-from iscsi_captures.reading import FrameRef
+from iscsi_captures.review.units import duration, size
+from iscsi_captures.review.units import moment as date
 from iscsi_protocol.eventlog import EVENTS
 
 TIMELINE_SHOWN = 100
 GAPS_SHOWN = 50
 FRAMES_SHOWN = 10
 LINES_SHOWN = 4
+PAIRS_PER_LINE = 4
+_PARTS = {"Basic": "BHS", "Additional": "AHS", "Header": "CRC", "Data": "data"}
 STYLES = {"MUST": "bold red", "SHOULD": "yellow", "ADVICE": "cyan"}
 _HEAD = "bold"
 _MARK = "bold reverse"
@@ -29,9 +32,12 @@ def lines(review: Review) -> Iterator[Text]:
     """Everything that the text shows, line by line."""
     yield from _files(review)
     connections = {each.number: each for session in review.sessions for each in session.connections}
+    known: dict[tuple[tuple[str, str], ...], int] = {}
     for session in review.sessions:
         yield Text()
-        yield from _session(session)
+        values = tuple(session.negotiated.items())
+        yield from _session(session, known.get(values))
+        known.setdefault(values, session.number)
     yield from _loads(review)
     yield from _timeline(review)
     yield from _gaps(review)
@@ -53,7 +59,8 @@ def _files(review: Review) -> Iterator[Text]:
     yield Text(f"{review.packets} packets, {review.pdus} PDUs in {len(review.sessions)} sessions{ignored}")
 
 
-def _session(session: SessionReview) -> Iterator[Text]:
+def _session(session: SessionReview, before: int | None) -> Iterator[Text]:
+    """before: the number of a session with the same values."""
     names = f"{session.initiator_name or 'an initiator'} -> {session.target_name or 'the discovery service'}"
     if session.kind == "unknown":
         yield Text(f"Session {session.number}: its login is not in the capture", _HEAD)
@@ -62,16 +69,25 @@ def _session(session: SessionReview) -> Iterator[Text]:
         yield Text(f"Session {session.number} ({session.kind}): {legible(names)}, {identity}", _HEAD)
     for connection in session.connections:
         yield from _connection(connection)
-    if session.negotiated:
-        yield Text("  values in force:")
-        for key, value in session.negotiated.items():
-            yield Text(f"    {legible(key)}={legible(value)}")
+    if not session.negotiated:
+        return
+    if before is not None:
+        yield Text(f"  values in force: as in session {before}")
+        return
+    yield Text("  values in force:")
+    pairs = [f"{legible(key)}={legible(value)}" for key, value in session.negotiated.items()]
+    for start in range(0, len(pairs), PAIRS_PER_LINE):
+        yield Text(f"    {', '.join(pairs[start : start + PAIRS_PER_LINE])}")
 
 
 def _connection(connection: ConnectionReview) -> Iterator[Text]:
     ends = f"{connection.initiator or '?'} -> {connection.target or '?'}"
     yield Text(f"  connection {connection.number} (CID {connection.cid}): {ends}, login {connection.login}")
-    closed = "open at the end" if connection.closed is None else f"{connection.closed.how} ({frame(connection.closed.frame)})"
+    closed = (
+        "open at the end"
+        if connection.closed is None
+        else f"{connection.closed.how} ({frame(connection.closed.frame)})"
+    )
     yield Text(f"    {connection.opened.how} ({frame(connection.opened.frame)}), {closed}; {_digests(connection)}")
     counts = ", ".join(f"{name} {count}" for name, count in connection.opcodes.items())
     if counts:
@@ -173,7 +189,9 @@ def _finding(number: int, finding: ReviewFinding, start: float, connection: Conn
     if finding.meaning:
         yield Text(f"   Meaning: {finding.meaning}")
     for event in dict.fromkeys(finding.events):
-        yield Text(f"   Logged as iScsiPrt {event}: {EVENTS[event].message}" if event in EVENTS else f"   Logged as {event}")
+        yield Text(
+            f"   Logged as iScsiPrt {event}: {EVENTS[event].message}" if event in EVENTS else f"   Logged as {event}"
+        )
     for text in finding_filters(finding, connection):
         yield Text(f"   Filter: {text}", "dim")
     if finding.pdu is not None:
@@ -185,13 +203,15 @@ def _pdu(finding: ReviewFinding) -> Iterator[Text]:
     pdu, field = finding.pdu, finding.field
     if pdu is None:
         return
-    yield Text(f"   {pdu.name}, {pdu.way}, {pdu.length} bytes" + ("" if field is None else f"; it is about {field.name}"))
+    yield Text(
+        f"   {pdu.name}, {pdu.way}, {pdu.length} bytes" + ("" if field is None else f"; it is about {field.name}")
+    )
     pairs = texts(pdu, field)
     for part in parts(pdu, field):
         if pairs and part.title.startswith("Data"):
             continue
         for line in part.lines[:LINES_SHOWN]:
-            row = Text(f"     {part.title.split()[0][:5]:<6}{line.offset:04x}  ", "dim")
+            row = Text(f"     {_PARTS[part.title.split()[0]]:<5}{line.offset:04x}  ", "dim")
             for place, run in enumerate(line.runs):
                 row.append(" " if place else "", "none")
                 row.append(f"[{run.text}]" if run.marked else run.text, _MARK if run.marked else "none")
@@ -220,7 +240,7 @@ def _events(review: Review) -> Iterator[Text]:
 
 
 def _sum(review: Review) -> Text:
-    counts = Counter(finding.level for finding in review.findings)
+    counts: Counter[str] = Counter(finding.level for finding in review.findings)
     words = ", ".join(f"{counts[level]} {level}" for level in STYLES if counts[level])
     verdict = "no MUST was broken, as far as the capture shows" if review.conforms else "MUST was broken"
     return Text(f"{words or 'no findings'}: {verdict}", _HEAD)
