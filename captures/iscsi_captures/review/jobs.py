@@ -64,7 +64,7 @@ def _share(
 def entangled(parts: Sequence[Part], port: int | None) -> bool:
     """Whether one process would have seen more than these parts together.
 
-    So it is where several connections name the same session or repeat a CHAP challenge, the only ones whose findings name each
+    So it is where several connections name one session or repeat a CHAP challenge, the only ones whose findings name each
     other, and where the port is known for iSCSI by what another connection to it looks like.
     """
     identities: Counter[tuple[str, str]] = Counter()

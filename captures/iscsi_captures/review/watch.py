@@ -34,7 +34,7 @@ FEW_BUCKETS = 16
 class Watch:
     """One connection.
 
-    opcodes: PDUs by opcode. first, last: frames. recognised: when and where it got its number. latest: highest time so far, by
+    opcodes: PDUs by opcode. first, last: frames. recognised: when and where it got its number. latest: highest time, by
     which results are ordered. dialogue: what the rule book knows of it. open: commands by tag, as on the wire. ended: tag
     and command that ended last. aborts: tag of a task management request → tag of the command that it aborts. text: of a
     Text Response that goes on in the next one. closed_since: the command that closed the window. budget: how many more
