@@ -21,11 +21,11 @@ from iscsi_captures.reading.network import PauseFrame, Segment
 from iscsi_captures.reading.packets import COMMENTS, Packet
 from iscsi_captures.reading.sink import ConnectionKey, Sink
 from iscsi_captures.reading.streams import Budget
+from iscsi_captures.tcp import CLOSED_BY_US
 from iscsi_protocol.history import Endpoint, SettingsRecord, TransportEvent
 from iscsi_protocol.stream import Direction
 
 WELL_KNOWN_PORTS = frozenset((860, 3260))
-CLOSED_BY_US = "closed by us"
 
 _MOST_UNDECIDED = 4096
 _MOST_UNDECIDED_BYTES = 32 << 20
