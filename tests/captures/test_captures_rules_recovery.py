@@ -38,14 +38,14 @@ def test_a_damaged_header_is_dropped(script):
 
 def test_damaged_data_is_asked_for_by_a_recovery_r2t(script):
     """A Data-Out with a wrong data digest is rejected, and its data asked for anew."""
-    level_1(script).write(8192).r2t().data_out(4096, edit=spoilt).reject(2).data_out(4096)
+    level_1(script, **DIGESTS).write(8192).r2t().data_out(4096, edit=spoilt).reject(2).data_out(4096)
     script.r2t(4096, buffer_offset=0).data_out().response()
     assert found(script) == [("digest.data", "initiator")]
 
 
 def test_damaged_data_that_came_unasked_is_asked_for_before_the_rest(script):
     """The recovery R2T lies within what the initiator sent unasked; the next one goes on behind all of that."""
-    level_1(script, InitialR2T="No", ImmediateData="No", FirstBurstLength="4096").write(8192, final=False)
+    level_1(script, **DIGESTS, InitialR2T="No", ImmediateData="No", FirstBurstLength="4096").write(8192, final=False)
     script.data_out(2048, ttt=NO_TAG, final=False, edit=spoilt).reject(2).data_out(2048, ttt=NO_TAG)
     script.r2t(2048, buffer_offset=0).data_out(2048).r2t(4096, buffer_offset=4096).data_out(4096).response()
     assert found(script) == [("digest.data", "initiator")]
@@ -79,5 +79,5 @@ def test_data_that_is_seen_only_as_sent_again_may_be_acknowledged(script):
 
 def test_a_damaged_status_comes_again(script):
     """A response with a wrong data digest is not acknowledged but asked for."""
-    level_1(script).command().response(edit=spoilt).snack(1, exp_stat_sn=STATUS).again()
+    level_1(script, **DIGESTS).command().check_condition(edit=spoilt).snack(1, exp_stat_sn=STATUS).again()
     assert found(confirmed(script)) == [("digest.data", "target")]

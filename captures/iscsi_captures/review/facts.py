@@ -1,4 +1,4 @@
-"""What is noted of a connection while its records go by, for the advice and the lists at the end. Plain data that can be pickled."""
+"""What is noted of a connection while its records go by, for the advice and the lists at the end: plain data."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from iscsi_captures.reading import FrameNumber
-from iscsi_captures.review.model import CommandTrace, ConnectionReview, Gap, Latency, Load, Moment, ReviewEvent, ReviewFinding
+from iscsi_captures.review.model import (
+    CommandTrace,
+    ConnectionReview,
+    Gap,
+    Kind,
+    Latency,
+    Load,
+    Moment,
+    PduShown,
+    ReviewEvent,
+    ReviewFinding,
+)
 from iscsi_protocol.history import Endpoint
-from iscsi_protocol.pdu import RawPdu
-from iscsi_protocol.stream import Direction
 
 ADVERTISED_KEPT = 4096
 UNANSWERED_KEPT = 4096
@@ -19,7 +28,7 @@ UNANSWERED_KEPT = 4096
 class Sighting:
     """Something that was seen, maybe often. The place is that of the first time; most: the largest amount of all.
 
-    pdu, direction: of the first time, None where it was no PDU. detail: what words the message needs of it.
+    pdu: of the first time, None where it was no PDU.
     """
 
     connection: int
@@ -29,9 +38,7 @@ class Sighting:
     count: int = 1
     total: float = 0.0
     most: float = 0.0
-    pdu: RawPdu | None = None
-    direction: Direction | None = None
-    detail: str = ""
+    pdu: PduShown | None = None
 
 
 @dataclass(slots=True)
@@ -69,8 +76,7 @@ class ConnectionFacts:
         else:
             sighting.count += 1
         sighting.total += amount
-        if amount > sighting.most:
-            sighting.most = amount
+        sighting.most = max(sighting.most, amount)
         return sighting
 
 
@@ -79,7 +85,7 @@ class SessionPart:
     """A session as one reading has it. order: number of its first connection."""
 
     order: int
-    kind: str
+    kind: Kind
     initiator_name: str
     target_name: str
     isid: str
@@ -92,15 +98,17 @@ class SessionPart:
 class Part:
     """What one pass over some of the connections brings; several make a review together.
 
-    findings and events carry the connection's number in place of the session's, and events the place of their finding in
-    `findings`. order, events_order: where each stands among those of its connection and when, to merge by.
+    findings have no session yet; events and traces name findings by their place in `findings`. finding_order, event_order:
+    the time by which each is put in order; it never falls within a connection.
     """
 
     sessions: list[SessionPart] = field(default_factory=list)
     connections: dict[int, ConnectionReview] = field(default_factory=dict)
     facts: dict[int, ConnectionFacts] = field(default_factory=dict)
     findings: list[ReviewFinding] = field(default_factory=list)
+    finding_order: list[float] = field(default_factory=list)
     events: list[ReviewEvent] = field(default_factory=list)
+    event_order: list[float] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)

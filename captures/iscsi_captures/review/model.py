@@ -13,6 +13,8 @@ import msgspec
 from iscsi_captures.reading import FrameRef
 
 FINDINGS_KEPT = 10_000
+EVENTS_KEPT = 10_000
+DUMP_KEPT = 4096
 MOMENTS_KEPT = 1_000
 GAPS_KEPT = 1_000
 TRACES_KEPT = 20
@@ -26,13 +28,14 @@ Way = Literal["to target", "to initiator"]
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
-    """One file. form: "pcapng", "pcap". link_types: names."""
+    """One file. form: "pcap" or "pcapng", with the compression. damage: why reading ended early, or empty."""
 
     name: str
     form: str
     packets: int
     bytes: int
-    link_types: tuple[str, ...] = ()
+    application: str = ""
+    damage: str = ""
 
 
 class Digests(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +77,9 @@ class ConnectionReview(msgspec.Struct, kw_only=True):
     last: FrameRef
 
 
+Kind = Literal["normal", "discovery", "unknown"]
+
+
 class SessionReview(msgspec.Struct, kw_only=True):
     """One session. kind: "unknown" where its login was not seen. isid: 12 hex digits, empty where it was not seen.
 
@@ -81,7 +87,7 @@ class SessionReview(msgspec.Struct, kw_only=True):
     """
 
     number: int
-    kind: Literal["normal", "discovery", "unknown"]
+    kind: Kind
     initiator_name: str
     target_name: str
     isid: str
@@ -259,7 +265,8 @@ class Load(msgspec.Struct, kw_only=True):
 
 
 class Review(msgspec.Struct, kw_only=True):
-    """All of it. opcodes: PDUs by opcode. dropped: findings that were counted and not kept, by rule.
+    """All of it. opcodes: PDUs by opcode. ignored: TCP connections that are not iSCSI. dropped: findings that were
+    counted and not kept, by rule.
 
     first_time, last_time: of the packets, 0.0 where there are none.
     """
@@ -269,6 +276,8 @@ class Review(msgspec.Struct, kw_only=True):
     bytes: int
     pdus: int
     opcodes: dict[int, int]
+    link_types: list[str]
+    ignored: int
     first_time: float
     last_time: float
     sessions: list[SessionReview]

@@ -1,4 +1,4 @@
-"""What a connection did over time, and how long its commands took: both in bounded memory, whatever the length of the capture."""
+"""What a connection did over time, and how long its commands took: in bounded memory, however long the capture is."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _SHORTEST_STEP = floor(log(_SHORTEST) * _PER_STEP)
 
 
 class Series:
-    """Buckets of equal width from `start` on; where BUCKETS_KEPT are not enough, two become one.
+    """Buckets of equal width from `start` on; where `most` are not enough, two become one.
 
-    A row of the table is a bucket: commands, bytes in, bytes out, depth, sum of latencies, longest latency. `until` is when the current
-    one is over; what is added counts for the current one. depth: most commands open at once since then.
+    A row is a bucket: commands, bytes in, bytes out, depth, sum of latencies, longest latency. What is added counts for the
+    current one, which is over at `until`. depth: most commands open at once since it began. moved: bytes each way, likewise.
     """
 
-    __slots__ = ("_index", "_rows", "depth", "moved", "row", "start", "until", "width")
+    __slots__ = ("_index", "_most", "_rows", "depth", "moved", "row", "start", "until", "width")
 
-    def __init__(self, start: float) -> None:
+    def __init__(self, start: float, most: int = BUCKETS_KEPT) -> None:
+        self._most = most
         self.start = start
         self.width = FIRST_WIDTH
         self.row: list[float] = _empty()
@@ -39,16 +40,14 @@ class Series:
         """Time has gone on behind `until`: the bucket of `now` becomes the current one. depth: commands open now."""
         self._settle()
         index = int((now - self.start) / self.width)
-        while index >= BUCKETS_KEPT:
+        while index >= self._most:
             self._merge()
             index = int((now - self.start) / self.width)
         rows = self._rows
-        if index >= len(rows):
-            quiet = depth
-            while len(rows) <= index:
-                row = _empty()
-                row[3] = quiet
-                rows.append(row)
+        while len(rows) <= index:
+            row = _empty()
+            row[3] = depth
+            rows.append(row)
         self._index = index
         self.row = rows[index]
         self.until = self.start + (index + 1) * self.width
@@ -59,8 +58,7 @@ class Series:
         row = self.row
         row[0] += 1
         row[4] += latency
-        if latency > row[5]:
-            row[5] = latency
+        row[5] = max(row[5], latency)
 
     def load(self, connection: int, total: Latency | None) -> Load:
         """All of it as the review has it."""
@@ -128,8 +126,7 @@ class Latencies:
         """One more, in seconds."""
         self.count += 1
         self._sum += latency
-        if latency > self._longest:
-            self._longest = latency
+        self._longest = max(self._longest, latency)
         step = floor(log(latency) * _PER_STEP) if latency > _SHORTEST else _SHORTEST_STEP
         classes = self._classes
         classes[step] = classes.get(step, 0) + 1
