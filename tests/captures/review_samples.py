@@ -233,13 +233,15 @@ def review(**fields: Any) -> Review:
                 form="pcapng",
                 packets=4321,
                 bytes=52_000_000,
-                link_types=("Ethernet",),
+                application="Dumpcap 4.4",
             )
         ],
         "packets": 4321,
         "bytes": 52_000_000,
         "pdus": 2170,
         "opcodes": {0x01: 220, 0x03: 2, 0x05: 64, 0x21: 120, 0x23: 2, 0x25: 300, 0x31: 16},
+        "link_types": ["Ethernet"],
+        "ignored": 3,
         "first_time": START,
         "last_time": START + 4.2,
         "sessions": [
