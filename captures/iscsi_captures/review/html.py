@@ -32,6 +32,7 @@ from iscsi_captures.review.sequence import Diagram
 from iscsi_protocol.pdu import opcode_name
 
 FINDINGS_SHOWN = 300
+FINDINGS_OF_A_RULE = 50
 EVENTS_SHOWN = 200
 GAPS_SHOWN = 200
 MOMENTS_SHOWN = 1000
@@ -127,9 +128,9 @@ def write_html(review: Review, path: Path, *, now: dt.datetime) -> None:
             hex_lines=dissection.hex_lines,
             units=units,
             found=found,
-        files=len(review.files),
-        sequence_width=sequence.WIDTH,
-        left=sequence.INITIATOR,
+            files=len(review.files),
+            sequence_width=sequence.WIDTH,
+            left=sequence.INITIATOR,
             right=sequence.TARGET,
             plot_width=plots.WIDTH,
             plot_left=plots.LEFT,
@@ -204,7 +205,8 @@ def _chosen(review: Review) -> list[int]:
     seen: Counter[str] = Counter()
     ranks = []
     for number, finding in enumerate(review.findings):
-        ranks.append((seen[finding.rule], LEVELS.index(finding.level), number))
+        if seen[finding.rule] < FINDINGS_OF_A_RULE:
+            ranks.append((seen[finding.rule], LEVELS.index(finding.level), number))
         seen[finding.rule] += 1
     return sorted(number for _, _, number in sorted(ranks)[:FINDINGS_SHOWN])
 
@@ -245,13 +247,13 @@ def _findings(
 
 
 def _traces(review: Review, connections: dict[int, ConnectionReview]) -> list[ShownTrace]:
-    """The commands that are drawn: those with findings first, then the slowest; in the order in which they began."""
+    """The commands that are drawn: those with findings first, then the slowest."""
     ranked = sorted(
         range(len(review.traces)),
         key=lambda number: (not review.traces[number].findings, -(review.traces[number].seconds or 0.0), number),
     )
     rows = []
-    for number in sorted(ranked[:TRACES_SHOWN], key=lambda each: (review.traces[each].started, each)):
+    for number in ranked[:TRACES_SHOWN]:
         trace = review.traces[number]
         rows.append(
             ShownTrace(

@@ -1,6 +1,7 @@
 """The sequence diagram of one command, as geometry for an SVG: initiator left, target right, time downwards.
 
-Arrows stand at equal distances. Where most of the command's time went by between two of them, the diagram says so.
+Arrows stand at equal distances. Where much of the command's time went by between two of them, the diagram says so. What
+was found again and again is told once, and then by colour alone.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """All of it. unplaced: indexes of findings whose PDU has no arrow."""
+    """All of it. unplaced: findings whose PDU has no arrow, as the index of a rule's first one and how many they are."""
 
     height: int
     arrows: tuple[Arrow, ...]
     rests: tuple[Rest, ...]
-    unplaced: tuple[int, ...]
+    unplaced: tuple[tuple[int, int], ...]
 
 
 def diagram(trace: CommandTrace, findings: Sequence[ReviewFinding]) -> Diagram:
@@ -79,6 +80,7 @@ def diagram(trace: CommandTrace, findings: Sequence[ReviewFinding]) -> Diagram:
     rests: list[Rest] = []
     y = HEAD
     before: Step | None = None
+    said: set[str] = set()
     # The first steps and the last are kept: what is missing is missing before the last.
     cut = len(trace.steps) - 1 if trace.omitted else -1
     for index, step in enumerate(trace.steps):
@@ -92,11 +94,13 @@ def diagram(trace: CommandTrace, findings: Sequence[ReviewFinding]) -> Diagram:
         y += ARROW
         name, telling = _label(step.label)
         own = places.get(index, [])
+        new = [each for each in own if _said(findings[each]) not in said]
+        said.update(_said(findings[each]) for each in own)
         callouts = tuple(
             Callout(each, findings[each].level, cut_to(_said(findings[each]), _CALLOUT_SHOWN), y + 15 + CALLOUT * line)
-            for line, each in enumerate(own)
+            for line, each in enumerate(new)
         )
-        level = min((each.level for each in callouts), key=_LEVELS.index, default="")
+        level = min((findings[each].level for each in own), key=_LEVELS.index, default="")
         arrows.append(
             Arrow(
                 y=y,
@@ -113,7 +117,11 @@ def diagram(trace: CommandTrace, findings: Sequence[ReviewFinding]) -> Diagram:
         y += CALLOUT * len(callouts)
         before = step
     placed = {each for own in places.values() for each in own}
-    return Diagram(y + 24, tuple(arrows), tuple(rests), tuple(each for each in trace.findings if each not in placed))
+    unplaced: dict[str, list[int]] = {}
+    for each in trace.findings:
+        if each not in placed:
+            unplaced.setdefault(findings[each].rule, []).append(each)
+    return Diagram(y + 24, tuple(arrows), tuple(rests), tuple((own[0], len(own)) for own in unplaced.values()))
 
 
 _LEVELS = ("MUST", "SHOULD", "ADVICE")
