@@ -1,4 +1,4 @@
-"""What the driver's events mean, and what usually leads to them (guide, Appendix B, and RFC 7143 where the guide is short)."""
+"""What the driver's events mean, and what usually leads to them (guide, Appendix B; RFC 7143 where it is short)."""
 
 from __future__ import annotations
 
