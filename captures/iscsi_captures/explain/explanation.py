@@ -95,7 +95,7 @@ def explained(found: Found) -> Explanation:
         number=printable(found.number),
         meaning=DRIVER_MEANINGS.get(event_id),
         header=() if hidden else _header(packet),
-        missing=missing if packet else 0,
+        missing=missing if packet and not hidden else 0,
         parts=parts,
         strings=() if secret else _strings(found.strings, ()),
         notes=tuple(_notes(found, record, event_id, strange=strange, secret=secret, missing=missing)),
@@ -166,9 +166,11 @@ def _code(string: str) -> StatusCode | None:
     """The code that a string is, in hex or as a number with or without a sign."""
     for base in (16, 10):
         try:
-            return _STATUS_CODES.get(int(string.strip()[:20], base) & 0xFFFFFFFF)
+            number = int(string.strip()[:20], base) & 0xFFFFFFFF
         except ValueError:
             continue
+        if number in _STATUS_CODES:
+            return _STATUS_CODES[number]
     return None
 
 

@@ -30,6 +30,9 @@ _LABELS = {
 }
 """What is in front of a colon, in small letters, to the field of `Found` that stands behind it."""
 _LABEL = re.compile(r"[\s·*-]*([A-Za-z]+(?: [A-Za-z]+)?)\s*:\s*(.*?)\s*")
+_FRIENDLY = re.compile(r"[\s+-]*(?:\[ (Name|SystemTime)\]|(EventID|Computer)(?= +\S+\s*$))\s+(\S.*?)\s*")
+"""The same in the Event Viewer's friendly view of an event's details."""
+_FRIENDLY_LABELS = {"Name": "source", "SystemTime": "time", "EventID": "id", "Computer": "computer"}
 _ID = re.compile(r"(\d{1,10})\b")
 
 
@@ -61,27 +64,35 @@ def _blocks(text: str) -> Iterator[_Block]:
             continue
         row = row_of(line)
         digits = [] if row or waiting else digits_of(line)
-        label = None if row or digits else _LABEL.fullmatch(line)
-        name = _LABELS.get(label[1].lower(), "") if label else ""
+        name, value = ("", "") if row or digits else _labelled(line)
         if row:
             block.rows.append(row)
         elif digits:
             if not was_plain:
                 block.plain.append([])
             block.plain[-1] += digits
-        elif name and label:
+        elif name:
             # What is behind a dump, or named once more, belongs to the next event.
             if block.has_data or (name in block.labels and not waiting):
                 yield block
                 block = _Block(number)
-            block.labels.setdefault(name, label[2])
-            waiting = "" if label[2] else name
+            block.labels.setdefault(name, value)
+            waiting = "" if value else name
             was_plain = False
             continue
         elif waiting:
             block.labels[waiting] = line.strip()
         waiting, was_plain = "", bool(digits)
     yield block
+
+
+def _labelled(line: str) -> tuple[str, str]:
+    """The field that a line names, and what stands behind it; twice nothing where it names none."""
+    if label := _LABEL.fullmatch(line):
+        return _LABELS.get(label[1].lower(), ""), label[2]
+    if label := _FRIENDLY.fullmatch(line):
+        return _FRIENDLY_LABELS[label[1] or label[2]], label[3]
+    return "", ""
 
 
 def _found(block: _Block) -> Iterator[Found | Trouble]:
@@ -98,7 +109,10 @@ def _found(block: _Block) -> Iterator[Found | Trouble]:
         computer=labels.get("computer", ""),
         level=labels.get("level", "").lower(),
     )
-    read = [*dumps(block.rows), *(dump for groups in block.plain if (dump := plain(groups)) is not None)]
+    read = dumps(block.rows)
+    # The Event Viewer shows the same bytes once more without their places.
+    there = {dump.data for dump in read}
+    read += [dump for groups in block.plain if (dump := plain(groups)) is not None and dump.data not in there]
     for dump in read:
         if event_id is None and not is_record(dump.data):
             yield Trouble(place, _no_record(len(dump.data)))

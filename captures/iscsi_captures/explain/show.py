@@ -70,7 +70,7 @@ def explanation_lines(event: Explanation, width: int = 100) -> Iterator[Text]:
         for cause in event.meaning.causes:
             yield from _wrapped(cause, width, first="    - ", others="      ")
     if event.cases is not None and event.cases.then:
-        yield _title("afterwards")
+        yield _title("afterwards (numbers are those of events)")
         yield from _wrapped(event.cases.then, width, first="    ", others="    ")
     for note in event.notes:
         yield from _wrapped(note, width, first="  ! ", others="    ")
