@@ -182,5 +182,5 @@ def _dropped(parts: Iterable[Part], findings: Iterable[ReviewFinding]) -> dict[s
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(part.counts)
-    counts.subtract(finding.rule for finding in findings if finding.level != "ADVICE")
+    counts.subtract(finding.rule for finding in findings if not finding.rule.startswith("advice."))
     return {rule: count for rule, count in sorted(counts.items()) if count > 0}
