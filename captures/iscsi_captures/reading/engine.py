@@ -17,6 +17,7 @@ from iscsi_captures.pcapng import SYNTHESISED, settings_in
 from iscsi_captures.reading import network, notes
 from iscsi_captures.reading.candidates import ACK, SYN, Candidate, Verdict
 from iscsi_captures.reading.connection import Connection, Half
+from iscsi_captures.reading.frames import frame_of
 from iscsi_captures.reading.network import PauseFrame, Segment
 from iscsi_captures.reading.packets import COMMENTS, Packet
 from iscsi_captures.reading.sink import ConnectionKey, Sink
@@ -86,7 +87,7 @@ class Engine:
         self._time = 0.0
         self._frame = 0
 
-    def run(self, packets: Iterable[Packet]) -> None:  # noqa: C901, PLR0912, PLR0915 - a call a packet is what it would cost to split it
+    def run(self, packets: Iterable[Packet]) -> None:
         """All packets of a capture, or some more of them."""
         find = self._halves.get
         slow = self._slow
@@ -291,12 +292,12 @@ class Engine:
         other = network.reverse(key)
         self._keys[connection.number] = key, other
         self._halves[key], self._halves[other] = connection.halves
-        for frame, time, segment in candidate.segments:
+        for former, then, segment in candidate.segments:
             if connection.over:
-                self._segment(frame, time, segment)
+                self._segment(former, then, segment)
             else:
                 direction = Direction.TO_TARGET if segment.key == key else Direction.TO_INITIATOR
-                self._feed(connection, direction, frame, time, segment)
+                self._feed(connection, direction, former, then, segment)
 
     def _drop(self, candidate: Candidate) -> None:
         """Not iSCSI."""
@@ -338,7 +339,8 @@ class Engine:
                 self._synthesised = True
             elif settings_in(text) is not None:
                 self._settings.append(text)
-                if time:
+                # A virtual clock begins at 0: only the frame tells whether there is a packet.
+                if frame_of(frame).number:
                     self._flush_settings(time, frame)
             elif self._synthesised and (match := _FAILED.fullmatch(text)):
                 self._failed(int(match[1]), match[2], time, frame)
