@@ -49,28 +49,31 @@ class Reviewer:
         self.moments = Moments()
         self.part = Part()
         self.watches: dict[int, Watch] = {}
+        # What every PDU needs is at hand.
+        self._judge = self.book.record
+        self._findings = self.book.findings
+        self._events = self.book.events
+        self._met_with: dict[int, Watch] = {}
+        self._known = self._met_with.get
         self._budget = Budget()
         self._uncounted = Watch(NOBODY, 0.0, 0, "", self._budget)
 
     def record(self, record: Record, first: FrameNumber, last: FrameNumber) -> None:
         """A record of the history and the frames that it begins and ends in."""
-        book = self.book
-        book.record(record)
+        self._judge(record)
         if type(record) is PduRecord:
-            watch = self.watches.get(record.connection)
-            if watch is None or watch.dialogue is None:
-                watch = self._met(record, first, last)
+            watch = self._known(record.connection)
+            if watch is None:
+                watch = self._met(record, first)
+            if self._findings or self._events:
+                self._judged(watch, record, first, last)
             raw, now = record.raw, record.time
             opcode = raw.bhs[0] & 0x3F
             watch.opcodes[opcode] += 1
-            if book.findings or book.events:
-                self._judged(watch, record, first, last)
             watch.last = last
-            watch.latest = max(watch.latest, now)
-            series = watch.series
-            if now >= series.until:
-                series.turn(now, len(watch.open))
-            series.moved[record.direction] += len(raw.data)
+            if now >= watch.until:
+                watch.turn(now)
+            watch.moved[record.direction] += len(raw.data)
             step = STEPS[opcode]
             if step is not None:
                 step(self, watch, record, first, last)
@@ -155,12 +158,14 @@ class Reviewer:
 
     # Inside.
 
-    def _met(self, record: PduRecord, first: FrameNumber, last: FrameNumber) -> Watch:
+    def _met(self, record: PduRecord, first: FrameNumber) -> Watch:
         """The first PDU of a connection."""
         watch = self.watch_of(record.connection, record.time, first)
         watch.dialogue = self.book.dialogue.connections.get(record.connection)
         if watch.dialogue is not None:
             watch.session = watch.dialogue.session
+        if watch is not self._uncounted:
+            self._met_with[record.connection] = watch
         return watch
 
     def _other(self, record: Record, first: FrameNumber, last: FrameNumber) -> None:
@@ -170,7 +175,6 @@ class Reviewer:
         elif isinstance(record, BytesRecord):
             watch = self.watch_of(number, record.time, first)
             watch.last = last
-            watch.latest = max(watch.latest, record.time)
             self.gap(
                 Gap(
                     kind="bytes that are no PDU",
@@ -191,7 +195,6 @@ class Reviewer:
         watch = self.watch_of(number, record.time, first)
         watch.initiator = watch.initiator or record.initiator
         watch.target = watch.target or record.target
-        watch.latest = max(watch.latest, record.time)
         watch.last = max(watch.last, last)
         if begins and watch.dialogue is None:
             watch.opened = Mark(how="SYN", time=watch.opened.time, frame=watch.opened.frame)
@@ -219,7 +222,7 @@ class Reviewer:
                 break
             made = finding_of(finding, record, first, last)
             part.findings.append(made)
-            part.finding_order.append(max(watch.latest, finding.time))
+            part.finding_order.append(watch.no_earlier(finding.time))
             if made.itt is not None:
                 watch.found(made.itt.to_bytes(4, "big"), len(part.findings) - 1)
             if watch.tell_once(f"{finding.level} {finding.rule} {finding.role}"):
@@ -242,6 +245,6 @@ class Reviewer:
                 finding = place if place < len(part.findings) else None
             made = event_of(event, frame, finding)
             part.events.append(made)
-            part.event_order.append(max(own.latest, event.time))
+            part.event_order.append(own.no_earlier(event.time))
             self.tell(event.time, frame, event.connection, "event", f"{made.name}: {made.meaning}")
         book.events.clear()

@@ -75,19 +75,31 @@ def _command(_reviewer: Reviewer, watch: Watch, record: PduRecord, _first: Frame
 
 def _data_out(_reviewer: Reviewer, watch: Watch, record: PduRecord, _first: FrameNumber, last: FrameNumber) -> None:
     bhs = record.raw.bhs
-    command = watch.open.get(bytes(bhs[16:20]))
+    if type(bhs) is not bytes:
+        bhs = bytes(bhs)
+    command = watch.open.get(bhs[16:20])
     if command is not None:
-        command.step(record.time, last, bhs)
+        steps = command.steps
+        if len(steps) < command.most:
+            steps.append((record.time, last, bhs))
+        else:
+            command.step(record.time, last, bhs)
         if bhs[1] & _FINAL:
             command.waiting = False
 
 
 def _data_in(_reviewer: Reviewer, watch: Watch, record: PduRecord, first: FrameNumber, last: FrameNumber) -> None:
     bhs = record.raw.bhs
-    itt = bytes(bhs[16:20])
+    if type(bhs) is not bytes:
+        bhs = bytes(bhs)
+    itt = bhs[16:20]
     command = watch.open.get(itt)
     if command is not None:
-        command.step(record.time, last, bhs)
+        steps = command.steps
+        if len(steps) < command.most:
+            steps.append((record.time, last, bhs))
+        else:
+            command.step(record.time, last, bhs)
         if command.capacity:
             _blocks(watch, record, first, last, command)
         if bhs[1] & _STATUS:
