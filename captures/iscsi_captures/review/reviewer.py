@@ -14,7 +14,7 @@ from iscsi_captures.review import notes
 from iscsi_captures.review.commands import Budget
 from iscsi_captures.review.facts import Attempt, Part, Sighting
 from iscsi_captures.review.findings import event_of, finding_of
-from iscsi_captures.review.model import EVENTS_KEPT, FINDINGS_KEPT, GAPS_KEPT, Digests, Gap, Mark, Moment
+from iscsi_captures.review.model import DUMPS_KEPT, EVENTS_KEPT, FINDINGS_KEPT, GAPS_KEPT, Digests, Gap, Mark, Moment
 from iscsi_captures.review.moments import Moments
 from iscsi_captures.review.negotiated import values_in_force
 from iscsi_captures.review.sessions import session_parts
@@ -23,6 +23,9 @@ from iscsi_captures.review.steps import STEPS
 from iscsi_captures.review.watch import Watch
 from iscsi_captures.rulebook import RuleBook
 from iscsi_protocol.history import BytesRecord, PduRecord, Record, TransportEvent, TransportRecord
+
+DUMP_LEAST = 256
+"""Bytes of a dump that are kept where DUMPS_KEPT are there already."""
 
 CONNECTIONS_KEPT = 4096
 """Connections that are described. More are judged all the same."""
@@ -55,6 +58,7 @@ class Reviewer:
         self._events = self.book.events
         self._met_with: dict[int, Watch] = {}
         self._known = self._met_with.get
+        self._room = DUMPS_KEPT
         self._budget = Budget()
         self._uncounted = Watch(NOBODY, 0.0, 0, "", self._budget)
 
@@ -243,7 +247,8 @@ class Reviewer:
             if event.finding is not None and event.finding in book.findings:
                 place = base + book.findings.index(event.finding)
                 finding = place if place < len(part.findings) else None
-            made = event_of(event, frame, finding)
+            made = event_of(event, frame, finding, max(DUMP_LEAST, self._room))
+            self._room -= len(made.dump)
             part.events.append(made)
             part.event_order.append(own.no_earlier(event.time))
             self.tell(event.time, frame, event.connection, "event", f"{made.name}: {made.meaning}")
