@@ -50,7 +50,7 @@ print(sum(totals.pdus.values()))
 REVIEW = """
 import sys
 from iscsi_captures.review import review
-print(review([sys.argv[1]]).totals.pdus)
+print(review([sys.argv[1]]).pdus)
 """
 
 

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_initiator.eventlog import EventLogWriter, EventRecord, LogError, LoggedEvent, LogReader, Remark, parse_line
+from iscsi_initiator.eventlog import EventLogWriter, LogReader, Remark
 from iscsi_initiator.eventlog import files as log_files
 from iscsi_initiator.eventlog.reader import MAX_LINE
+from iscsi_protocol.eventlog import EventRecord, LogError, LoggedEvent, parse_line
 
 
 def read(path):
@@ -429,7 +430,8 @@ ROUNDS, WRITERS = 20, 3
 KILLER = """
 import os, random, select, signal, sys
 from pathlib import Path
-from iscsi_initiator.eventlog import EventLogWriter, LogReader, words
+from iscsi_initiator.eventlog import EventLogWriter, LogReader
+from iscsi_protocol.eventlog import words
 
 path, rounds, writers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 chance = random.Random(4)

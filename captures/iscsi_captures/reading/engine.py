@@ -17,6 +17,7 @@ from iscsi_captures.pcapng import SYNTHESISED, settings_in
 from iscsi_captures.reading import network, notes
 from iscsi_captures.reading.candidates import ACK, SYN, Candidate, Verdict
 from iscsi_captures.reading.connection import Connection, Half
+from iscsi_captures.reading.frames import frame_of
 from iscsi_captures.reading.network import PauseFrame, Segment
 from iscsi_captures.reading.packets import COMMENTS, Packet
 from iscsi_captures.reading.sink import ConnectionKey, Sink
@@ -88,7 +89,7 @@ class Engine:
         self._time = 0.0
         self._frame = 0
 
-    def run(self, packets: Iterable[Packet]) -> None:  # noqa: C901, PLR0912, PLR0915 - a call a packet is what it would cost to split it
+    def run(self, packets: Iterable[Packet]) -> None:
         """All packets of a capture, or some more of them."""
         find = self._halves.get
         slow = self._slow
@@ -155,7 +156,7 @@ class Engine:
         self._flush_settings(time, frame)
         for candidate in dict.fromkeys(self._candidates.values()):
             if candidate.likely():
-                self._accept(candidate)
+                self._accept(candidate, time, frame)
             else:
                 self._unanswered(candidate)
         for connection in list(self._open.values()):
@@ -258,7 +259,7 @@ class Engine:
         if verdict is Verdict.OPEN:
             verdict = self._by_port(candidate, segment)
         if verdict is Verdict.ISCSI:
-            self._accept(candidate)
+            self._accept(candidate, time, frame)
         elif verdict is Verdict.OTHER:
             self._drop(candidate)
 
@@ -273,9 +274,10 @@ class Engine:
             return Verdict.OPEN
         return Verdict.ISCSI
 
-    def _accept(self, candidate: Candidate) -> None:
+    def _accept(self, candidate: Candidate, time: float, frame: int) -> None:
         self._remove(candidate)
         self.connections += 1
+        self.sink.note(notes.Recognised(connection=self.connections, time=time, frame=frame))
         key = candidate.key if candidate.initiator else network.reverse(candidate.key)
         source, source_port, destination, port = network.ends(key)
         self._targets.add((destination, port))
@@ -291,12 +293,12 @@ class Engine:
         other = network.reverse(key)
         self._keys[connection.number] = key, other
         self._halves[key], self._halves[other] = connection.halves
-        for frame, time, segment in candidate.segments:
+        for former, then, segment in candidate.segments:
             if connection.over:
-                self._segment(frame, time, segment)
+                self._segment(former, then, segment)
             else:
                 direction = Direction.TO_TARGET if segment.key == key else Direction.TO_INITIATOR
-                self._feed(connection, direction, frame, time, segment)
+                self._feed(connection, direction, former, then, segment)
 
     def _drop(self, candidate: Candidate) -> None:
         """Not iSCSI."""
@@ -338,7 +340,8 @@ class Engine:
                 self._synthesised = True
             elif settings_in(text) is not None:
                 self._settings.append(text)
-                if time:
+                # A virtual clock begins at 0: only the frame tells whether there is a packet.
+                if frame_of(frame).number:
                     self._flush_settings(time, frame)
             elif self._synthesised and (match := _FAILED.fullmatch(text)):
                 self._failed(int(match[1]), match[2], time, frame)

@@ -30,7 +30,7 @@ _COMMENT = 1
 _RESOLUTION = 9
 _APPLICATION = 4
 _TIME_OFFSET = 14
-_PCAP_MAGICS: dict[bytes, tuple[ByteOrder, int]] = {
+PCAP_MAGICS: dict[bytes, tuple[ByteOrder, int]] = {
     b"\xd4\xc3\xb2\xa1": ("<", 10**6),
     b"\xa1\xb2\xc3\xd4": (">", 10**6),
     b"\x4d\x3c\xb2\xa1": ("<", 10**9),
@@ -57,7 +57,7 @@ class CaptureFile:
         magic = self._start[:4]
         if not magic:
             raise CaptureError(f"{source.name}: {source.damage or 'the file is empty'}")
-        if magic in _PCAP_MAGICS:
+        if magic in PCAP_MAGICS:
             self.format = "pcap"
         elif magic == _SECTION:
             self.format = "pcapng"
@@ -91,7 +91,7 @@ class CaptureFile:
             raise CaptureError(f"{self.source.name}: {self.damage}")
 
     def _pcap(self) -> Iterator[Packet]:
-        order, ticks = _PCAP_MAGICS[self._start[:4]]
+        order, ticks = PCAP_MAGICS[self._start[:4]]
         read = self.source.read
         buffer = self._start
         if len(buffer) < 24:
