@@ -447,6 +447,10 @@ class Connection:
         if self.ours and half.direction is Direction.TO_TARGET:
             event, self.ours = TransportEvent.CLOSED_BY_US, False
         self._transport(event, time, frame, half.direction)
+        if event is TransportEvent.CLOSED_BY_US:
+            # Whoever closed reads no more: what is left of PDUs is left for good, as the recording had it.
+            for cutter in self.streams.cutters:
+                cutter.finish(time, frame)
         if half.peer.fin:
             self._end(time, frame)
 
