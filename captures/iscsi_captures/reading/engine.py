@@ -86,7 +86,7 @@ class Engine:
         self._time = 0.0
         self._frame = 0
 
-    def run(self, packets: Iterable[Packet]) -> None:  # noqa: C901, PLR0912, PLR0915 - a call a packet is what it would cost to split it
+    def run(self, packets: Iterable[Packet]) -> None:
         """All packets of a capture, or some more of them."""
         find = self._halves.get
         slow = self._slow

@@ -151,17 +151,16 @@ def _milliseconds(seconds: float) -> str:
 
 def _places(trace: CommandTrace, findings: Sequence[ReviewFinding]) -> dict[int, list[int]]:
     """Step → the findings about its PDU: of the same frame and direction, and of the same name where several are."""
+    here: dict[FrameRef, list[int]] = {}
+    for place, step in enumerate(trace.steps):
+        here.setdefault(step.frame, []).append(place)
     places: dict[int, list[int]] = {}
     for index in trace.findings:
-        finding = findings[index]
-        here = [
-            place
-            for place, step in enumerate(trace.steps)
-            if step.frame == finding.frame and (finding.pdu is None or step.way == finding.pdu.way)
+        pdu = findings[index].pdu
+        fitting = [
+            place for place in here.get(findings[index].frame, ()) if pdu is None or trace.steps[place].way == pdu.way
         ]
-        named = [
-            place for place in here if finding.pdu is not None and trace.steps[place].label.startswith(finding.pdu.name)
-        ]
-        if here:
-            places.setdefault((named or here)[0], []).append(index)
+        named = [place for place in fitting if pdu is not None and trace.steps[place].label.startswith(pdu.name)]
+        if fitting:
+            places.setdefault((named or fitting)[0], []).append(index)
     return places
