@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_protocol.eventlog import EVENTS, EventRecord, RecordError, Severity, address, explain, words
+from iscsi_protocol.eventlog import (
+    EVENTS,
+    FIELDS,
+    HEADER_LENGTH,
+    SECRETS,
+    SERVICE_EVENTS,
+    EventRecord,
+    RecordError,
+    Severity,
+    address,
+    explain,
+    words,
+)
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import NopIn, encode
 
@@ -48,6 +60,36 @@ def test_short_packets_are_refused(cut):
         EventRecord.decode(GUIDE[:cut])
 
 
+def test_a_packet_that_is_cut_is_read_as_far_as_it_goes():
+    whole = EventRecord.decode(GUIDE)
+    for length in range(len(GUIDE)):
+        record, missing = EventRecord.decode_cut(GUIDE[:length])
+        # The size of the extra data is known from the fourth byte on.
+        assert missing == (44 if length >= 4 else 40) - length
+        assert record.id == (5 if length >= 16 else 0)
+        assert record.extra == GUIDE[40:length]
+    assert EventRecord.decode_cut(GUIDE) == (whole, 0)
+    assert EventRecord.decode_cut(GUIDE + b"more") == (whole, 0)
+
+
+def test_fields_of_the_packet_cover_its_header_but_for_the_gap():
+    covered = [place for field in FIELDS for place in range(field.offset, field.end)]
+    assert covered == [place for place in range(HEADER_LENGTH) if place not in {0x0A, 0x0B}]
+
+
+def test_events_that_keep_a_secret_are_known():
+    assert {35, 36} == SECRETS
+
+
+def test_events_of_the_service():
+    assert list(SERVICE_EVENTS) == list(range(102, 122))
+    # As many strings as the guide's messages have places for them.
+    places = {2: {104, 106, 108, 112, 113, 114, 115, 117}, 3: {116}, 0: {103, 109, 118, 120}}
+    for number, row in SERVICE_EVENTS.items():
+        assert len(row.inserts) == next((count for count, ids in places.items() if number in ids), 1)
+    assert len({row.symbol for row in SERVICE_EVENTS.values()}) == 20
+
+
 def test_long_data_is_cut():
     assert len(EventRecord.of(11, bytes(70000)).extra) == 65535
 
@@ -61,7 +103,14 @@ def test_long_data_is_cut():
         (3, words(5, 2), "ExpCmdSN 5, MaxCmdSN 2"),
         (4, words(8192, 4096), "FirstBurstLength 8192, MaxBurstLength 4096"),
         (5, words(98), "98 (EADDRINUSE)"),
-        (5, words(0xC0000207), "0xc0000207"),
+        (5, words(0xC0000207), "0xc0000207 (STATUS_INVALID_ADDRESS_COMPONENT)"),
+        (5, words(0xC0FFEE00), "0xc0ffee00"),
+        (20, "iqn.2026-01.a:b\0".encode("utf-16-le"), "iqn.2026-01.a:b"),
+        (20, b"i\0q\0n", "i\\x00q\\x00n"),
+        (35, words(11), "11 bytes"),
+        (36, words(12), "4 bytes, not shown"),
+        (35, b"swordfish", "9 bytes, not shown"),
+        (36, b"", "0 bytes, not shown"),
         (9, bytes([0x12, 0, 0, 0, 36, 0]), "INQUIRY: allocation_length 36"),
         (9, bytes([0xC1, 2]), "opcode 0xc1: bytes c1 02"),
         (20, b"iqn.2026-01.a:b", "iqn.2026-01.a:b"),

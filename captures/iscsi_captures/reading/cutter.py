@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from iscsi_captures.reading import notes, shapes
 from iscsi_protocol.digest import digest_bytes
 from iscsi_protocol.history import BytesRecord, PduRecord
-from iscsi_protocol.pdu.raw import RawPdu
+from iscsi_protocol.pdu.raw import Buffer, RawPdu
 from iscsi_protocol.stream import Direction
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class Cutter:
         self.streams.note(notes.BufferFull, frame, time, self.direction, bytes=len(kept))
         self._tell(kept, CROWDED, time, self._first, frame)
 
-    def _tell(self, data: bytes, reason: str, time: float, first: int, frame: int) -> None:
+    def _tell(self, data: Buffer, reason: str, time: float, first: int, frame: int) -> None:
         self.record(BytesRecord(self.number, time, self.direction, bytes(data), reason), first, frame)
 
     def _forget(self) -> None:

@@ -17,15 +17,16 @@ from iscsi_captures.pcapng import SYNTHESISED, settings_in
 from iscsi_captures.reading import network, notes
 from iscsi_captures.reading.candidates import ACK, SYN, Candidate, Verdict
 from iscsi_captures.reading.connection import Connection, Half
+from iscsi_captures.reading.frames import frame_of
 from iscsi_captures.reading.network import PauseFrame, Segment
 from iscsi_captures.reading.packets import COMMENTS, Packet
 from iscsi_captures.reading.sink import ConnectionKey, Sink
 from iscsi_captures.reading.streams import Budget
+from iscsi_captures.tcp import CLOSED_BY_US
 from iscsi_protocol.history import Endpoint, SettingsRecord, TransportEvent
 from iscsi_protocol.stream import Direction
 
 WELL_KNOWN_PORTS = frozenset((860, 3260))
-CLOSED_BY_US = "closed by us"
 
 _MOST_UNDECIDED = 4096
 _MOST_UNDECIDED_BYTES = 32 << 20
@@ -154,7 +155,7 @@ class Engine:
         self._flush_settings(time, frame)
         for candidate in dict.fromkeys(self._candidates.values()):
             if candidate.likely():
-                self._accept(candidate)
+                self._accept(candidate, time, frame)
             else:
                 self._unanswered(candidate)
         for connection in list(self._open.values()):
@@ -257,7 +258,7 @@ class Engine:
         if verdict is Verdict.OPEN:
             verdict = self._by_port(candidate, segment)
         if verdict is Verdict.ISCSI:
-            self._accept(candidate)
+            self._accept(candidate, time, frame)
         elif verdict is Verdict.OTHER:
             self._drop(candidate)
 
@@ -272,9 +273,10 @@ class Engine:
             return Verdict.OPEN
         return Verdict.ISCSI
 
-    def _accept(self, candidate: Candidate) -> None:
+    def _accept(self, candidate: Candidate, time: float, frame: int) -> None:
         self._remove(candidate)
         self.connections += 1
+        self.sink.note(notes.Recognised(connection=self.connections, time=time, frame=frame))
         key = candidate.key if candidate.initiator else network.reverse(candidate.key)
         source, source_port, destination, port = network.ends(key)
         self._targets.add((destination, port))
@@ -290,12 +292,12 @@ class Engine:
         other = network.reverse(key)
         self._keys[connection.number] = key, other
         self._halves[key], self._halves[other] = connection.halves
-        for frame, time, segment in candidate.segments:
+        for former, then, segment in candidate.segments:
             if connection.over:
-                self._segment(frame, time, segment)
+                self._segment(former, then, segment)
             else:
                 direction = Direction.TO_TARGET if segment.key == key else Direction.TO_INITIATOR
-                self._feed(connection, direction, frame, time, segment)
+                self._feed(connection, direction, former, then, segment)
 
     def _drop(self, candidate: Candidate) -> None:
         """Not iSCSI."""
@@ -337,7 +339,8 @@ class Engine:
                 self._synthesised = True
             elif settings_in(text) is not None:
                 self._settings.append(text)
-                if time:
+                # A virtual clock begins at 0: only the frame tells whether there is a packet.
+                if frame_of(frame).number:
                     self._flush_settings(time, frame)
             elif self._synthesised and (match := _FAILED.fullmatch(text)):
                 self._failed(int(match[1]), match[2], time, frame)

@@ -22,6 +22,11 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised(Note):
+    """The connection was taken for iSCSI at this frame, which is when it got its number. Comes before all else of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake(Note):
     """A SYN or SYN-ACK (RFC 9293 3.5): the options of the side that sent it, None where it sent none. round_trip: seconds
     from the SYN to its answer, in the answer's note. direction: the way that this segment went.

@@ -239,7 +239,7 @@ class CaptureFile:
 def _byte_order(offset: int, magic: bytes) -> ByteOrder:
     for order in ("<", ">"):
         if struct.unpack(order + "I", magic) == (BYTE_ORDER_MAGIC,):
-            return order  # type: ignore[return-value]
+            return order
     raise BadBlock(offset, f"byte-order magic {magic.hex()}")
 
 

@@ -1,6 +1,7 @@
 """Reviewing captures: what a dialogue shows of its two sides, and what in it breaks which clause.
 
-`reviewer` takes a history and has the rule book judge it, `assemble` makes a `model.Review` of what it brings, `show` shows it.
+`reviewer` takes a history and has the rule book judge it, `assemble` makes a `model.Review` of what it brings; `text`,
+`schema` and `html` show it.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from iscsi_captures.review.model import (
     SessionReview,
 )
 from iscsi_captures.review.moments import merged
+from iscsi_captures.review.numbers import number_anew
 from iscsi_captures.rulebook import FINDINGS_PER_RULE
 
 LINK_TYPES = {
@@ -35,6 +36,7 @@ LINK_TYPES = {
 
 def assemble(parts: Sequence[Part], totals: Totals) -> Review:
     """One review of all parts. Does not depend on how the connections were shared out among them."""
+    number_anew(parts)
     sessions = _sessions(parts)
     session_of = {connection.number: session.number for session in sessions for connection in session.connections}
     findings, places = _findings(parts, session_of)
@@ -180,5 +182,5 @@ def _dropped(parts: Iterable[Part], findings: Iterable[ReviewFinding]) -> dict[s
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(part.counts)
-    counts.subtract(finding.rule for finding in findings if finding.level != "ADVICE")
+    counts.subtract(finding.rule for finding in findings if not finding.rule.startswith("advice."))
     return {rule: count for rule, count in sorted(counts.items()) if count > 0}

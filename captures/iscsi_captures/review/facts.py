@@ -99,7 +99,8 @@ class Part:
     """What one pass over some of the connections brings; several make a review together.
 
     findings have no session yet; events and traces name findings by their place in `findings`. finding_order, event_order:
-    the time by which each is put in order; it never falls within a connection.
+    the time by which each is put in order; it never falls within a connection. challenges: those of CHAP, as hashes.
+    recognised: when and where the reading gave a connection its number.
     """
 
     sessions: list[SessionPart] = field(default_factory=list)
@@ -118,3 +119,5 @@ class Part:
     unanswered: dict[Endpoint, Sighting] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     paused: Sighting | None = None
+    challenges: list[bytes] = field(default_factory=list)
+    recognised: dict[int, tuple[float, FrameNumber]] = field(default_factory=dict)

@@ -187,7 +187,10 @@ class Gap(msgspec.Struct, kw_only=True):
 
 
 class Moment(msgspec.Struct, kw_only=True):
-    """One line of the timeline. kind: connect, login, logout, reset, close, recovery, finding, event, notice."""
+    """One line of the timeline; a rule stands there once for each connection.
+
+    kind: connect, login, logout, reset, close, recovery, finding, event, notice.
+    """
 
     time: float
     frame: FrameRef

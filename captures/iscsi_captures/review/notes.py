@@ -31,7 +31,9 @@ def take(reviewer: Reviewer, note: Note) -> None:
         if len(reviewer.part.unanswered) < UNANSWERED_KEPT:
             kept = reviewer.part.unanswered.setdefault(note.endpoint, place)
             kept.most = max(kept.most, note.tries)
-    if note.connection:
+    if isinstance(note, facts.Recognised):
+        reviewer.recognised(note.connection, note.time, note.frame)
+    elif note.connection:
         _connection(reviewer, reviewer.watch_of(note.connection, note.time, note.frame), note)
 
 

@@ -6,6 +6,7 @@ connections are, and `assemble` makes a review of parts.
 
 from __future__ import annotations
 
+from iscsi_captures.chap_secrets import ChapSecrets
 from iscsi_captures.dialogue import Phase
 from iscsi_captures.reading import FrameNumber, frame_of
 from iscsi_captures.reading.notes import Note
@@ -42,8 +43,9 @@ _ENDS = {
 class Reviewer:
     """Takes a history with its frames."""
 
-    def __init__(self) -> None:
-        self.book = RuleBook(events=True)
+    def __init__(self, chap_secrets: ChapSecrets | None = None) -> None:
+        """chap_secrets: by which CHAP responses are verified."""
+        self.book = RuleBook(events=True, chap_secrets=chap_secrets)
         self.moments = Moments()
         self.part = Part()
         self.watches: dict[int, Watch] = {}
@@ -87,6 +89,7 @@ class Reviewer:
         for watch in self.watches.values():
             watch.leave_all()
             part.connections[watch.number] = watch.review()
+            part.recognised[watch.number] = watch.recognised
             load = watch.load()
             if load.total is not None or any(load.bytes_in) or any(load.bytes_out):
                 part.loads.append(load)
@@ -106,7 +109,15 @@ class Reviewer:
             if len(self.watches) >= CONNECTIONS_KEPT or not number:
                 return self._uncounted
             watch = self.watches[number] = Watch(number, time, frame, how, self._budget)
+        if not watch.begun:
+            watch.begin_at(time, frame, how)
         return watch
+
+    def recognised(self, number: int, time: float, frame: FrameNumber) -> None:
+        """The reading has given a connection its number here; it begins where something of it is seen."""
+        watch = self.watch_of(number, time, frame)
+        watch.begun = False
+        watch.recognised = time, frame
 
     def tell(self, time: float, frame: FrameNumber, connection: int, kind: str, what: str) -> None:
         """Put a line on the timeline."""
@@ -177,11 +188,13 @@ class Reviewer:
     def _transport(self, record: TransportRecord, first: FrameNumber, last: FrameNumber) -> None:
         event, number = record.event, record.connection
         begins = event in (TransportEvent.CONNECT, TransportEvent.CONNECTED)
-        watch = self.watch_of(number, record.time, first, "SYN" if begins else "in the middle")
+        watch = self.watch_of(number, record.time, first)
         watch.initiator = watch.initiator or record.initiator
         watch.target = watch.target or record.target
         watch.latest = max(watch.latest, record.time)
         watch.last = max(watch.last, last)
+        if begins and watch.dialogue is None:
+            watch.opened = Mark(how="SYN", time=watch.opened.time, frame=watch.opened.frame)
         if event is TransportEvent.CONNECT:
             return
         if event is TransportEvent.CONNECTED:
@@ -209,9 +222,9 @@ class Reviewer:
             part.finding_order.append(max(watch.latest, finding.time))
             if made.itt is not None:
                 watch.found(made.itt.to_bytes(4, "big"), len(part.findings) - 1)
-            self.tell(
-                finding.time, last, finding.connection, "finding", f"{finding.level} {finding.rule}: {finding.message}"
-            )
+            if watch.tell_once(f"{finding.level} {finding.rule} {finding.role}"):
+                what = f"{finding.level} {finding.rule}: {finding.message}"
+                self.tell(finding.time, last, finding.connection, "finding", what)
         self._take_events(watch, record.time, last, base)
         book.findings.clear()
 
@@ -230,5 +243,5 @@ class Reviewer:
             made = event_of(event, frame, finding)
             part.events.append(made)
             part.event_order.append(max(own.latest, event.time))
-            self.tell(event.time, frame, event.connection, "event", f"event {made.id}: {made.name}")
+            self.tell(event.time, frame, event.connection, "event", f"{made.name}: {made.meaning}")
         book.events.clear()

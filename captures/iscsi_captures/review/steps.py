@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from iscsi_captures.code_names import (
@@ -43,6 +44,7 @@ _READ_CAPACITY_16 = 0x10
 _TEXT_KEPT = 1 << 17
 _TOO_MANY_CONNECTIONS = 0x0206
 ABORTS_KEPT = 1024
+CHALLENGES_KEPT = 4096
 _SERIAL_R2TS = int(SERIAL_R2TS.value)
 _SMALL_R2T = int(SMALL_R2T.value)
 _CLOSED_WINDOW = CLOSED_WINDOW.value
@@ -157,6 +159,7 @@ def _blocks(watch: Watch, record: PduRecord, first: FrameNumber, last: FrameNumb
 
 
 def _login_request(reviewer: Reviewer, watch: Watch, record: PduRecord, first: FrameNumber, last: FrameNumber) -> None:
+    _challenge(reviewer, record)
     if watch.login != "not seen" or watch.dialogue is None:
         return
     connection = watch.dialogue
@@ -172,6 +175,7 @@ def _login_request(reviewer: Reviewer, watch: Watch, record: PduRecord, first: F
 
 
 def _login_response(reviewer: Reviewer, watch: Watch, record: PduRecord, first: FrameNumber, last: FrameNumber) -> None:
+    _challenge(reviewer, record)
     reviewer.logged_in(watch)
     if watch.negotiated is not None:
         if watch.tell_once("full feature"):
@@ -188,6 +192,15 @@ def _login_response(reviewer: Reviewer, watch: Watch, record: PduRecord, first: 
     request = watch.dialogue.login.first if watch.dialogue is not None else b""
     if code == _TOO_MANY_CONNECTIONS and int.from_bytes(request[14:16], "big"):
         watch.facts.see("connection refused", lambda: place_of(record, first, last))
+
+
+def _challenge(reviewer: Reviewer, record: PduRecord) -> None:
+    """Note a CHAP challenge: each of them may come once in a capture."""
+    data = bytes(record.raw.data)
+    at = data.find(b"CHAP_C=")
+    challenges = reviewer.part.challenges
+    if at >= 0 and len(challenges) < CHALLENGES_KEPT:
+        challenges.append(sha256(data[at:].partition(b"\0")[0]).digest())
 
 
 def _text_response(reviewer: Reviewer, watch: Watch, record: PduRecord, first: FrameNumber, last: FrameNumber) -> None:

@@ -34,16 +34,18 @@ FEW_BUCKETS = 16
 class Watch:
     """One connection.
 
-    opcodes: PDUs by opcode. first, last: frames. latest: highest time so far, by which results are ordered. dialogue:
-    what the rule book knows of it. open: commands by tag, as on the wire. ended: tag and command that ended last. aborts: tag of a
-    task management request → tag of the command that it aborts. text: of a Text Response that goes on in the next one.
-    closed_since: the command that closed the window. budget: how many more commands may be followed, of all connections.
+    opcodes: PDUs by opcode. first, last: frames. recognised: when and where it got its number. latest: highest time, by
+    which results are ordered. dialogue: what the rule book knows of it. open: commands by tag, as on the wire. ended: tag
+    and command that ended last. aborts: tag of a task management request → tag of the command that it aborts. text: of a
+    Text Response that goes on in the next one. closed_since: the command that closed the window. budget: how many more
+    commands of all connections may be followed.
     """
 
     __slots__ = (
         "_steps",
         "aborts",
         "attempt",
+        "begun",
         "budget",
         "closed",
         "closed_since",
@@ -63,6 +65,7 @@ class Watch:
         "opcodes",
         "open",
         "opened",
+        "recognised",
         "retransmissions",
         "series",
         "session",
@@ -77,6 +80,8 @@ class Watch:
         self.budget = budget
         self._steps = STEPS_KEPT if number <= DETAILED else FEW_STEPS
         self.opened = Mark(how=how, time=time, frame=frame_of(frame))
+        self.recognised = time, frame
+        self.begun = True
         self.closed: Mark | None = None
         self.initiator: Endpoint | None = None
         self.target: Endpoint | None = None
@@ -101,6 +106,14 @@ class Watch:
         self.closed_since: Command | None = None
         self.retransmissions: deque[float] = deque(maxlen=int(STORM.value))
         self.facts = ConnectionFacts(number)
+
+    def begin_at(self, time: float, frame: FrameNumber, how: str) -> None:
+        """The first that was seen of it."""
+        self.begun = True
+        self.opened = Mark(how=how, time=time, frame=frame_of(frame))
+        self.first = self.last = frame
+        self.latest = time
+        self.series.start, self.series.until = time, time + self.series.width
 
     def tell_once(self, what: str) -> bool:
         """Whether this is the first time that it is asked."""

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from iscsi_protocol.chap import MIN_SECRET_LENGTH
 from iscsi_protocol.digest import DIGEST_LENGTH
 from iscsi_protocol.eventlog.dump import AF_INET, AF_INET6
 from iscsi_protocol.eventlog.headers import cdb_part, header_digest_part, header_part, pdu_parts
+from iscsi_protocol.eventlog.nt_status import NT_STATUSES
 from iscsi_protocol.eventlog.parts import UNTITLED, Detail, Part, bytes_detail, cut_detail, shortened, text_detail
 from iscsi_protocol.eventlog.rows import EVENTS, Dump
 from iscsi_protocol.history import Endpoint
@@ -74,12 +76,31 @@ def _numbers(*names: str, text: Callable[[int], str] = str) -> Reading:
 
 
 def _status(value: int) -> str:
-    name = errno.errorcode.get(value)
-    return f"{value} ({name})" if name else f"{value:#010x}"
+    """An errno of our own initiator's host, or a status of Windows."""
+    if value in errno.errorcode:
+        return f"{value} ({errno.errorcode[value]})"
+    name = NT_STATUSES.get(value)
+    return f"{value:#010x} ({name})" if name else f"{value:#010x}"
 
 
 def _text(name: str) -> Reading:
-    return lambda extra: [Part(UNTITLED, (text_detail(0, name, extra.rstrip(b"\0")),))]
+    return lambda extra: [Part(UNTITLED, (text_detail(0, name, _narrow(extra).rstrip(b"\0")),))]
+
+
+def _narrow(text: bytes) -> bytes:
+    """Text in 8 bits for what may be ASCII in 16 bits, as the hosts that log it keep text; the wire has no NUL in a value."""
+    wide = len(text) >= 4 and not len(text) % 2 and text[0] and not any(text[1::2])
+    return text[::2] if wide else text
+
+
+def _secret_length(extra: bytes) -> list[Part]:
+    """A length below that which a secret must have is one; anything else may be the secret, and nothing of it is shown."""
+    number = int.from_bytes(extra, "little")
+    if len(extra) == 4 and number < MIN_SECRET_LENGTH:
+        detail = Detail(0, "size", number, f"{number} bytes")
+    else:
+        detail = Detail(0, "secret", len(extra), f"{len(extra)} bytes, not shown")
+    return [Part(UNTITLED, (detail,))]
 
 
 def _header(extra: bytes) -> list[Part]:
@@ -118,6 +139,7 @@ _READINGS: Mapping[Dump, Reading] = MappingProxyType(
         Dump.STATUS_NUMBERS: _numbers("expected", "given"),
         Dump.REJECTED_HEADER: lambda extra: pdu_parts(extra, with_data=False),
         Dump.SIZE: _numbers("size", text=lambda value: f"{value} bytes"),
+        Dump.HIDDEN: _secret_length,
     }
 )
 

@@ -5,12 +5,10 @@ The guide's example of event 5 is such a packet: its bytes 0x0C to 0x0F, 05 00 0
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 from iscsi_protocol.eventlog.rows import EVENTS, SOURCE, Severity
 
-_HEADER = struct.Struct("<BBHHHH2xIIIIIQ")
 HEADER_LENGTH = 0x28
 MAX_EXTRA = 0xFFFF
 """The packet counts its extra data in 16 bits; what is longer is cut."""
@@ -18,6 +16,41 @@ MAX_EXTRA = 0xFFFF
 
 class RecordError(ValueError):
     """Bytes that are no event packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacketField:
+    """One number of the packet's header, little-endian. offset and width: in bytes."""
+
+    name: str
+    offset: int
+    width: int
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.offset + self.width
+
+    def of(self, packet: bytes) -> int:
+        """Its value in a packet that reaches to its end."""
+        return int.from_bytes(packet[self.offset : self.end], "little")
+
+
+FIELDS = (
+    PacketField("major_function", 0x00, 1),
+    PacketField("retry_count", 0x01, 1),
+    PacketField("size", 0x02, 2),
+    PacketField("number_of_strings", 0x04, 2),
+    PacketField("string_offset", 0x06, 2),
+    PacketField("category", 0x08, 2),
+    PacketField("error_code", 0x0C, 4),
+    PacketField("unique_value", 0x10, 4),
+    PacketField("final_status", 0x14, 4),
+    PacketField("sequence", 0x18, 4),
+    PacketField("control_code", 0x1C, 4),
+    PacketField("device_offset", 0x20, 8),
+)
+"""The header, in the order of its bytes; `size` is that of the extra data. 0x0A and 0x0B are nobody's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,44 +94,32 @@ class EventRecord:
 
     def encode(self) -> bytes:
         """The packet."""
-        header = _HEADER.pack(
-            self.major_function,
-            self.retry_count,
-            len(self.extra),
-            self.number_of_strings,
-            self.string_offset,
-            self.category,
-            self.error_code,
-            self.unique_value,
-            self.final_status,
-            self.sequence,
-            self.control_code,
-            self.device_offset,
-        )
-        return header + self.extra
+        header = bytearray(HEADER_LENGTH)
+        for field in FIELDS:
+            value = len(self.extra) if field.name == "size" else getattr(self, field.name)
+            header[field.offset : field.end] = value.to_bytes(field.width, "little")
+        return bytes(header) + self.extra
 
     @classmethod
     def decode(cls, packet: bytes) -> EventRecord:
         """The record in a packet. Raises RecordError for one that is too short for what it claims."""
         if len(packet) < HEADER_LENGTH:
             raise RecordError(f"{len(packet)} bytes are no event packet")
-        major, retry, size, strings, offset, category, code, unique, status, sequence, control, device = (
-            _HEADER.unpack_from(packet)
-        )
+        record, missing = cls.decode_cut(packet)
+        if missing:
+            size = len(record.extra) + missing
+            raise RecordError(f"{len(record.extra)} bytes of extra data where the packet claims {size}")
+        return record
+
+    @classmethod
+    def decode_cut(cls, packet: bytes) -> tuple[EventRecord, int]:
+        """The record in a packet that may be cut off anywhere, and how many bytes of it are missing at least.
+
+        A field that is not there whole is 0.
+        """
+        present = [field for field in FIELDS if field.end <= len(packet)]
+        values = {field.name: field.of(packet) for field in present}
+        size = values.pop("size", 0)
         extra = packet[HEADER_LENGTH : HEADER_LENGTH + size]
-        if len(extra) < size:
-            raise RecordError(f"{len(extra)} bytes of extra data where the packet claims {size}")
-        return cls(
-            error_code=code,
-            extra=extra,
-            major_function=major,
-            retry_count=retry,
-            number_of_strings=strings,
-            string_offset=offset,
-            category=category,
-            unique_value=unique,
-            final_status=status,
-            sequence=sequence,
-            control_code=control,
-            device_offset=device,
-        )
+        values.setdefault("error_code", 0)
+        return cls(extra=extra, **values), max(0, HEADER_LENGTH + size - len(packet))

@@ -37,6 +37,7 @@ class Dump(Enum):
     STATUS_NUMBERS = "expected StatSN u32, given StatSN u32"
     REJECTED_HEADER = "header of the rejected PDU"
     SIZE = "size u32"
+    HIDDEN = "length u32 of a secret, which is itself never shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ _ROWS = (
     EventRow(32, _W, Dump.TARGET_NAME, "the target asks for logout"),
     EventRow(33, _E, Dump.SIZE, "CHAP challenge over 1024 bytes"),
     EventRow(34, _I, Dump.TARGET_NAME, "the lost connection was re-established"),
-    EventRow(35, _E, Dump.SIZE, "target CHAP secret under 12 bytes"),
-    EventRow(36, _E, Dump.SIZE, "initiator CHAP secret under 12 bytes"),
+    EventRow(35, _E, Dump.HIDDEN, "target CHAP secret under 12 bytes"),
+    EventRow(36, _E, Dump.HIDDEN, "initiator CHAP secret under 12 bytes"),
     EventRow(37, _E, Dump.NONE, "the hash for CHAP is not available"),
     EventRow(38, _E, Dump.NONE, "CHAP is required here, but the target did not offer it"),
     EventRow(39, _W, Dump.TARGET_NAME, "a task management function was sent to reset the target"),
@@ -120,3 +121,6 @@ _ROWS = (
 
 EVENTS: Mapping[int, EventRow] = MappingProxyType({row.id: row for row in _ROWS})
 """Every event of the driver by its id."""
+
+SECRETS = frozenset(row.id for row in _ROWS if row.dump is Dump.HIDDEN)
+"""Events in whose packets other initiators leave a CHAP secret: nobody prints their extra data."""

@@ -227,7 +227,6 @@ def _slow(whole: Whole) -> Iterable[Told]:
     "command-timed-out",
     "target",
     "The host gave a command up and aborted it. What took so long is to be found at the target, or on the path.",
-    clause="R7143-11.5.1-05",
 )
 def _aborts(whole: Whole) -> Iterable[Told]:
     """The host does not have to abort commands."""
