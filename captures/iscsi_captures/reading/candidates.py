@@ -19,6 +19,7 @@ MOST_BYTES = 1 << 18
 """Segments and bytes after which a connection that looks like nothing known is left alone."""
 SOON = 24
 """Segments with data, none of which looks like iSCSI, after which it is left alone."""
+_LITTLE = 1 << 14
 _ENOUGH = 2
 
 
@@ -119,11 +120,41 @@ class Candidate:
                 if self._fits[mine] >= _ENOUGH and self._fits[mine] > self._fits[not mine]:
                     self.initiator = mine
                     return Verdict.ISCSI
-        if self.data_segments >= SOON and not any(self._fits.values()):
-            return Verdict.OTHER
+        if self.data_segments in (SOON, 4 * SOON) and not any(self._fits.values()):
+            # Long transfers fill segments from one end to the other, and PDUs start anywhere.
+            if self._search():
+                return Verdict.ISCSI
+            if self.data_segments > SOON or self.bytes < _LITTLE:
+                return Verdict.OTHER
         return self._bounded()
+
+    def _search(self) -> bool:
+        """Look for PDUs anywhere in the bytes so far."""
+        for ours in (True, False):
+            stream = self._stream(ours)
+            for mine in (True, False):
+                direction = Direction.TO_TARGET if mine is ours else Direction.TO_INITIATOR
+                found, _ = shapes.seek(
+                    direction, stream, 0, combinations=shapes.COMBINATIONS, tags=(), step=1, phase=0, last=False
+                )
+                if found is not None and found.evidence.headers > 1:
+                    self.initiator = mine
+                    return True
+        return False
+
+    def _stream(self, ours: bool) -> bytes:
+        """The longest run of bytes of one direction that were captured in order."""
+        runs: list[bytearray] = [bytearray()]
+        following: int | None = None
+        for _, _, segment in self.segments:
+            if (segment.key == self.key) is ours and segment.payload:
+                if segment.sequence != following:
+                    runs.append(bytearray())
+                runs[-1] += segment.payload
+                following = segment.sequence + len(segment.payload) & 0xFFFFFFFF
+        return bytes(max(runs, key=len))
 
     def _bounded(self) -> Verdict:
         if self.bytes > MOST_BYTES or len(self.segments) > MOST_SEGMENTS:
-            return Verdict.ISCSI if self.likely() else Verdict.OTHER
+            return Verdict.ISCSI if self.likely() or (self._start is None and self._search()) else Verdict.OTHER
         return Verdict.OPEN

@@ -210,6 +210,15 @@ class Cutter:
         self._sought_from = 0
         self.streams.lost()
 
+    def doubt(self) -> None:
+        """What PDUs look like here is not known any more."""
+        if self.seeking:
+            return
+        if self._need or self._stub:
+            self._unsure = UNSURE_FOR
+        else:
+            self.seek(step=4)
+
     def finish(self, time: float, frame: int) -> None:
         """No more bytes come: what is left over is told."""
         if self.seeking and self._sought:

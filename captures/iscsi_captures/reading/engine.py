@@ -33,15 +33,17 @@ _MOST_UNDECIDED_BYTES = 32 << 20
 _MOST_IGNORED = 1 << 17
 _FAILED = re.compile(r"connection (\d+): (.+)")
 
-_IPV4 = "BxHxxHxB2x12sIIHH"
-# Link type → how such a frame is unpacked, what its first field has to be, where the IP header starts.
+# From the first byte of IPv4 on, behind "4" and the length of a header without options.
+_REST = "xHxxIxx12sIIHH"
+# Link type → how such a frame is unpacked, what its first field has to be, where the IP header starts. Of other links than
+# Ethernet the protocol is not looked at: the IP header tells.
 _LAYOUTS = {
-    network.ETHERNET: (struct.Struct(">12x2s" + _IPV4).unpack_from, b"\x08\x00", 14),
-    network.COOKED: (struct.Struct(">14x2s" + _IPV4).unpack_from, b"\x08\x00", 16),
-    network.COOKED_2: (struct.Struct(">2s18x" + _IPV4).unpack_from, b"\x08\x00", 20),
-    network.NULL: (struct.Struct(">4s" + _IPV4).unpack_from, b"\x02\0\0\0", 4),
-    network.LOOP: (struct.Struct(">4s" + _IPV4).unpack_from, b"\0\0\0\x02", 4),
-    **{link: (struct.Struct(">0s" + _IPV4).unpack_from, b"", 0) for link in network.RAW},
+    network.ETHERNET: (struct.Struct(">12x3s" + _REST).unpack_from, b"\x08\x00\x45", 14),
+    network.COOKED: (struct.Struct(">16x1s" + _REST).unpack_from, b"\x45", 16),
+    network.COOKED_2: (struct.Struct(">20x1s" + _REST).unpack_from, b"\x45", 20),
+    network.NULL: (struct.Struct(">4x1s" + _REST).unpack_from, b"\x45", 4),
+    network.LOOP: (struct.Struct(">4x1s" + _REST).unpack_from, b"\x45", 4),
+    **{link: (struct.Struct(">1s" + _REST).unpack_from, b"\x45", 0) for link in network.RAW},
 }
 _NONE = (_LAYOUTS[network.ETHERNET][0], b"no layout", 1 << 30)
 
@@ -108,10 +110,9 @@ class Engine:
             if end - start < least:
                 slow(frame, time, buffer, start, end, length, link)
                 continue
-            marker, version, total, fragment, protocol, key, sequence, acknowledgement, flags, window = unpack(
-                buffer, start
-            )
-            if marker != expected or version != 0x45 or protocol != 6 or fragment & 0x3FFF:
+            marker, total, fragment, key, sequence, acknowledgement, flags, window = unpack(buffer, start)
+            # Flags and offset of fragments, time to live, protocol: no fragment, and TCP.
+            if marker != expected or fragment & 0x3FFF00FF != 6:
                 slow(frame, time, buffer, start, end, length, link)
                 continue
             half = find(key, _UNKNOWN)

@@ -90,11 +90,6 @@ class CaptureFile:
         if self.damage is not None and not self.frames:
             raise CaptureError(f"{self.source.name}: {self.damage}")
 
-    def _times(self, time: float) -> None:
-        if self.first_time is None:
-            self.first_time = time
-        self.last_time = time
-
     def _pcap(self) -> Iterator[Packet]:
         order, ticks = PCAP_MAGICS[self._start[:4]]
         read = self.source.read
@@ -107,7 +102,7 @@ class CaptureFile:
         link = struct.unpack_from(order + "20xI", buffer)[0] & 0xFFFF
         unpack = struct.Struct(order + "4I").unpack_from
         frame, captured_bytes, position, end, gone = self._base, 0, 24, len(buffer), 0
-        time = None
+        time = first_time = None
         try:
             while True:
                 while position + 16 <= end:
@@ -117,8 +112,8 @@ class CaptureFile:
                         break
                     frame += 1
                     time = (seconds * ticks + fraction) / ticks
-                    if self.first_time is None:
-                        self.first_time = time
+                    if first_time is None:
+                        first_time = time
                     captured_bytes += captured
                     yield frame, time, buffer, position + 16, stop, length, link
                     position = stop
@@ -138,7 +133,8 @@ class CaptureFile:
                 buffer = buffer[position:] + more if position < end else more
                 position, end = 0, len(buffer)
         finally:
-            self.frames, self.bytes, self.last_time = frame - self._base, captured_bytes, time
+            self.frames, self.bytes = frame - self._base, captured_bytes
+            self.first_time, self.last_time = first_time, time
 
     def _pcapng(self) -> Iterator[Packet]:  # noqa: C901, PLR0912, PLR0915 - one loop, since a call a packet is what it would cost
         read = self.source.read
@@ -148,28 +144,33 @@ class CaptureFile:
         order: ByteOrder = "<"
         head = struct.Struct("<7I").unpack_from
         interfaces: list[tuple[int, int, int, int]] = []
-        time = None
+        current, link, ticks, offset = -1, 0, 1, 0
+        time = first_time = None
         try:
             while True:
                 while position + 28 <= end:
                     kind, total, index, high, low, captured, length = head(buffer, position)
                     if kind != 6 or position + total > end:
                         break
+                    if index != current:
+                        if index >= len(interfaces):
+                            break
+                        current = index
+                        link, ticks, offset, _ = interfaces[index]
                     start = position + 28
-                    padded = captured + 3 & ~3
-                    if total < 32 + padded or total & 3 or index >= len(interfaces):
+                    plain = 32 + (captured + 3 & ~3)
+                    if total != plain and (total < plain or total & 3):
                         break
-                    link, ticks, offset, _ = interfaces[index]
-                    time = (high << 32 | low) / ticks
+                    time = (high * 4294967296.0 + low) / ticks
                     if offset:
                         time += offset
-                    if self.first_time is None:
-                        self.first_time = time
+                    if first_time is None:
+                        first_time = time
                     frame += 1
                     captured_bytes += captured
-                    if total > 36 + padded:
+                    if total != plain:
                         block = Block(gone + position, kind, order, buffer[position + 8 : position + total - 4])
-                        texts = _comments(block, 20 + padded)
+                        texts = _comments(block, plain - 12)
                         if texts:
                             yield frame, time, texts, 0, 0, 0, COMMENTS
                     yield frame, time, buffer, start, start + captured, length, link
@@ -190,6 +191,7 @@ class CaptureFile:
                         block = Block(at, kind, order, buffer[position + 8 : position + total - 4])
                         if kind == 0x0A0D0D0A:
                             interfaces = []
+                            current = -1
                             texts = self._section(block)
                         elif kind == 1:
                             texts = _interface(block, interfaces)
@@ -197,9 +199,10 @@ class CaptureFile:
                             texts = _comments(block, 12)
                         elif kind in (2, 3, 6):
                             found = _packet(block, interfaces)
+                            current = -1
                             link, time, captured, length, begin, texts = found[0], found[1] or time or 0.0, *found[2:]
-                            if self.first_time is None:
-                                self.first_time = time
+                            if first_time is None:
+                                first_time = time
                             frame += 1
                             captured_bytes += captured
                             if texts:
@@ -222,7 +225,8 @@ class CaptureFile:
                 buffer = buffer[position:] + more if position < end else more
                 position, end = 0, len(buffer)
         finally:
-            self.frames, self.bytes, self.last_time = frame - self._base, captured_bytes, time
+            self.frames, self.bytes = frame - self._base, captured_bytes
+            self.first_time, self.last_time = first_time, time
 
     def _section(self, block: Block) -> tuple[str, ...]:
         major, _minor = block.unpack("HH", 4)

@@ -79,6 +79,8 @@ class Streams:
         """One direction has lost its place. During the login nobody can tell any more what it comes to."""
         if self.watching and not self.login.full_feature:
             self.watching = False
+            for cutter in self.cutters:
+                cutter.doubt()
         self._judge()
 
     def doubt(self) -> None:
