@@ -111,7 +111,7 @@ def test_all_parts_are_there(tmp_path):
         "latency of commands, ms",
         "throughput, MB/s",
         "queue depth, commands",
-        "iScsiPrt 9 Target did not respond in time",
+        "iScsiPrt 9a request timed out",
         "1448 bytes are not in the capture",
         "full feature phase of session 1",
         "Dumpcap 4.4",

@@ -28,6 +28,7 @@ from iscsi_captures.review.model import (
 )
 from iscsi_captures.review.plots import Incident
 from iscsi_captures.review.sequence import Diagram
+from iscsi_protocol.eventlog import EVENTS
 from iscsi_protocol.pdu import opcode_name
 
 FINDINGS_SHOWN = 240
@@ -128,6 +129,7 @@ def write_html(review: Review, path: Path, *, now: dt.datetime) -> None:
             since=lambda time: f"{time - review.first_time:.6f}",
             hex_lines=dissection.hex_lines,
             units=units,
+            log=EVENTS,
             found=found,
             files=len(review.files),
             sequence_width=sequence.WIDTH,
@@ -280,6 +282,6 @@ def _incidents(review: Review, shown: Container[int]) -> dict[int, list[Incident
             said = Incident(gap.time, "gap", f"{gap.kind}: {gap.message}", "gaps")
             incidents.setdefault(gap.connection, []).append(said)
     for event in review.events:
-        said = Incident(event.time, "event", f"{event.source} {event.id} {event.name}", "events")
+        said = Incident(event.time, "event", f"{event.source} {event.id}: {event.meaning}", "events")
         incidents.setdefault(event.connection, []).append(said)
     return incidents
