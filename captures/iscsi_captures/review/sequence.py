@@ -22,6 +22,8 @@ _PAUSE_SHARE = 0.2
 _PAUSE_LEAST = 1e-3
 _LABEL_SHOWN = 112
 _TELLING = re.compile(r" (?:\w+=|\+\d+ bytes|HEADER DIGEST|DATA DIGEST)")
+_LESS = frozenset(("attribute", "exp_stat_sn", "exp_cmd_sn", "max_cmd_sn"))
+"""Fields that come last on an arrow, where there may be no room left."""
 _SAME = re.compile(r" (?:itt|lun)=\S+")
 _CALLOUT_SHOWN = 120
 
@@ -136,9 +138,8 @@ def _label(text: str) -> tuple[str, str]:
     """The PDU's name, and the fields behind it but for those that are the same on every arrow."""
     found = _TELLING.search(text)
     name, telling = (text, "") if found is None else (text[: found.start()], text[found.start() :])
-    return cut_to(name, _LABEL_SHOWN), cut_to(
-        " ".join(_SAME.sub("", telling).split()), max(0, _LABEL_SHOWN - len(name))
-    )
+    words = sorted(_SAME.sub("", telling).split(), key=lambda word: word.partition("=")[0] in _LESS)
+    return cut_to(name, _LABEL_SHOWN), cut_to(" ".join(words), max(0, _LABEL_SHOWN - len(name)))
 
 
 def _said(finding: ReviewFinding) -> str:
