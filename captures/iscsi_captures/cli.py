@@ -5,6 +5,7 @@ Exit codes of review: 0 no MUST broken, 1 some, 2 usage, 3 unreadable. Those of 
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -18,10 +19,13 @@ from iscsi_captures import chap_secrets
 from iscsi_captures.progress import Progress
 from iscsi_captures.reading import CaptureError
 from iscsi_captures.review import Review, review
+from iscsi_captures.review.annotate import annotate as write_annotated
+from iscsi_captures.review.annotate import destinations
 from iscsi_captures.review.compare import ComparedError, Comparison, compare, findings_in
 from iscsi_captures.review.schema import encode
 from iscsi_captures.review.text import lines
 
+_OUT = click.Path(path_type=Path)
 OK, BROKEN, USAGE, UNREADABLE = 0, 1, 2, 3
 DIFFERENT = 1
 _PIPE_WIDTH = 100_000
@@ -71,12 +75,20 @@ def main() -> None:
         "review slow-disk.pcapng",
         "review path-a.pcapng path-b.pcapng.gz",
         "review --json slow-disk.pcapng",
+        "review --html review.html --annotate annotated.pcapng slow-disk.pcapng",
         "review --chap-secret-file secrets.txt login.pcap",
         more="Files are merged by time; - is standard input. Exit codes: 0 no MUST broken, 1 some, 2 usage, 3 unreadable.",
     ),
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--html", type=_OUT, metavar="OUT", help="Write a page with all of it: one file, no network.")
+@click.option(
+    "--annotate",
+    type=_OUT,
+    metavar="OUT",
+    help="Write the packets again as pcapng, findings as packet comments. Of several files: a folder.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="Take this TCP port for iSCSI, whatever it looks like.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 @click.option(
@@ -86,9 +98,20 @@ def main() -> None:
     help="Secrets to verify CHAP responses by: 'user secret' or 'mutual name secret' a line.",
 )
 def review_command(
-    files: tuple[str, ...], as_json: bool, port: int | None, jobs: int, chap_secret_file: Path | None
+    files: tuple[str, ...],
+    as_json: bool,
+    html: Path | None,
+    annotate: Path | None,
+    port: int | None,
+    jobs: int,
+    chap_secret_file: Path | None,
 ) -> None:
     """Judge captures."""
+    if annotate is not None:
+        try:
+            destinations(files, annotate)
+        except CaptureError as error:
+            _give_up(str(error), USAGE)
     secrets = None
     if chap_secret_file is not None:
         try:
@@ -96,6 +119,7 @@ def review_command(
         except chap_secrets.ChapSecretsError as error:
             _give_up(str(error), USAGE)
     made = _reviewed(files, port=port, jobs=jobs, secrets=secrets)
+    _write(made, files, html, annotate)
     if as_json:
         click.echo(encode(made), nl=False)
     else:
@@ -103,6 +127,24 @@ def review_command(
         for line in lines(made):
             console.print(line, soft_wrap=True)
     sys.exit(OK if made.conforms else BROKEN)
+
+
+def _write(made: Review, files: tuple[str, ...], html: Path | None, annotate: Path | None) -> None:
+    """The files that were asked for; what cannot be written becomes one line and exit code 3."""
+    out = html
+    try:
+        if html is not None:
+            # A template engine takes a while to load, and nothing else here needs it.
+            from iscsi_captures.review.html import write_html  # noqa: PLC0415
+
+            write_html(made, html, now=dt.datetime.now(dt.UTC))
+        if annotate is not None:
+            out = annotate
+            write_annotated(files, made, annotate)
+    except CaptureError as error:
+        _give_up(str(error))
+    except OSError as error:
+        _give_up(f"{out}: {error.strerror or error}")
 
 
 def _reviewed(

@@ -13,7 +13,7 @@ _HIDDEN = re.compile(
 
 def legible(text: str) -> str:
     r"""The text with control characters, direction marks and lone surrogates as escapes like \x00 and \u202e."""
-    return _HIDDEN.sub(_escape, text)
+    return text if text.isprintable() else _HIDDEN.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -305,9 +305,9 @@ def review(**fields: Any) -> Review:
                 time=START + 0.7,
                 dump=encode(response).to_bytes(),
                 finding=0,
-                name="Target did not respond in time for a SCSI request",
+                name="iScsiPrt 9",
                 severity="error",
-                meaning="The CDB is in the dump data.",
+                meaning="a request timed out",
             )
         ],
         "gaps": [

@@ -9,11 +9,13 @@ import struct
 
 import pytest
 import zstandard
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.captures.review_samples import at, finding, review
 
 from iscsi_captures.blocks import LARGEST_BLOCK, BlockType, encode_block, encode_options, read_blocks
+from iscsi_captures.cli import main
 from iscsi_captures.pcapng import Interface, Packet, Section, read, read_packets
 from iscsi_captures.reading import CaptureError
 from iscsi_captures.reading.files import Input
@@ -350,3 +352,44 @@ def test_what_is_no_capture_leaves_nothing_behind(tmp_path, data):
     with pytest.raises(CaptureError, match="neither pcap nor pcapng"):
         annotate([source], review(findings=[]), tmp_path / "out.pcapng")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def run(*arguments):
+    """Exit code and what stderr says of a review by the command."""
+    done = CliRunner().invoke(main, ["review", *map(str, arguments)])
+    return done.exit_code, done.stderr
+
+
+def test_command_writes_page_and_comments(tmp_path):
+    """Beside what it prints; the exit code stays that of the review."""
+    source = written(tmp_path / "a.pcap", pcap())
+
+    code, said = run(source, "--html", tmp_path / "a.html", "--annotate", tmp_path / "a.pcapng")
+
+    assert (code, said) == (0, "")
+    assert b"There is no iSCSI" in (tmp_path / "a.html").read_bytes()
+    assert [packet.data for packet in packets_of(tmp_path / "a.pcapng")] == [b"first", b"second"]
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "code"),
+    [("--annotate", "a.pcap", 2), ("--annotate", "none/out.pcapng", 3), ("--html", "none/out.html", 3)],
+)
+def test_command_says_in_a_line_what_it_cannot_write(tmp_path, option, place, code):
+    """With the name that was given: usage for what it may not, unreadable for what it cannot."""
+    source = written(tmp_path / "a.pcap", pcap())
+
+    got, said = run(source, option, tmp_path / place)
+
+    assert got == code
+    assert said.startswith(f"iscsi-captures: {tmp_path / place}: ")
+    assert said.count("\n") == 1
+    assert source.read_bytes() == pcap()
+
+
+def test_command_does_not_annotate_a_stream(tmp_path):
+    """Before it has waited for what comes."""
+    code, said = run("-", "--annotate", tmp_path / "out.pcapng")
+
+    assert code == 2
+    assert "only files" in said

@@ -7,6 +7,7 @@ can neither run nor load anything.
 from __future__ import annotations
 
 import base64
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
@@ -21,6 +22,7 @@ _UNSAFE_IN_SCRIPT = str.maketrans(
 )
 
 
+@cache
 def environment(package: str) -> Environment:
     """Templates from the folder `page` of a package; values are escaped, and legible."""
     return Environment(

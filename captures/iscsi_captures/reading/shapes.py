@@ -112,7 +112,7 @@ class Chain:
         return 3 * (self.headers - 1) + 2 * self.ends + 2 * self.known + 3 * min(self.proofs, 3)
 
 
-def chain(  # noqa: C901 - a walk with all its ways to stop
+def chain(
     direction: Direction, buffer: Buffer, at: int, digests: Combination, tags: Container[int], deepest: int = _DEEPEST
 ) -> Chain:
     """Follow the headers from there on. tags: Initiator Task Tags that are in use."""

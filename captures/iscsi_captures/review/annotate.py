@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
+import stat
 import struct
 import tempfile
 from collections import Counter
@@ -53,22 +53,27 @@ _SPARE = 64
 def annotate(sources: Sequence[Source], review: Review, out: Path) -> int:
     """Write the reviewed files with their findings as comments; how many findings stand in them.
 
-    sources: as they were reviewed, in that order. One: `out` is the file. Several: `out` is a folder, which is made where it
-    is missing, and NAME.annotated.pcapng in it the file of each. A damaged file is copied up to the damage. Raises
-    CaptureError for a source that cannot be read once more, or that would be overwritten, and OSError.
+    sources: as they were reviewed, in that order. out: as `destinations` takes it; a folder is made where it is missing. A
+    damaged file is copied up to the damage. Raises CaptureError for a source that cannot be read once more or that would be
+    overwritten, and OSError.
+    """
+    pairs = destinations(sources, out)
+    if len(pairs) > 1:
+        out.mkdir(parents=True, exist_ok=True)
+    return sum(_write(path, comments_for(review, index), output) for index, (path, output) in enumerate(pairs))
+
+
+def destinations(sources: Sequence[Source], out: Path) -> list[tuple[Path, Path]]:
+    """Each source and what is written for it. One: `out` is the file. Several: NAME.annotated.pcapng in the folder `out`.
+
+    Raises CaptureError where that cannot be: a stream, a source that would be overwritten, a file in place of the folder.
     """
     paths = [_path(source) for source in sources]
     outputs = [out] if len(paths) == 1 else _outputs(paths, out)
     for output in outputs:
-        for path in paths:
-            if output.exists() and path.exists() and output.samefile(path):
-                raise CaptureError(f"{output}: is one of the reviewed files, and stays as it is")
-    if len(paths) > 1:
-        out.mkdir(parents=True, exist_ok=True)
-    return sum(
-        _write(path, comments_for(review, index), output)
-        for index, (path, output) in enumerate(zip(paths, outputs, strict=True))
-    )
+        if any(output.exists() and path.exists() and output.samefile(path) for path in paths):
+            raise CaptureError(f"{output}: is one of the reviewed files, and stays as it is")
+    return list(zip(paths, outputs, strict=True))
 
 
 def comments_for(review: Review, file: int) -> dict[int, list[str]]:
@@ -249,7 +254,7 @@ def _write(path: Path, comments: Comments, output: Path) -> int:
             with os.fdopen(handle, "wb") as stream:
                 stream.writelines(annotator.blocks(source))
             # Whoever may not read the capture may not read the copy.
-            shutil.copymode(path, name)
+            Path(name).chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRUSR | stat.S_IWUSR)
             Path(name).replace(output)
         except BaseException:
             Path(name).unlink(missing_ok=True)

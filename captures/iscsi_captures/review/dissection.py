@@ -12,9 +12,11 @@ from iscsi_protocol.pdu import BHS_LENGTH, PDU_CLASSES, Opcode, field_of, opcode
 from iscsi_protocol.scsi.cdb import opcode_name as cdb_name
 from iscsi_protocol.scsi.lun import decode_lun
 
-DATA_SHOWN = 256
+DATA_SHOWN = 128
 """Bytes of a data segment that are printed."""
 BYTES_PER_LINE = 16
+TEXTS_SHOWN = 40
+"""Key=value pairs that are printed."""
 TEXT_SHOWN = 400
 """Characters of a key=value pair that are printed."""
 _TEXT_OPCODES = frozenset((Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE, Opcode.TEXT_REQUEST, Opcode.TEXT_RESPONSE))
@@ -131,15 +133,16 @@ def fields(pdu: PduShown, field: Field | None) -> tuple[FieldRow, ...]:
 
 
 def texts(pdu: PduShown, field: Field | None) -> tuple[TextRow, ...]:
-    """The key=value pairs of a login or text PDU as far as they were kept; none for another."""
+    """The key=value pairs of a login or text PDU as far as they were kept, the first TEXTS_SHOWN; none for another."""
     if pdu.opcode not in _TEXT_OPCODES:
         return ()
     data = pdu.raw[pdu.data_offset : pdu.data_offset + pdu.data_length]
     span = _span(field, "data")
-    rows, start = [], 0
+    rows: list[TextRow] = []
+    start = 0
     for pair in data.split(b"\0"):
         end = start + len(pair)
-        if pair:
+        if pair and len(rows) < TEXTS_SHOWN:
             text = pair.decode("utf-8", "backslashreplace")
             shown = text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…"
             rows.append(TextRow(shown, start < span.stop and span.start < end))

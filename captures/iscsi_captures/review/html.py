@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,24 +22,25 @@ from iscsi_captures.review.model import (
     CommandTrace,
     ConnectionReview,
     Level,
-    Load,
     Review,
     ReviewEvent,
     ReviewFinding,
 )
-from iscsi_captures.review.plots import Incident, Plot
+from iscsi_captures.review.plots import Incident
 from iscsi_captures.review.sequence import Diagram
+from iscsi_protocol.eventlog import EVENTS
 from iscsi_protocol.pdu import opcode_name
 
-FINDINGS_SHOWN = 300
-FINDINGS_OF_A_RULE = 50
+FINDINGS_SHOWN = 240
+FINDINGS_OF_A_RULE = 30
 EVENTS_SHOWN = 200
 GAPS_SHOWN = 200
 MOMENTS_SHOWN = 1000
-SESSIONS_SHOWN = 50
-CONNECTIONS_SHOWN = 32
-TRACES_SHOWN = 60
-PLOTS_SHOWN = 24
+SESSIONS_SHOWN = 40
+CONNECTIONS_SHOWN = 16
+TRACES_SHOWN = 40
+COMMANDS_OF_A_FINDING = 3
+PLOTS_SHOWN = 16
 LEVELS: tuple[Level, ...] = ("MUST", "SHOULD", "ADVICE")
 MEANINGS = {
     "MUST": "requirements that have to be kept and were not",
@@ -96,7 +97,8 @@ def write_html(review: Review, path: Path, *, now: dt.datetime) -> None:
     findings = _findings(review, connections, traces)
     found = {each.finding.frame: each.number for each in reversed(findings)}
     loads = [load for load in review.loads if load.commands]
-    drawn = [_plot(review, load) for load in loads[:PLOTS_SHOWN]]
+    incidents = _incidents(review, {each.number for each in findings})
+    drawn = [plots.plot(load, review.first_time, incidents.get(load.connection, ())) for load in loads[:PLOTS_SHOWN]]
     page = (
         environment("iscsi_captures.review")
         .get_template("review.html")
@@ -127,6 +129,7 @@ def write_html(review: Review, path: Path, *, now: dt.datetime) -> None:
             since=lambda time: f"{time - review.first_time:.6f}",
             hex_lines=dissection.hex_lines,
             units=units,
+            log=EVENTS,
             found=found,
             files=len(review.files),
             sequence_width=sequence.WIDTH,
@@ -240,7 +243,7 @@ def _findings(
                 filters=filters,
                 command_line=tshark(file, filters[0], connection) if filters and file else "",
                 events=tuple(events.get(number, ())),
-                commands=tuple(drawn.get(number, ())),
+                commands=tuple(drawn.get(number, ())[:COMMANDS_OF_A_FINDING]),
             )
         )
     return rows
@@ -267,27 +270,18 @@ def _traces(review: Review, connections: dict[int, ConnectionReview]) -> list[Sh
     return rows
 
 
-def _plot(review: Review, load: Load) -> Plot:
-    """A connection's plot with what befell it."""
-    shown = set(_chosen(review))
-    incidents = [
-        Incident(
-            finding.time,
-            finding.level,
-            f"{finding.rule}: {finding.message}",
-            f"finding-{number}" if number in shown else "",
-        )
-        for number, finding in enumerate(review.findings)
-        if finding.connection == load.connection
-    ]
-    incidents += [
-        Incident(gap.time, "gap", f"{gap.kind}: {gap.message}", "gaps")
-        for gap in review.gaps
-        if gap.connection == load.connection
-    ]
-    incidents += [
-        Incident(event.time, "event", f"{event.source} {event.id} {event.name}", "events")
-        for event in review.events
-        if event.connection == load.connection
-    ]
-    return plots.plot(load, review.first_time, incidents)
+def _incidents(review: Review, shown: Container[int]) -> dict[int, list[Incident]]:
+    """What befell each connection, for its plot."""
+    incidents: dict[int, list[Incident]] = {}
+    for number, finding in enumerate(review.findings):
+        link = f"finding-{number}" if number in shown else ""
+        said = Incident(finding.time, finding.level, f"{finding.rule}: {finding.message}", link)
+        incidents.setdefault(finding.connection, []).append(said)
+    for gap in review.gaps:
+        if gap.connection is not None:
+            said = Incident(gap.time, "gap", f"{gap.kind}: {gap.message}", "gaps")
+            incidents.setdefault(gap.connection, []).append(said)
+    for event in review.events:
+        said = Incident(event.time, "event", f"{event.source} {event.id}: {event.meaning}", "events")
+        incidents.setdefault(event.connection, []).append(said)
+    return incidents

@@ -22,6 +22,8 @@ _PAUSE_SHARE = 0.2
 _PAUSE_LEAST = 1e-3
 _LABEL_SHOWN = 112
 _TELLING = re.compile(r" (?:\w+=|\+\d+ bytes|HEADER DIGEST|DATA DIGEST)")
+_LESS = frozenset(("attribute", "exp_stat_sn", "exp_cmd_sn", "max_cmd_sn"))
+"""Fields that come last on an arrow, where there may be no room left."""
 _SAME = re.compile(r" (?:itt|lun)=\S+")
 _CALLOUT_SHOWN = 120
 
@@ -136,9 +138,8 @@ def _label(text: str) -> tuple[str, str]:
     """The PDU's name, and the fields behind it but for those that are the same on every arrow."""
     found = _TELLING.search(text)
     name, telling = (text, "") if found is None else (text[: found.start()], text[found.start() :])
-    return cut_to(name, _LABEL_SHOWN), cut_to(
-        " ".join(_SAME.sub("", telling).split()), max(0, _LABEL_SHOWN - len(name))
-    )
+    words = sorted(_SAME.sub("", telling).split(), key=lambda word: word.partition("=")[0] in _LESS)
+    return cut_to(name, _LABEL_SHOWN), cut_to(" ".join(words), max(0, _LABEL_SHOWN - len(name)))
 
 
 def _said(finding: ReviewFinding) -> str:
@@ -151,17 +152,16 @@ def _milliseconds(seconds: float) -> str:
 
 def _places(trace: CommandTrace, findings: Sequence[ReviewFinding]) -> dict[int, list[int]]:
     """Step → the findings about its PDU: of the same frame and direction, and of the same name where several are."""
+    here: dict[FrameRef, list[int]] = {}
+    for place, step in enumerate(trace.steps):
+        here.setdefault(step.frame, []).append(place)
     places: dict[int, list[int]] = {}
     for index in trace.findings:
-        finding = findings[index]
-        here = [
-            place
-            for place, step in enumerate(trace.steps)
-            if step.frame == finding.frame and (finding.pdu is None or step.way == finding.pdu.way)
+        pdu = findings[index].pdu
+        fitting = [
+            place for place in here.get(findings[index].frame, ()) if pdu is None or trace.steps[place].way == pdu.way
         ]
-        named = [
-            place for place in here if finding.pdu is not None and trace.steps[place].label.startswith(finding.pdu.name)
-        ]
-        if here:
-            places.setdefault((named or here)[0], []).append(index)
+        named = [place for place in fitting if pdu is not None and trace.steps[place].label.startswith(pdu.name)]
+        if fitting:
+            places.setdefault((named or fitting)[0], []).append(index)
     return places

@@ -63,16 +63,21 @@
   reveal();
 
   /* ---- copying ---- */
-  for (const button of document.querySelectorAll("[data-copy]")) {
-    button.hidden = false;
+  for (const place of document.querySelectorAll(".copy")) {
+    const code = place.firstElementChild;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "plain";
+    button.textContent = "copy";
+    place.append(button);
     button.addEventListener("click", async () => {
       let done = true;
       try {
-        await navigator.clipboard.writeText(button.dataset.copy);
+        await navigator.clipboard.writeText(code.textContent);
       } catch {
         /* A page from a file may not have the clipboard: mark the text, so that a key copies it. */
         done = false;
-        getSelection().selectAllChildren(button.previousElementSibling);
+        getSelection().selectAllChildren(code);
       }
       button.textContent = done ? "copied" : "selected";
       setTimeout(() => {
