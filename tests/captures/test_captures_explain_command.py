@@ -52,7 +52,7 @@ def test_json(tmp_path):
     content = json.loads(result.stdout)
     assert list(content) == ["schema", "events", "remarks", "others"]
     assert (content["schema"], content["others"]) == (SCHEMA, 1)
-    assert content["remarks"] == ["evtx: failed to parse chunk number 1; passed over"]
+    assert content["remarks"] == ["damage: failed to parse chunk number 1; passed over"]
     first, service = content["events"]
     assert (first["source"], first["id"], first["known"], first["severity"]) == ("iScsiPrt", 9, True, "error")
     assert first["record"] | {"size": 10, "error_code": 0xC0000009} == first["record"]
@@ -92,7 +92,11 @@ def test_many_remarks_are_cut_short(monkeypatch):
     ("text", "why"),
     [
         ("", "no event in it: neither a hex dump, nor XML, nor lines of our event log, nor an .evtx file"),
-        ("Source: disk\nEvent ID: 7\n", "none of its 1 events is of iScsiPrt or MSiSCSI"),
+        ("Source: disk\nEvent ID: 7\n", "none of its 1 readable events is of iScsiPrt or MSiSCSI"),
+        (
+            "Source: disk\nEvent ID: 7\nSource: x\n0008: 00\n",
+            "none of its 1 readable events is of iScsiPrt or MSiSCSI; line 3: a dump that does not begin at 0000",
+        ),
         ("0000: 00 01\n", "line 1: a dump of 2 bytes, which ends before the event's number at 0x0c"),
         ("<Event>", "event 1: its XML breaks off or is damaged (line 1); read as far as it goes (and 1 more)"),
         ("{}\n", "line 1: no event of our log"),

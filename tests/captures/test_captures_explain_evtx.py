@@ -54,14 +54,14 @@ def test_a_damaged_record_does_not_hide_the_others():
     damaged[place : place + 12] = b"\xff" * 12
     found = list(events_of(bytes(damaged)))
     assert [each.id for each in ours(found)] == [113, 10]
-    assert troubles(found) == ["evtx: failed to parse record number 1; passed over"]
+    assert troubles(found) == ["damage: failed to parse record number 1; passed over"]
 
 
 def test_a_damaged_chunk_does_not_hide_the_others():
     damaged = WHOLE[:HEADER] + bytes(8) + WHOLE[HEADER + 8 :]
     found = list(events_of(damaged))
     assert [each.id for each in ours(found)] == [113, 10]
-    assert troubles(found) == ["evtx: failed to parse chunk number 0; passed over"]
+    assert troubles(found) == ["damage: failed to parse chunk number 0; passed over"]
 
 
 @pytest.mark.parametrize("length", [HEADER + CHUNK, HEADER + CHUNK + 100, HEADER + CHUNK + 700])

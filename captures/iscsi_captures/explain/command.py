@@ -21,6 +21,21 @@ from iscsi_captures.explain.sources import MAX_TEXT, Unreadable, events_in, even
 OK, NOTHING = 0, 3
 _STDIN = Path("-")
 _TROUBLES_SHOWN = 20
+_PIPE_WIDTH = 100_000
+"""Columns: in a pipe no sentence is broken into lines."""
+_NO_EVENT = "no event in it: neither a hex dump, nor XML, nor lines of our event log, nor an .evtx file"
+
+_HELP = """\b
+Examples:
+  iscsi-captures explain-event System.evtx
+  iscsi-captures explain-event --json exported.xml
+  iscsi-captures explain-event            (paste a dump, then Ctrl-D)
+
+Explain the events of the Windows initiator, iScsiPrt and MSiSCSI, that FILE or standard input holds.
+
+FILE is a hex dump as the Event Viewer shows it, exported XML, an .evtx file, or the log of iscsi-initiator. A CHAP secret
+that an event may hold is never printed. Exit codes: 0 explained, 2 usage, 3 unreadable or no such event.
+"""
 
 
 class _Reading:
@@ -54,28 +69,24 @@ class _Reading:
     @property
     def nothing(self) -> str:
         """Why nothing was explained."""
+        reasons = []
+        if self.others:
+            reasons.append(f"none of its {self.others} readable events is of iScsiPrt or MSiSCSI")
         if self.troubles:
             more = f" (and {self.number_of_troubles - 1} more)" if self.number_of_troubles > 1 else ""
-            return f"{self.troubles[0]}{more}"
-        if self.others:
-            return f"none of its {self.others} events is of iScsiPrt or MSiSCSI"
-        return "no event in it: neither a hex dump, nor XML, nor lines of our event log, nor an .evtx file"
+            reasons.append(f"{self.troubles[0]}{more}")
+        return "; ".join(reasons) or _NO_EVENT
 
 
-@click.command("explain-event", short_help="Explain events of iScsiPrt and MSiSCSI: a hex dump, XML, an .evtx file.")
+@click.command(
+    "explain-event",
+    short_help="Explain events of a Windows event log: a hex dump, XML, an .evtx file.",
+    help=_HELP,
+)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-", metavar="[FILE|-]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_event(file: Path, as_json: bool) -> None:
-    r"""Explain the events of the Windows initiator that FILE or standard input holds.
-
-    \b
-    Examples:
-      iscsi-captures explain-event System.evtx
-      iscsi-captures explain-event          (paste the dump, then Ctrl-D)
-
-    FILE is a hex dump as the Event Viewer shows it, an exported XML file, an .evtx file, or a log of iscsi-initiator. A CHAP
-    secret that an event may hold is never printed.
-    """
+    """Explain the events of the Windows initiator that FILE or standard input holds."""
     name = "standard input" if file == _STDIN else str(file)
     found = events_of(sys.stdin.buffer.read(MAX_TEXT + 1)) if file == _STDIN else events_in(file)
     reading = _Reading(found)
@@ -106,7 +117,7 @@ def _print_json(reading: _Reading) -> None:
 
 def _print_lines(reading: _Reading) -> None:
     console = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
-    width = min(console.width, 110) if console.is_terminal else 100
+    width = min(console.width, 110) if console.is_terminal else _PIPE_WIDTH
     for number, event in enumerate(reading):
         if number:
             console.print()

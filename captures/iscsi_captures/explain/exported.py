@@ -96,7 +96,7 @@ def _event(text: str, place: str) -> Iterator[Found | Trouble]:
         source=event.text("Provider"),
         id=int(number),
         packet=packet,
-        strings=tuple("".join(each) for each in event.data),
+        strings=tuple("".join(each).strip() for each in event.data),
         broken=broken,
         time=event.text("TimeCreated"),
         computer=event.text("Computer"),

@@ -101,7 +101,7 @@ def _evtx(file: BinaryIO) -> Iterator[Found | Trouble]:
             return
         except (RuntimeError, OSError) as error:
             errors += 1
-            yield Trouble("evtx", _damage(str(error)))
+            yield Trouble("damage", _damage(str(error)))
             continue
         text, place = record["data"], f"record {record['event_record_id']}"
         small = text.lower()
