@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.captures.evtx_file import chunk, event, evtx
 from tests.captures.explain_samples import NAME, SECRET, packet
 
-from iscsi_captures.explain import command
+from iscsi_captures.explain import telling
 from iscsi_captures.explain.command import explain_event
 from iscsi_captures.explain.show import SCHEMA
 from iscsi_protocol.eventlog import EVENTS, SECRETS, EventRecord
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_remarked_on(tmp_path):
 
 
 def test_many_remarks_are_cut_short(monkeypatch):
-    monkeypatch.setattr(command, "_TROUBLES_SHOWN", 2)
+    monkeypatch.setattr(telling, "_TROUBLES_SHOWN", 2)
     result = run(text=dump(20) + "0000: 00\n" * 5)
     assert result.exit_code == 0
     assert len(result.stderr.splitlines()) == 3
@@ -127,7 +127,7 @@ def test_a_reader_that_goes_away_is_not_the_inputs_fault(monkeypatch):
     def broken(_reading):
         raise BrokenPipeError
 
-    monkeypatch.setattr(command, "_print_lines", broken)
+    monkeypatch.setattr(telling, "_print_lines", broken)
     with pytest.raises(BrokenPipeError):
         CliRunner().invoke(explain_event, [], input=dump(20), catch_exceptions=False, standalone_mode=False)
 
