@@ -8,7 +8,7 @@ from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets
 from iscsi_captures.dialogue import login, loss, retention, transfer
 from iscsi_captures.dialogue.agreement import declare_segments
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, FINAL, STATUS
-from iscsi_captures.dialogue.chap import Chap
+from iscsi_captures.dialogue.logins import Logins
 from iscsi_captures.dialogue.numbers import (
     HOLES_KEPT,
     NUMBERED,
@@ -20,7 +20,7 @@ from iscsi_captures.dialogue.numbers import (
     plug,
 )
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Side, keep
+from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Reset, Side, keep
 from iscsi_captures.dialogue.task import Task
 from iscsi_protocol import serial
 from iscsi_protocol.history import TransportEvent, TransportRecord
@@ -37,6 +37,8 @@ from iscsi_protocol.pdu import (
 from iscsi_protocol.stream import Direction
 
 PINGS_KEPT = 1024
+PROMPT = 1.0
+"""Seconds by which an answer may come later than an Asynchronous Message asks for."""
 _GONE = frozenset({TransportEvent.RST, TransportEvent.CLOSED_BY_US})
 _ONE_TASK = frozenset({TaskFunction.ABORT_TASK, TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK})
 _WHOLE_UNIT = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
@@ -52,7 +54,7 @@ class Dialogue:
     def __init__(self, chap_secrets: ChapSecrets = NO_SECRETS) -> None:
         """chap_secrets: what is known of the secrets of either side."""
         self.connections: dict[int, Connection] = {}
-        self._chap = Chap(chap_secrets)
+        self._logins = Logins(chap_secrets)
         self.sessions: login.Sessions = {}
         self._half_closed: set[int] = set()
 
@@ -60,7 +62,7 @@ class Dialogue:
         """Something happened to a TCP connection."""
         number, event = record.connection, record.event
         if event is TransportEvent.CONNECTED:
-            self.connections[number] = Connection(number, known=True, chap=self._chap)
+            self.connections[number] = Connection(number, known=True, logins=self._logins)
             self._half_closed.discard(number)
         elif event in _GONE or (event is TransportEvent.FIN and number in self._half_closed):
             self._half_closed.discard(number)
@@ -77,7 +79,7 @@ class Dialogue:
     def begin_in_the_middle(self, number: int, raw: RawPdu) -> Connection:
         """The connection of a PDU that no connect came before: known when the PDU opens a login, else seen from here on."""
         opens = raw.opcode == Opcode.LOGIN_REQUEST and b"InitiatorName=" in bytes(raw.data)
-        connection = self.connections[number] = Connection(number, known=opens, chap=self._chap)
+        connection = self.connections[number] = Connection(number, known=opens, logins=self._logins)
         connection.session.uncertain = not opens
         if not opens and not login.is_login(raw.opcode):
             connection.phase = Phase.FULL
@@ -117,8 +119,10 @@ class Dialogue:
                     login.after_response(sight, self.sessions)
             return
         if connection.phase is not Phase.FULL:
+            connection.login.intruded |= sight.side
             return
         if sight.from_initiator:
+            _keep_promises(sight)
             retention.acknowledge(sight)
             if sight.opcode in NUMBERED:
                 advance_cmd_sn(sight)
@@ -262,6 +266,7 @@ def _text_request(sight: Sight) -> None:
     exchange.asked = True
     exchange.request_final = sight.final
     exchange.request_continued = sight.continued
+    exchange.repeated = next((pair.key for pair in sight.pairs or () if pair.repeated), None)
     for pair in sight.pairs or ():
         if pair.key == "SendTargets":
             exchange.send_targets = pair.value
@@ -331,6 +336,8 @@ def _task_management_response(sight: Sight) -> None:
     ):
         lun = request.bhs[8:16] if function in _WHOLE_UNIT else None
         session.fence = (sight.connection, sight.word(24), lun)
+    if done and function in (TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET):
+        session.reset = Reset(function, sight.connection, sight.time)
     for task in aimed_at:
         if not done:
             task.aborting = False
@@ -427,6 +434,9 @@ def _asynchronous(sight: Sight) -> None:
                 keep(session.terminated, task.itt, (connection, sight.word(24)))
     elif event == AsyncEvent.LOGOUT_REQUESTED:
         connection.logout_wanted = sight.word(24)
+        connection.logout_by = _due(sight)
+    elif event == AsyncEvent.NEGOTIATION_REQUESTED and connection.exchange is None:
+        connection.text_by = _due(sight)
     elif event == AsyncEvent.CONNECTION_DROP:
         dropped = session.connections.get(sight.word(36) & 0xFFFF)
         if dropped is not None:
@@ -434,6 +444,23 @@ def _asynchronous(sight: Sight) -> None:
     elif event == AsyncEvent.SESSION_DROP:
         for other in list(session.connections.values()):
             loss.lose(other, sight.time, sight.word(40) >> 16, sight.word(40) & 0xFFFF)
+
+
+def _due(sight: Sight) -> float | None:
+    """When the time that Parameter3 tells is over; None where it tells none."""
+    seconds = sight.word(40) & 0xFFFF
+    return sight.time + seconds if seconds else None
+
+
+def _keep_promises(sight: Sight) -> None:
+    """What an Asynchronous Message asked for comes, or is late once and for all."""
+    connection, opcode = sight.connection, sight.opcode
+    logout = opcode == Opcode.LOGOUT_REQUEST
+    if connection.logout_by is not None and (logout or sight.time > connection.logout_by + PROMPT):
+        connection.logout_by = None
+    by, asked = connection.text_by, logout or opcode == Opcode.TEXT_REQUEST
+    if by is not None and (asked or sight.time > by + PROMPT):
+        connection.text_by = None
 
 
 def _reject(sight: Sight) -> None:
