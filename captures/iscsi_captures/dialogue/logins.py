@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets
@@ -18,11 +18,12 @@ REFUSALS_KEPT = 1024
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A login that failed. time: seconds. status: class and detail as one number."""
+    """A login that failed. time: seconds. status: class and detail as one number. times: how often by now."""
 
     connection: int
     time: float
     status: int
+    times: int = 1
 
 
 class Logins:
@@ -34,8 +35,8 @@ class Logins:
 
     def refuse(self, mark: bytes, refusal: Refusal) -> None:
         """A login was refused; the oldest refusal is forgotten where there are too many."""
-        self.refused.pop(mark, None)
-        self.refused[mark] = refusal
+        former = self.refused.pop(mark, None)
+        self.refused[mark] = refusal if former is None else replace(refusal, times=former.times + 1)
         if len(self.refused) > REFUSALS_KEPT:
             del self.refused[next(iter(self.refused))]
 

@@ -68,14 +68,14 @@ def text_repetition_accepted(sight: Sight) -> str | None:
 
 @RULES("login.repeated-after-refusal", "R7143-11.13.5-24", _REQUEST, level="ADVICE", leans=False)
 def repeated_after_refusal(sight: Sight) -> str | None:
-    """A login that was refused for an initiator's error is not simply tried again."""
+    """A login that was refused for an initiator's error is not simply tried again and again."""
     login = sight.connection.login
     if sight.pairs is None or login.whole_requests:
         return None
     refused = login.logins.refused.get(login_mark(sight.bhs, sight.connection))
-    if refused is None or sight.time - refused.time > SOON:
+    if refused is None or refused.times < 2 or sight.time - refused.time > SOON:
         return None
-    return f"the login that connection {refused.connection} was refused with {refused.status:04x} comes again"
+    return f"the login comes again that was refused {refused.times} times, last with {refused.status:04x}"
 
 
 _SERVED = (Opcode.SCSI_RESPONSE, Opcode.SCSI_DATA_IN, Opcode.R2T)

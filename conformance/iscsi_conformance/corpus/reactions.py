@@ -48,11 +48,11 @@ def filled(s: Script) -> Script:
     return s
 
 
-def refused_twice(s: Script, *more: tuple[str, str]) -> Script:
-    """The target is not found, and the initiator logs in again, perhaps with something more."""
+def refused(s: Script, *more: tuple[str, str]) -> Script:
+    """The target is not found twice, and the initiator logs in a third time, perhaps with something more."""
     s.login_request().login_response((), **NOT_FOUND)
-    s.connect(2)
-    return s.login_request((*NAMES, *more)).login_response((), **NOT_FOUND)
+    s.connect(2).login_request().login_response((), **NOT_FOUND)
+    return s.connect(3).login_request((*NAMES, *more)).login_response((), **NOT_FOUND)
 
 
 def hesitant(s: Script, **second: Any) -> Script:
@@ -114,8 +114,8 @@ TABLE: Table = {
         (lambda s: s.ready().text([("InitiatorAlias", "a")]).text_response(),),
     ),
     "login.repeated-after-refusal": (
-        (refused_twice,),
-        (lambda s: refused_twice(s, ("InitiatorAlias", "a")),),
+        (refused,),
+        (lambda s: refused(s, ("InitiatorAlias", "a")),),
     ),
     "cmdsn.outside-window-served": (
         (lambda s: filled(s.ready()).command().response(max_cmd_sn=BEYOND - 1, exp_cmd_sn=BEYOND),),
