@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets
-from iscsi_captures.dialogue import login, loss, retention, transfer
+from iscsi_captures.dialogue import cdb, login, loss, retention, transfer
 from iscsi_captures.dialogue.agreement import declare_segments
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, FINAL, STATUS
 from iscsi_captures.dialogue.logins import Logins
@@ -21,7 +21,7 @@ from iscsi_captures.dialogue.numbers import (
 )
 from iscsi_captures.dialogue.sight import Sight
 from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Reset, Side, keep
-from iscsi_captures.dialogue.task import Task
+from iscsi_captures.dialogue.task import WATCHED, Task
 from iscsi_protocol import serial
 from iscsi_protocol.history import TransportEvent, TransportRecord
 from iscsi_protocol.pdu import (
@@ -206,6 +206,11 @@ def _scsi_command(sight: Sight) -> None:
         transfer.command_sent(sight)
     elif task is None and sight.itt != NO_TAG:
         transfer.command_sent(sight)
+    else:
+        return
+    bhs, begun = sight.bhs, sight.session.tasks[sight.itt]
+    if bhs[32] in cdb.WATCHED or not cdb.fits(sight.session.block_lengths, bhs, begun.edtl):
+        begun.broken |= WATCHED
 
 
 def _task_management(sight: Sight) -> None:
@@ -369,6 +374,10 @@ def _data_in(sight: Sight) -> None:
         return
     if task.recovery is not None:
         retention.retain_data(task, task.recovery, sight)
+    if task.broken & WATCHED and not sight.word(40):
+        told = cdb.block_length(task.bhs, bytes(sight.raw.data[:12]))
+        if told is not None:
+            sight.session.block_lengths[task.lun] = told
     flags = sight.bhs[1]
     transfer.data_in_sent(task, sight.word(36), sight.word(40), sight.length, bool(flags & FINAL))
     if flags & ACKNOWLEDGE:

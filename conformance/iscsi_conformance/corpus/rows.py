@@ -17,6 +17,7 @@ from iscsi_conformance.corpus import (
     reactions,
     reads,
     recovery,
+    residuals,
     writes,
 )
 from iscsi_conformance.corpus.table import Row
@@ -37,6 +38,7 @@ HISTORIES: Mapping[str, Row] = MappingProxyType(
             writes,
             notices,
             recovery,
+            residuals,
         )
         for rule, row in module.TABLE.items()
     }
