@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from iscsi_captures.dialogue.sight import Sight
-
 Buffer = bytes | bytearray | memoryview
 BASIC_CDB = 16
 VARIABLE_LENGTH = 0x7F
@@ -114,7 +112,6 @@ def block_length(bhs: bytes, data: bytes) -> int | None:
     return None if place is None else int.from_bytes(data[place], "big") or None
 
 
-def variable_length(sight: Sight) -> int | None:
+def variable_length(bhs: Buffer) -> int | None:
     """Bytes of a CDB of variable length, None for others."""
-    bhs = sight.bhs
     return bhs[_CDB + 7] + 8 if bhs[_CDB] == VARIABLE_LENGTH else None

@@ -1,4 +1,4 @@
-"""What the logins of a history share: CHAP, and which of them were refused."""
+"""What the connections of a history share beyond their sessions: CHAP, refused logins, reservations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets
 from iscsi_captures.dialogue.chap import Chap
+from iscsi_captures.dialogue.reservations import Reservations
 
 if TYPE_CHECKING:
     from iscsi_captures.dialogue.state import Connection
@@ -32,6 +33,7 @@ class Logins:
     def __init__(self, secrets: ChapSecrets = NO_SECRETS) -> None:
         self.chap = Chap(secrets)
         self.refused: dict[bytes, Refusal] = {}
+        self.reservations = Reservations()
 
     def refuse(self, mark: bytes, refusal: Refusal) -> None:
         """A login was refused; the oldest refusal is forgotten where there are too many."""

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from iscsi_captures.dialogue.chap import Chap
 from iscsi_captures.dialogue.logins import Logins
 from iscsi_captures.dialogue.negotiation import Negotiation
+from iscsi_captures.dialogue.reservations import Reservation
 from iscsi_captures.dialogue.task import NO_LIMIT, Status, Task
 from iscsi_protocol.pdu import Opcode
 
@@ -179,6 +180,7 @@ class Session:
     left_out: those of them that no connection has brought, for which the initiator answers. gap_allowed: requests may
     have been lost with a connection. confirmed: ExpCmdSN as the initiator is known to have seen it. closing: CmdSN behind
     the Logout Request that closes the session. fence: connection, StatSN and LUN (None: all) of a fenced response.
+    reserved: another nexus holds a reservation at the target. conflicts: such ones by the tag of a command against them.
     block_lengths: bytes of a block by LUN, where READ CAPACITY told it.
     outside: CmdSN of requests that came outside of the window, by tag. reset: the reset after which all connections end.
     uncertain: the history does not show enough of the session to judge its numbers and tags.
@@ -191,6 +193,7 @@ class Session:
         "closing",
         "cmd_sn",
         "confirmed",
+        "conflicts",
         "connections",
         "discovery",
         "ended",
@@ -206,6 +209,7 @@ class Session:
         "max_cmd_sn",
         "open_numbers",
         "outside",
+        "reserved",
         "reset",
         "spoilt",
         "target_name",
@@ -243,6 +247,8 @@ class Session:
         self.terminated: dict[int, tuple[Connection, int]] = {}
         self.outside: dict[int, int] = {}
         self.block_lengths: dict[bytes, int] = {}
+        self.reserved = False
+        self.conflicts: dict[int, Reservation] = {}
         self.reset: Reset | None = None
 
     @property

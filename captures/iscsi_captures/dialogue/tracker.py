@@ -19,6 +19,7 @@ from iscsi_captures.dialogue.numbers import (
     open_again,
     plug,
 )
+from iscsi_captures.dialogue.reservations import COMMANDS, PARAMETERS_KEPT
 from iscsi_captures.dialogue.sight import Sight
 from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Reset, Side, keep
 from iscsi_captures.dialogue.task import WATCHED, Task
@@ -46,6 +47,7 @@ _WHOLE_TARGET = frozenset(
     {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET}
 )
 MULTI_TASK = _WHOLE_UNIT | _WHOLE_TARGET
+_RESETS = _WHOLE_TARGET | {TaskFunction.LOGICAL_UNIT_RESET}
 
 
 class Dialogue:
@@ -70,6 +72,8 @@ class Dialogue:
             if gone is not None:
                 loss.lose(gone, record.time)
                 loss.go(gone)
+                if not gone.session.live():
+                    self._logins.reservations.lose(gone.session)
         elif event is TransportEvent.FIN:
             self._half_closed.add(number)
             going = self.connections.get(number)
@@ -117,6 +121,7 @@ class Dialogue:
                     login.after_request(sight)
                 else:
                     login.after_response(sight, self.sessions)
+                    self._mark_reserved()
             return
         if connection.phase is not Phase.FULL:
             connection.login.intruded |= sight.side
@@ -136,6 +141,40 @@ class Dialogue:
         step = _STEPS.get((sight.side, sight.opcode))
         if step is not None:
             step(sight)
+        self._follow_reservations(sight)
+
+    def _follow_reservations(self, sight: Sight) -> None:
+        """What the commands about them come to, and which others run against them."""
+        held, session, opcode = self._logins.reservations, sight.session, sight.opcode
+        task = session.tasks.get(sight.itt) if opcode == Opcode.SCSI_COMMAND else sight.task
+        if task is None or task.opcode != Opcode.SCSI_COMMAND:
+            if opcode == Opcode.TASK_MANAGEMENT_RESPONSE and task is not None and not sight.bhs[2]:
+                function = task.bhs[1] & 0x7F
+                if function in _RESETS:
+                    held.reset(session, None if function in _WHOLE_TARGET else task.bhs[8:16])
+            return
+        about, data = task.bhs[32] in COMMANDS, bytes(sight.raw.data[:PARAMETERS_KEPT])
+        ends = opcode == Opcode.SCSI_RESPONSE or (opcode == Opcode.SCSI_DATA_IN and sight.bhs[1] & STATUS)
+        if opcode == Opcode.SCSI_COMMAND:
+            if about:
+                held.sent(session, task, data)
+            elif session.reserved and (against := held.conflicting(session, task)) is not None:
+                keep(session.conflicts, task.itt, against)
+        elif about and opcode == Opcode.SCSI_DATA_OUT and not sight.word(40):
+            held.parameters(session, task, data)
+        elif ends:
+            session.conflicts.pop(task.itt, None)
+            if about:
+                good = not sight.bhs[3] and not (opcode == Opcode.SCSI_RESPONSE and sight.bhs[2])
+                held.answered(session, task, max(self.connections), good=good)
+                self._mark_reserved()
+
+    def _mark_reserved(self) -> None:
+        """Watch the sessions that somebody's reservation may keep from something."""
+        self._logins.reservations.mark(connection.session for connection in self.connections.values())
+        for connection in self.connections.values():
+            if connection.session.reserved:
+                connection.plain = False
 
     def _unreadable(self, sight: Sight) -> None:
         """A header with a wrong digest: what it counted, and what it was about, cannot be told."""

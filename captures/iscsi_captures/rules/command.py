@@ -141,7 +141,7 @@ def immediate_change(sight: Sight) -> str | None:
 @RULES("command.cdb-cut", "R7143-11.3.5-01", _COMMAND, leans=False, stain=Stain.TASK)
 def cdb_cut(sight: Sight) -> str | None:
     """What a CDB has beyond 16 bytes goes into an extended CDB segment."""
-    length = variable_length(sight)
+    length = variable_length(sight.bhs)
     if length is None or length <= BASIC_CDB or _extended(sight) is not None:
         return None
     return f"a CDB of {length} bytes without an extended CDB segment"
@@ -150,7 +150,7 @@ def cdb_cut(sight: Sight) -> str | None:
 @RULES("ahs.extended-cdb-length", "R7143-11.2.2.3-02", _COMMAND, leans=False, stain=Stain.TASK)
 def extended_cdb_length(sight: Sight) -> str | None:
     """The extended CDB segment has the rest of the CDB, whose length the CDB tells."""
-    length, carried = variable_length(sight), _extended(sight)
+    length, carried = variable_length(sight.bhs), _extended(sight)
     if length is None or carried is None or length == carried:
         return None
     return f"a CDB of {length} bytes of which {carried} are there"

@@ -108,6 +108,7 @@ def is_plain(connection: Connection) -> bool:
         and connection.lost_at is None
         and session.closing is None
         and session.reset is None
+        and not session.reserved
         and connection.text_by is None
         and len(session.connections) == 1
         and connection.exp_cmd_sn is not None

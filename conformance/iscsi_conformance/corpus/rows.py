@@ -17,6 +17,7 @@ from iscsi_conformance.corpus import (
     reactions,
     reads,
     recovery,
+    reservations,
     residuals,
     writes,
 )
@@ -39,6 +40,7 @@ HISTORIES: Mapping[str, Row] = MappingProxyType(
             notices,
             recovery,
             residuals,
+            reservations,
         )
         for rule, row in module.TABLE.items()
     }
