@@ -12,7 +12,7 @@ from iscsi_captures.reading import FrameNumber, frame_of
 from iscsi_captures.reading.notes import Note
 from iscsi_captures.review import notes
 from iscsi_captures.review.commands import Budget
-from iscsi_captures.review.facts import Attempt, Part, Sighting
+from iscsi_captures.review.facts import UNANSWERED_KEPT, Attempt, Part, Sighting
 from iscsi_captures.review.findings import event_of, finding_of
 from iscsi_captures.review.model import DUMPS_KEPT, EVENTS_KEPT, FINDINGS_KEPT, GAPS_KEPT, Digests, Gap, Mark, Moment
 from iscsi_captures.review.moments import Moments
@@ -22,7 +22,7 @@ from iscsi_captures.review.shown import WAYS
 from iscsi_captures.review.steps import STEPS
 from iscsi_captures.review.watch import Watch
 from iscsi_captures.rulebook import RuleBook
-from iscsi_protocol.history import BytesRecord, PduRecord, Record, TransportEvent, TransportRecord
+from iscsi_protocol.history import BytesRecord, Endpoint, PduRecord, Record, TransportEvent, TransportRecord
 
 DUMP_LEAST = 256
 """Bytes of a dump that are kept where DUMPS_KEPT are there already."""
@@ -154,6 +154,13 @@ class Reviewer:
         watch.negotiated = values_in_force(connection)
         watch.facts.max_burst = connection.limits.max_burst_length
 
+    def unanswered(self, endpoint: Endpoint, place: Sighting, tries: int) -> None:
+        """Nobody answered at this end."""
+        unanswered = self.part.unanswered
+        if endpoint in unanswered or len(unanswered) < UNANSWERED_KEPT:
+            kept = unanswered.setdefault(endpoint, place)
+            kept.most = max(kept.most, tries)
+
     def attempt(self, watch: Watch, initiator: str, target: str, place: Sighting) -> None:
         """A leading login began."""
         if len(self.part.attempts) < CONNECTIONS_KEPT:
@@ -207,6 +214,8 @@ class Reviewer:
         if event is TransportEvent.CONNECTED:
             self.tell(record.time, last, number, "connect", f"{watch.initiator} connects to {watch.target}")
             return
+        if event is TransportEvent.TIMED_OUT and watch.target is not None:
+            self.unanswered(watch.target, Sighting(number, first, last, record.time), 1)
         watch.leave_all()
         how = _ENDS[event]
         if event in (TransportEvent.FIN, TransportEvent.RST):
