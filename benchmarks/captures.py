@@ -50,7 +50,7 @@ print(sum(totals.pdus.values()))
 REVIEW = """
 import sys
 from iscsi_captures.review import review
-print(review([sys.argv[1]]).totals.pdus)
+print(review([sys.argv[1]]).pdus)
 """
 
 
@@ -170,13 +170,17 @@ def main() -> int:
     folder = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() and "TMPDIR" not in os.environ else None
     with tempfile.TemporaryDirectory(prefix="captures-", dir=folder) as name:
         path = Path(name) / "capture.pcapng"
-        pdus = write(path, min(options.pdus, 50_000) if options.size else options.pdus, mtu=options.mtu, size=options.size)
+        pdus = write(
+            path, min(options.pdus, 50_000) if options.size else options.pdus, mtu=options.mtu, size=options.size
+        )
         print(f"{pdus} PDUs, {path.stat().st_size / 2**20:.0f} MiB, MTU {options.mtu}")
         if not options.size:
             return int(not compare(path, options.rounds, programs))
         for label, program in programs.items():
             result = ours(path, program)
-            print(f"{label:8} {result.seconds:6.2f} s  {result.memory / 2**20:4.0f} MiB at most  {result.output.strip()}")
+            print(
+                f"{label:8} {result.seconds:6.2f} s  {result.memory / 2**20:4.0f} MiB at most  {result.output.strip()}"
+            )
     return 0
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from iscsi_captures import chap_secrets
+from iscsi_captures.explain.command import explain_event
 from iscsi_captures.progress import Progress
 from iscsi_captures.reading import CaptureError
 from iscsi_captures.review import Review, review
@@ -60,6 +61,7 @@ def _give_up(message: str, code: int = UNREADABLE) -> NoReturn:
         "review --json path-a.pcapng path-b.pcapng",
         "dissect slow-disk.pcapng --frame 42",
         "compare before.pcapng after.pcapng",
+        "explain-event System.evtx",
     ),
 )
 @click.version_option(package_name="iscsi-conformance")
@@ -238,3 +240,6 @@ def dissect_command(file: str, frame: int | None, count: int | None, port: int |
         dissect(file, lambda text: console.print(text, soft_wrap=True), frame=frame, count=count, port=port)
     except CaptureError as error:
         _give_up(str(error))
+
+
+main.add_command(explain_event)

@@ -23,6 +23,7 @@ from iscsi_protocol.pdu import RawPdu
 FINDINGS_PER_RULE = 1000
 EVENTS_KEPT = 100_000
 SOURCE = "iScsiPrt"
+_SIDES = Side.INITIATOR | Side.TARGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +197,7 @@ def _broken_by_the_other(sight: Sight) -> bool:
     broken = sight.connection.broken | sight.session.broken
     if sight.task is not None:
         broken |= sight.task.broken
-    return bool(broken & ~sight.side)
+    return bool(broken & _SIDES & ~sight.side)
 
 
 def _stain(rule: Rule, sight: Sight) -> None:

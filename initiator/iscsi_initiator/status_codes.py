@@ -1,8 +1,10 @@
-"""A request from above that was refused, with its status code."""
+"""A request from above that was refused, with its status code, of which the protocol has the table."""
 
 from __future__ import annotations
 
 from iscsi_protocol.status_codes import StatusCode
+
+__all__ = ["Refused", "StatusCode"]
 
 
 class Refused(Exception):

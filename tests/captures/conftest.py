@@ -44,6 +44,7 @@ WRONG_PLACES = frozenset(
     {
         "framing.target-opcode",
         "framing.initiator-opcode",
+        "framing.reserved-opcode",
         "digest.header",
         "digest.data",
         "login.not-begun",

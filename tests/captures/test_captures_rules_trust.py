@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from iscsi_conformance.corpus.script import DIGESTS
 from iscsi_protocol.pdu import NO_TAG
 from iscsi_protocol.stream import Direction
 
@@ -33,11 +34,11 @@ STIMULI = {
     "a missing command is aborted": missing_command_aborted,
     "a tag in use is rejected": lambda s: s.ready().command(itt=5).command(itt=5).reject().response(itt=5),
     "data with a wrong digest is asked for anew": lambda s: (
-        digest_error(s.ready(ErrorRecoveryLevel="1").write().r2t()).reject(2).r2t(buffer_offset=0)
+        digest_error(s.ready(ErrorRecoveryLevel="1", **DIGESTS).write().r2t()).reject(2).r2t(buffer_offset=0)
     ),
-    "a command with a wrong digest counts as not received": lambda s: digest_error(s.ready(), command=True).reject(
-        2, exp_cmd_sn=100
-    ),
+    "a command with a wrong digest counts as not received": lambda s: digest_error(
+        s.ready(**DIGESTS), command=True
+    ).reject(2, exp_cmd_sn=100),
     "too much unsolicited data ends in an early error": lambda s: (
         s.ready(InitialR2T="No", FirstBurstLength="512")
         .write(4096, final=False)

@@ -119,6 +119,10 @@ def test_sense_data():
     assert cut["cut off"] == "4 of 18 bytes"
 
 
+def test_sense_data_of_no_length():
+    assert shown(10, encode(ScsiResponse(data=b"\0\0")).to_bytes())["sense data"] == {"sense_length": "0"}
+
+
 def test_a_rejected_header_within_a_reject():
     found = shown(10, encode(Reject(reason=4, data=encode(NopIn()).to_bytes())).to_bytes())
     assert found["Reject"]["reason"] == "0x04  protocol error"

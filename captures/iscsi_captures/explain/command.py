@@ -5,115 +5,34 @@ Exit codes: 0 events were explained, 2 usage, 3 the input is unreadable or has n
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from iscsi_captures.explain.explanation import Explanation, explained
-from iscsi_captures.explain.found import Found, Trouble
-from iscsi_captures.explain.show import SCHEMA, explanation_json, explanation_lines
-from iscsi_captures.explain.sources import MAX_TEXT, Unreadable, events_in, events_of
+_HELP = """\b
+Examples:
+  iscsi-captures explain-event System.evtx
+  iscsi-captures explain-event --json exported.xml
+  iscsi-captures explain-event            (paste a dump, then Ctrl-D)
 
-OK, NOTHING = 0, 3
-_STDIN = Path("-")
-_TROUBLES_SHOWN = 20
+Explain the events of the Windows initiator, iScsiPrt and MSiSCSI, that FILE or standard input holds.
 
-
-class _Reading:
-    """Explains what an input holds, and counts what is not explained."""
-
-    def __init__(self, found: Iterator[Found | Trouble]) -> None:
-        self._found = found
-        self.troubles: list[str] = []
-        self.number_of_troubles = 0
-        self.others = 0
-        self.explained = 0
-
-    def __iter__(self) -> Iterator[Explanation]:
-        for each in self._found:
-            if isinstance(each, Trouble):
-                self.number_of_troubles += 1
-                if len(self.troubles) < _TROUBLES_SHOWN:
-                    self.troubles.append(str(each))
-            elif each.is_ours:
-                self.explained += 1
-                yield explained(each)
-            else:
-                self.others += 1
-
-    @property
-    def remarks(self) -> list[str]:
-        """What could not be read, a line each; only the first ones where there are many."""
-        more = self.number_of_troubles - len(self.troubles)
-        return [*self.troubles, f"{more} more like these"] if more else self.troubles
-
-    @property
-    def nothing(self) -> str:
-        """Why nothing was explained."""
-        if self.troubles:
-            more = f" (and {self.number_of_troubles - 1} more)" if self.number_of_troubles > 1 else ""
-            return f"{self.troubles[0]}{more}"
-        if self.others:
-            return f"none of its {self.others} events is of iScsiPrt or MSiSCSI"
-        return "no event in it: neither a hex dump, nor XML, nor lines of our event log, nor an .evtx file"
+FILE is a hex dump as the Event Viewer shows it, exported XML, an .evtx file, or the log of iscsi-initiator. A CHAP secret
+that an event may hold is never printed. Exit codes: 0 explained, 2 usage, 3 unreadable or no such event.
+"""
 
 
-@click.command("explain-event", short_help="Explain events of iScsiPrt and MSiSCSI: a hex dump, XML, an .evtx file.")
+@click.command(
+    "explain-event",
+    short_help="Explain events of a Windows event log: a hex dump, XML, an .evtx file.",
+    help=_HELP,
+)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-", metavar="[FILE|-]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain_event(file: Path, as_json: bool) -> None:
-    r"""Explain the events of the Windows initiator that FILE or standard input holds.
+    """Explain the events of the Windows initiator that FILE or standard input holds."""
+    # The other commands shall not wait for what only this one needs.
+    from iscsi_captures.explain.telling import tell  # noqa: PLC0415
 
-    \b
-    Examples:
-      iscsi-captures explain-event System.evtx
-      iscsi-captures explain-event          (paste the dump, then Ctrl-D)
-
-    FILE is a hex dump as the Event Viewer shows it, an exported XML file, an .evtx file, or a log of iscsi-initiator. A CHAP
-    secret that an event may hold is never printed.
-    """
-    name = "standard input" if file == _STDIN else str(file)
-    found = events_of(sys.stdin.buffer.read(MAX_TEXT + 1)) if file == _STDIN else events_in(file)
-    reading = _Reading(found)
-    try:
-        if as_json:
-            _print_json(reading)
-        else:
-            _print_lines(reading)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _fail(name, error.strerror or str(error))
-    except Unreadable as error:
-        _fail(name, str(error))
-    if not reading.explained:
-        _fail(name, reading.nothing)
-    if not as_json:
-        for remark in reading.remarks:
-            click.echo(f"iscsi-captures: {name}: {remark}", err=True)
-
-
-def _print_json(reading: _Reading) -> None:
-    events = [explanation_json(each) for each in reading]
-    if events:
-        content = {"schema": SCHEMA, "events": events, "remarks": reading.remarks, "others": reading.others}
-        click.echo(json.dumps(content, indent=2))
-
-
-def _print_lines(reading: _Reading) -> None:
-    console = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
-    width = min(console.width, 110) if console.is_terminal else 100
-    for number, event in enumerate(reading):
-        if number:
-            console.print()
-        for line in explanation_lines(event, width):
-            console.print(line)
-
-
-def _fail(name: str, why: str) -> None:
-    click.echo(f"iscsi-captures: {name}: {why}", err=True)
-    sys.exit(NOTHING)
+    sys.exit(tell(file, as_json=as_json))

@@ -191,9 +191,9 @@ def _notes(found: Found, record: EventRecord, event_id: int, *, strange: bool, s
     elif record.id != event_id and is_record(packet) and not secret:
         notes.append(f"The log says event {event_id}, but its record says {record.id}; it is read as the log says.")
     if secret:
-        notes.append("The extra data of this event can be a CHAP secret. Neither it nor the record is shown.")
+        notes.append("The extra data of this event can be a CHAP secret, so nothing of it is shown.")
     elif record.extra and row is not None and event_cases()[event_id].dump_source != "guide":
-        notes.append("The guide does not say what this extra data is; it is read as our own initiator writes it.")
+        notes.append("The guide does not lay this extra data out exactly; it is read as our own initiator writes it.")
     if packet and missing and not secret:
         notes.append(f"The record is cut off: {missing} bytes or more are missing. It is read as far as it goes.")
     elif found.broken:

@@ -1,7 +1,8 @@
 """Events in XML: as the Event Viewer and wevtutil export them, and as they are read out of .evtx files.
 
 Each `<Event>` is read by itself, so that one which is damaged does not hide the others. There may be none around them, or
-`<Events>`, or any text: the Event Viewer copies an event with its description in front.
+`<Events>`, or any text: the Event Viewer copies an event with its description in front. A document type in front is not
+read either, so there are no entities that grow.
 """
 
 from __future__ import annotations
@@ -18,10 +19,6 @@ _NO_CHARACTERS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]
 _LEVELS = {"0": "information", "1": "critical", "2": "error", "3": "warning", "4": "information", "5": "verbose"}
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*")
-
-
-class Refused(Exception):
-    """A document that declares a type or entities, which no event does."""
 
 
 @dataclass(slots=True)
@@ -79,15 +76,11 @@ def _event(text: str, place: str) -> Iterator[Found | Trouble]:
     parser.StartElementHandler = event.start
     parser.EndElementHandler = event.end
     parser.CharacterDataHandler = event.characters
-    parser.StartDoctypeDeclHandler = _refuse
     try:
         parser.Parse(_NO_CHARACTERS.sub("�", text).encode(), True)
     except expat.ExpatError as error:
         broken = True
         yield Trouble(place, f"its XML breaks off or is damaged (line {error.lineno}); read as far as it goes")
-    except Refused:
-        yield Trouble(place, "it declares a document type, which no event does; passed over")
-        return
     number = event.text("EventID")
     if not event.text("Provider") or not _NUMBER.fullmatch(number):
         yield Trouble(place, "an event without source or number")
@@ -103,14 +96,10 @@ def _event(text: str, place: str) -> Iterator[Found | Trouble]:
         source=event.text("Provider"),
         id=int(number),
         packet=packet,
-        strings=tuple("".join(each) for each in event.data),
+        strings=tuple("".join(each).strip() for each in event.data),
         broken=broken,
         time=event.text("TimeCreated"),
         computer=event.text("Computer"),
         number=event.text("EventRecordID"),
         level=_LEVELS.get(event.text("Level"), ""),
     )
-
-
-def _refuse(*_: object) -> None:
-    raise Refused

@@ -125,11 +125,9 @@ def _same(one: Dump, other: Dump) -> bool:
 
 def _turned(dump: Dump) -> Dump:
     """The dump with its groups of eight digits read as bytes, where only that makes a record."""
-    if dump.in_words and not is_record(dump.data):
-        data = turned(dump.data)
-        if is_record(data):
-            return Dump(data, dump.in_words, dump.broken)
-    return dump
+    if not dump.in_words or is_record(dump.data) or not is_record(turned(dump.data)):
+        return dump
+    return Dump(turned(dump.data), dump.in_words, dump.broken)
 
 
 def turned(data: bytes) -> bytes:

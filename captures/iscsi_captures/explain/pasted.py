@@ -126,5 +126,5 @@ def _no_record(length: int) -> str:
     if not length:
         return "a dump that does not begin at 0000"
     if length < 0x10:
-        return f"a dump of {length} bytes, which ends before the event's number at 0x0c"
+        return f"a dump of {length} byte{'s' * (length > 1)}, which ends before the event's number at 0x0c"
     return "a dump that is no event's record: there is no error code at 0x0c"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from evtx import PyEvtxParser
 
@@ -89,7 +89,7 @@ def _lines(text: str) -> Iterator[Found | Trouble]:
 def _evtx(file: BinaryIO) -> Iterator[Found | Trouble]:
     """Records of an .evtx file; chunks and records that are damaged are passed over. Raises Unreadable."""
     try:
-        records = PyEvtxParser(file, 1).records()
+        records = cast("Iterator[Mapping[str, Any]]", PyEvtxParser(file, 1).records())
     except (RuntimeError, OSError) as error:
         raise Unreadable("no usable .evtx file: its header is damaged or cut off") from error
     names = tuple(OURS)
@@ -101,10 +101,8 @@ def _evtx(file: BinaryIO) -> Iterator[Found | Trouble]:
             return
         except (RuntimeError, OSError) as error:
             errors += 1
-            yield Trouble("evtx", _damage(str(error)))
+            yield Trouble("damage", _damage(str(error)))
             continue
-        if record is None:
-            return
         text, place = record["data"], f"record {record['event_record_id']}"
         small = text.lower()
         if any(name in small for name in names):

@@ -41,7 +41,11 @@ def read(
         for file in files:
             if file.damage is not None:
                 message = f"{file.source.name}: {file.damage}"
-                sink.note(FileDamaged(frame=frame_number(file.index, file.frames), time=file.last_time or 0.0, message=message))
+                sink.note(
+                    FileDamaged(
+                        frame=frame_number(file.index, file.frames), time=file.last_time or 0.0, message=message
+                    )
+                )
         engine.finish()
     finally:
         for source in inputs:

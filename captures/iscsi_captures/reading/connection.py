@@ -212,7 +212,9 @@ class Connection:
         if flags & ACK:
             self._answered = True
             if again:
-                self.streams.note(notes.Retransmitted, frame, time, half.direction, bytes=0, after=time - half.last_time)
+                self.streams.note(
+                    notes.Retransmitted, frame, time, half.direction, bytes=0, after=time - half.last_time
+                )
         else:
             self._tries += 1
             if not self._asked:
@@ -334,9 +336,7 @@ class Connection:
             if other is half and start < end and position < start + stop - at:
                 self._compare(half, start, buffer[at:stop], position, payload, frame, time)
 
-    def _compare(
-        self, half: Half, start: int, old: bytes, position: int, new: bytes, frame: int, time: float
-    ) -> None:
+    def _compare(self, half: Half, start: int, old: bytes, position: int, new: bytes, frame: int, time: float) -> None:
         """Whether two versions of the same place differ."""
         low, high = max(start, position), min(start + len(old), position + len(new))
         if low >= high:
@@ -447,6 +447,10 @@ class Connection:
         if self.ours and half.direction is Direction.TO_TARGET:
             event, self.ours = TransportEvent.CLOSED_BY_US, False
         self._transport(event, time, frame, half.direction)
+        if event is TransportEvent.CLOSED_BY_US:
+            # Whoever closed reads no more: what is left of PDUs is left for good, as the recording had it.
+            for cutter in self.streams.cutters:
+                cutter.finish(time, frame)
         if half.peer.fin:
             self._end(time, frame)
 

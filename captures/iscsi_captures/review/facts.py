@@ -100,7 +100,7 @@ class Part:
 
     findings have no session yet; events and traces name findings by their place in `findings`. finding_order, event_order:
     the time by which each is put in order; it never falls within a connection. challenges: those of CHAP, as hashes.
-    recognised: when and where the reading gave a connection its number.
+    recognised: when and where the reading gave a connection its number. reserves: a command has to do with reservations.
     """
 
     sessions: list[SessionPart] = field(default_factory=list)
@@ -119,5 +119,6 @@ class Part:
     unanswered: dict[Endpoint, Sighting] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     paused: Sighting | None = None
+    reserves: bool = False
     challenges: list[bytes] = field(default_factory=list)
     recognised: dict[int, tuple[float, FrameNumber]] = field(default_factory=dict)

@@ -39,10 +39,13 @@ ABOUT: Mapping[str, str] = {
         tmf.query-on-other-connection tmf.response-before-the-data tmf.fence-not-awaited tmf.abort-not-confirmed
         recovery.before-time2wait recovery.logout-before-time2wait recovery.reassign-before-time2wait
         recovery.after-time2retain reassign.before-logout reassign.before-response login.reinstates-live-connection
-        resent.status-differs resent.r2t-differs framing.immediate-bit""",
+        resent.status-differs resent.r2t-differs framing.immediate-bit framing.reserved-opcode login.intruder-accepted
+        cmdsn.outside-window-served tmf.alive-after-cold-reset tmf.alive-after-nexus-reset async.logout-late
+        async.negotiation-late discovery.second-connection login.repeated-after-refusal""",
     RESERVED: "framing.reserved-bits framing.level-2-field",
     PADDING: "framing.padding-not-zero",
-    "immediate": """login.not-immediate text.immediate-changed nop.unanswered-not-immediate
+    "cdb": "command.cdb-cut",
+    "immediate": """command.immediate-change login.not-immediate text.immediate-changed nop.unanswered-not-immediate
         tmf.reassign-not-immediate""",
     AHS: "framing.ahs-in-response framing.ahs-in-request ahs. command.bidirectional-without-length",
     HEADER_DIGEST: "digest.header",
@@ -58,7 +61,8 @@ ABOUT: Mapping[str, str] = {
     DATA: """response.sense-length nop.echo reject.header resent.data-differs snack.reject-data-sn""",
     TEXT: """keys. chap. login.initiator-name-missing login.target-name-missing login.portal-group-tag-missing
         login.redirect-without-address login.redirect-with-tag text.send-targets-not-alone
-        text.send-targets-answer text.address-without-tag text.all-targets-on-normal-session text.other-targets""",
+        text.send-targets-answer text.address-without-tag text.all-targets-on-normal-session text.other-targets
+        text.repetition-accepted""",
     "itt": """login.tag-changed login.response-tag command.tag-reserved command.tag-in-use command.retry-changed
         datain.unknown-tag dataout.unknown-tag r2t.unknown-tag response.unknown-tag text.tag-changed
         text.response-tag nop.answer-tag tmf.response-tag logout.response-tag async.tag reject.tag snack.tag
@@ -70,10 +74,10 @@ ABOUT: Mapping[str, str] = {
     "version_min": "login.version-min-changed",
     "version_active": "login.version-active-changed",
     "transit": """login.transit-with-continue login.response-transit-with-continue login.transition
-        login.response-transition login.transit-not-asked""",
+        login.response-transition login.transit-not-asked login.transit-withdrawn""",
     "csg": "login.reserved-stage login.wrong-stage login.response-wrong-stage",
     "nsg": "login.stage-without-transit login.stage-above-request",
-    "status_class": "login.reserved-status login.too-many-connections",
+    "status_class": "login.reserved-status login.too-many-connections login.other-pdu-served",
     "cmd_sn": "cmdsn.gap cmdsn.order cmdsn.reused cmdsn.immediate cmdsn.outside-window login.cmd-sn-advanced",
     "stat_sn": "statsn. resent.status-renumbered snack.r-data-status",
     "exp_stat_sn": "expstatsn. login.status-not-acknowledged digest.damaged-status-acknowledged",
@@ -82,14 +86,14 @@ ABOUT: Mapping[str, str] = {
     "max_cmd_sn": "cmdsn.window-shrinks cmdsn.window-below-zero",
     "final": """command.final-or-write command.unsolicited-not-agreed command.final-with-all-data
         datain.status-without-final dataout.final-missing text.final-with-continue
-        text.response-final-with-continue text.final-too-early""",
+        text.response-final-with-continue text.final-too-early text.finish-withdrawn""",
     "read": "command.no-direction",
     "attribute": "command.reserved-attribute",
     "data_sn": """datain.data-sn datain.shared-data-sn dataout.data-sn snack.r-data-start reassign.data-skipped""",
     "buffer_offset": """datain.beyond-expected-length datain.pdu-order datain.sequence-order
         dataout.beyond-expected-length dataout.pdu-order dataout.outside-r2t dataout.answer-not-continuous r2t.order
         r2t.beyond-expected-length""",
-    "status": "datain.status-not-good",
+    "status": "datain.status-not-good reservation.",
     "status_present": "datain.status-of-bidirectional",
     "acknowledge": "datain.acknowledge-at-level-0 datain.acknowledge-too-often",
     "ttt": """datain.acknowledge-without-tag dataout.unknown-transfer-tag dataout.r2t-order r2t.tag-reserved
@@ -99,15 +103,17 @@ ABOUT: Mapping[str, str] = {
     "lun": "datain.lun dataout.lun r2t.lun nop.answer-lun tmf.lun-reserved",
     "r2t_sn": "r2t.r2t-sn r2t.too-many",
     "desired_data_transfer_length": "r2t.zero-length r2t.too-long",
-    "overflow": "residual.both-flags residual.on-failure residual.overflow-before-end",
-    "underflow": "residual.underflow-missing",
-    "residual_count": "residual.count-without-flag residual.overflow-count residual.underflow-count",
+    "overflow": """residual.both-flags residual.on-failure residual.overflow-before-end residual.cdb-overflow-missing
+        residual.allocation-is-no-overflow""",
+    "underflow": "residual.underflow-missing residual.cdb-underflow-missing residual.beyond-allocation",
+    "residual_count": """residual.count-without-flag residual.overflow-count residual.underflow-count
+        residual.cdb-overflow-count residual.cdb-underflow-count""",
     "bidi_residual_count": "residual.bidirectional-count",
     "response": """response.reserved-code tmf.reserved-response tmf.function-succeeded tmf.abort-of-tmf tmf.query-of-tmf
         tmf.live-task-denied tmf.ended-task-aborted logout.reserved-response logout.recovery-at-low-level
         logout.cid-denied logout.session-cid-denied logout.recovery-denied reassign.at-low-level
         reassign.of-allegiant-task reassign.still-allegiant reassign.not-supported reassign.task-gone
-        logout.unknown-cid reassign.of-no-command""",
+        logout.unknown-cid reassign.of-no-command tmf.query-missed""",
     "exp_data_sn": "response.exp-data-sn response.exp-data-sn-without-data reassign.exp-data-sn",
     "snack_tag": "response.snack-tag snack.r-data-response-tag",
     "function": "tmf.reserved-function tmf.level-2-function",
@@ -115,7 +121,8 @@ ABOUT: Mapping[str, str] = {
     "ref_cmd_sn": """tmf.ref-cmd-sn tmf.ref-cmd-sn-of-immediate tmf.ref-cmd-sn-too-high tmf.ref-cmd-sn-reserved
         tmf.query-ref-cmd-sn""",
     "reason": """logout.reserved-reason async.logout-reason reject.reserved-reason reject.deprecated-reason
-        digest.reject-reason snack.not-supported""",
+        digest.reject-reason snack.not-supported reject.digest-without-digest reject.snack-reason
+        reject.immediate-reason reject.immediate-room reject.data-ack-reason reject.logout-reason""",
     "async_event": "async.reserved-event async.fast-abort-not-agreed",
     "beg_run": """snack.r-data-run snack.acknowledged-data snack.below-reassignment snack.data-after-resize
         snack.data-ack-run""",

@@ -64,8 +64,8 @@ def finding_of(finding: Finding, record: Record, first: FrameNumber, last: Frame
     )
 
 
-def event_of(event: PredictedEvent, frame: FrameNumber, finding: int | None) -> ReviewEvent:
-    """A predicted event at its frame."""
+def event_of(event: PredictedEvent, frame: FrameNumber, finding: int | None, room: int = DUMP_KEPT) -> ReviewEvent:
+    """A predicted event at its frame. room: bytes of its dump that may be kept."""
     row = EVENTS.get(event.id)
     return ReviewEvent(
         source=event.source,
@@ -73,7 +73,7 @@ def event_of(event: PredictedEvent, frame: FrameNumber, finding: int | None) -> 
         connection=event.connection,
         frame=frame_of(frame),
         time=event.time,
-        dump=event.dump[:DUMP_KEPT],
+        dump=event.dump[: min(room, DUMP_KEPT)],
         finding=finding,
         name=f"{event.source} {event.id}",
         severity="" if row is None else SEVERITIES[row.severity],

@@ -65,13 +65,21 @@ def entangled(parts: Sequence[Part], port: int | None) -> bool:
     """Whether one process would have seen more than these parts together.
 
     So it is where several connections name one session or repeat a CHAP challenge, the only ones whose findings name each
-    other, and where the port is known for iSCSI by what another connection to it looks like.
+    other, where a login is tried again after it was refused, where a reservation may concern other sessions, and where the
+    port is known for iSCSI by what another connection to it looks like.
     """
     identities: Counter[tuple[str, str]] = Counter()
     challenges: Counter[bytes] = Counter()
     for part in parts:
         identities.update((session.target_name, session.isid) for session in part.sessions if session.isid)
         challenges.update(part.challenges)
+    logins: Counter[tuple[str, str]] = Counter()
+    refused = False
+    for attempt in (attempt for part in parts for attempt in part.attempts):
+        logins[attempt.initiator_name, attempt.target] += 1
+        refused = refused or attempt.outcome.startswith("refused")
+    again = refused and any(count > 1 for count in logins.values())
+    reserves = any(part.reserves for part in parts) and sum(len(part.sessions) for part in parts) > 1
     several = any(len(session.connections) > 1 for part in parts for session in part.sessions)
     twice = any(count > 1 for counts in (identities, challenges) for count in counts.values())
     known = REGISTERED_PORTS | {port}
@@ -80,7 +88,7 @@ def entangled(parts: Sequence[Part], port: int | None) -> bool:
         for part in parts
         for connection in part.connections.values()
     )
-    return several or twice or learned
+    return several or twice or learned or again or reserves
 
 
 def _sum(shares: Sequence[Totals]) -> Totals:

@@ -23,6 +23,7 @@ AREAS: Mapping[str, str] = {
     "data": "A data segment has a length that only the last of a sequence may have.",
     "dataout": "The data of a write is not sent as agreed or asked for. The target may drop it and fail the command.",
     "r2t": "The target asks for data in a way that the initiator need not serve. The write may hang or fail.",
+    "reservation": "A reservation does not keep others out, so that two hosts may write to the same disk.",
     "response": "The end of a command is told wrongly. A failure may be taken for success, or success for a failure.",
     "residual": "How much data moved is told wrongly, so that the file system above may use data that it did not get.",
     "tmf": "An abort or a reset is not carried through as agreed. Commands may live on that one side thinks are gone.",

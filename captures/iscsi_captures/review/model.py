@@ -14,7 +14,8 @@ from iscsi_captures.reading import FrameRef
 
 FINDINGS_KEPT = 10_000
 EVENTS_KEPT = 10_000
-DUMP_KEPT = 4096
+DUMP_KEPT = 1 << 16
+DUMPS_KEPT = 1 << 24
 MOMENTS_KEPT = 1_000
 GAPS_KEPT = 1_000
 TRACES_KEPT = 20

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from iscsi_captures.reading import frame_of
 from iscsi_captures.reading import notes as facts
 from iscsi_captures.reading.notes import Note
-from iscsi_captures.review.facts import UNANSWERED_KEPT, Sighting
+from iscsi_captures.review.facts import Sighting
 from iscsi_captures.review.model import Digests, Gap
 from iscsi_captures.review.shown import WAYS
 from iscsi_captures.review.thresholds import STALL_LONG_RANGE, STALL_SHORT_RANGE, STORM, STORM_SECONDS, ZERO_WINDOW
@@ -27,10 +27,7 @@ def take(reviewer: Reviewer, note: Note) -> None:
         _pause(reviewer, note)
         return
     if isinstance(note, facts.SynUnanswered):
-        place = _place(note)
-        if len(reviewer.part.unanswered) < UNANSWERED_KEPT:
-            kept = reviewer.part.unanswered.setdefault(note.endpoint, place)
-            kept.most = max(kept.most, note.tries)
+        reviewer.unanswered(note.endpoint, _place(note), note.tries)
     if isinstance(note, facts.Recognised):
         reviewer.recognised(note.connection, note.time, note.frame)
     elif note.connection:

@@ -12,9 +12,9 @@ from iscsi_captures.reading import FrameNumber, frame_of
 from iscsi_captures.reading.notes import Note
 from iscsi_captures.review import notes
 from iscsi_captures.review.commands import Budget
-from iscsi_captures.review.facts import Attempt, Part, Sighting
+from iscsi_captures.review.facts import UNANSWERED_KEPT, Attempt, Part, Sighting
 from iscsi_captures.review.findings import event_of, finding_of
-from iscsi_captures.review.model import EVENTS_KEPT, FINDINGS_KEPT, GAPS_KEPT, Digests, Gap, Mark, Moment
+from iscsi_captures.review.model import DUMPS_KEPT, EVENTS_KEPT, FINDINGS_KEPT, GAPS_KEPT, Digests, Gap, Mark, Moment
 from iscsi_captures.review.moments import Moments
 from iscsi_captures.review.negotiated import values_in_force
 from iscsi_captures.review.sessions import session_parts
@@ -22,7 +22,10 @@ from iscsi_captures.review.shown import WAYS
 from iscsi_captures.review.steps import STEPS
 from iscsi_captures.review.watch import Watch
 from iscsi_captures.rulebook import RuleBook
-from iscsi_protocol.history import BytesRecord, PduRecord, Record, TransportEvent, TransportRecord
+from iscsi_protocol.history import BytesRecord, Endpoint, PduRecord, Record, TransportEvent, TransportRecord
+
+DUMP_LEAST = 256
+"""Bytes of a dump that are kept where DUMPS_KEPT are there already."""
 
 CONNECTIONS_KEPT = 4096
 """Connections that are described. More are judged all the same."""
@@ -49,28 +52,32 @@ class Reviewer:
         self.moments = Moments()
         self.part = Part()
         self.watches: dict[int, Watch] = {}
+        # What every PDU needs is at hand.
+        self._judge = self.book.record
+        self._findings = self.book.findings
+        self._events = self.book.events
+        self._met_with: dict[int, Watch] = {}
+        self._known = self._met_with.get
+        self._room = DUMPS_KEPT
         self._budget = Budget()
         self._uncounted = Watch(NOBODY, 0.0, 0, "", self._budget)
 
     def record(self, record: Record, first: FrameNumber, last: FrameNumber) -> None:
         """A record of the history and the frames that it begins and ends in."""
-        book = self.book
-        book.record(record)
+        self._judge(record)
         if type(record) is PduRecord:
-            watch = self.watches.get(record.connection)
-            if watch is None or watch.dialogue is None:
-                watch = self._met(record, first, last)
+            watch = self._known(record.connection)
+            if watch is None:
+                watch = self._met(record, first)
+            if self._findings or self._events:
+                self._judged(watch, record, first, last)
             raw, now = record.raw, record.time
             opcode = raw.bhs[0] & 0x3F
             watch.opcodes[opcode] += 1
-            if book.findings or book.events:
-                self._judged(watch, record, first, last)
             watch.last = last
-            watch.latest = max(watch.latest, now)
-            series = watch.series
-            if now >= series.until:
-                series.turn(now, len(watch.open))
-            series.moved[record.direction] += len(raw.data)
+            if now >= watch.until:
+                watch.turn(now)
+            watch.moved[record.direction] += len(raw.data)
             step = STEPS[opcode]
             if step is not None:
                 step(self, watch, record, first, last)
@@ -147,6 +154,13 @@ class Reviewer:
         watch.negotiated = values_in_force(connection)
         watch.facts.max_burst = connection.limits.max_burst_length
 
+    def unanswered(self, endpoint: Endpoint, place: Sighting, tries: int) -> None:
+        """Nobody answered at this end."""
+        unanswered = self.part.unanswered
+        if endpoint in unanswered or len(unanswered) < UNANSWERED_KEPT:
+            kept = unanswered.setdefault(endpoint, place)
+            kept.most = max(kept.most, tries)
+
     def attempt(self, watch: Watch, initiator: str, target: str, place: Sighting) -> None:
         """A leading login began."""
         if len(self.part.attempts) < CONNECTIONS_KEPT:
@@ -155,12 +169,14 @@ class Reviewer:
 
     # Inside.
 
-    def _met(self, record: PduRecord, first: FrameNumber, last: FrameNumber) -> Watch:
+    def _met(self, record: PduRecord, first: FrameNumber) -> Watch:
         """The first PDU of a connection."""
         watch = self.watch_of(record.connection, record.time, first)
         watch.dialogue = self.book.dialogue.connections.get(record.connection)
         if watch.dialogue is not None:
             watch.session = watch.dialogue.session
+        if watch is not self._uncounted:
+            self._met_with[record.connection] = watch
         return watch
 
     def _other(self, record: Record, first: FrameNumber, last: FrameNumber) -> None:
@@ -170,7 +186,6 @@ class Reviewer:
         elif isinstance(record, BytesRecord):
             watch = self.watch_of(number, record.time, first)
             watch.last = last
-            watch.latest = max(watch.latest, record.time)
             self.gap(
                 Gap(
                     kind="bytes that are no PDU",
@@ -191,7 +206,6 @@ class Reviewer:
         watch = self.watch_of(number, record.time, first)
         watch.initiator = watch.initiator or record.initiator
         watch.target = watch.target or record.target
-        watch.latest = max(watch.latest, record.time)
         watch.last = max(watch.last, last)
         if begins and watch.dialogue is None:
             watch.opened = Mark(how="SYN", time=watch.opened.time, frame=watch.opened.frame)
@@ -200,6 +214,8 @@ class Reviewer:
         if event is TransportEvent.CONNECTED:
             self.tell(record.time, last, number, "connect", f"{watch.initiator} connects to {watch.target}")
             return
+        if event is TransportEvent.TIMED_OUT and watch.target is not None:
+            self.unanswered(watch.target, Sighting(number, first, last, record.time), 1)
         watch.leave_all()
         how = _ENDS[event]
         if event in (TransportEvent.FIN, TransportEvent.RST):
@@ -219,7 +235,7 @@ class Reviewer:
                 break
             made = finding_of(finding, record, first, last)
             part.findings.append(made)
-            part.finding_order.append(max(watch.latest, finding.time))
+            part.finding_order.append(watch.no_earlier(finding.time))
             if made.itt is not None:
                 watch.found(made.itt.to_bytes(4, "big"), len(part.findings) - 1)
             if watch.tell_once(f"{finding.level} {finding.rule} {finding.role}"):
@@ -240,8 +256,9 @@ class Reviewer:
             if event.finding is not None and event.finding in book.findings:
                 place = base + book.findings.index(event.finding)
                 finding = place if place < len(part.findings) else None
-            made = event_of(event, frame, finding)
+            made = event_of(event, frame, finding, max(DUMP_LEAST, self._room))
+            self._room -= len(made.dump)
             part.events.append(made)
-            part.event_order.append(max(own.latest, event.time))
+            part.event_order.append(own.no_earlier(event.time))
             self.tell(event.time, frame, event.connection, "event", f"{made.name}: {made.meaning}")
         book.events.clear()

@@ -41,6 +41,8 @@ _STATUS = 0x01
 _READ_CAPACITY_10 = 0x25
 _SERVICE_ACTION_IN_16 = 0x9E
 _READ_CAPACITY_16 = 0x10
+_RESERVING = frozenset({0x16, 0x17, 0x56, 0x57, 0x5E, 0x5F})
+_LOOKED_INTO = frozenset({_READ_CAPACITY_10, _SERVICE_ACTION_IN_16}) | _RESERVING
 _TEXT_KEPT = 1 << 17
 _TOO_MANY_CONNECTIONS = 0x0206
 ABORTS_KEPT = 1024
@@ -59,12 +61,15 @@ def place_of(record: PduRecord, first: FrameNumber, last: FrameNumber) -> Sighti
 # The read and write path.
 
 
-def _command(_reviewer: Reviewer, watch: Watch, record: PduRecord, _first: FrameNumber, last: FrameNumber) -> None:
+def _command(reviewer: Reviewer, watch: Watch, record: PduRecord, _first: FrameNumber, last: FrameNumber) -> None:
     raw, now = record.raw, record.time
     bhs = bytes(raw.bhs)
     command = Command(now, last, bhs)
-    if bhs[32] in (_READ_CAPACITY_10, _SERVICE_ACTION_IN_16):
-        command.capacity = bhs[32] == _READ_CAPACITY_10 or bhs[33] & 0x1F == _READ_CAPACITY_16
+    if bhs[32] in _LOOKED_INTO:
+        if bhs[32] in _RESERVING:
+            reviewer.part.reserves = True
+        else:
+            command.capacity = bhs[32] == _READ_CAPACITY_10 or bhs[33] & 0x1F == _READ_CAPACITY_16
     watch.begin(bhs[16:20], command)
     session = watch.session
     if session is not None and watch.closed_since is None:
@@ -75,19 +80,31 @@ def _command(_reviewer: Reviewer, watch: Watch, record: PduRecord, _first: Frame
 
 def _data_out(_reviewer: Reviewer, watch: Watch, record: PduRecord, _first: FrameNumber, last: FrameNumber) -> None:
     bhs = record.raw.bhs
-    command = watch.open.get(bytes(bhs[16:20]))
+    if type(bhs) is not bytes:
+        bhs = bytes(bhs)
+    command = watch.open.get(bhs[16:20])
     if command is not None:
-        command.step(record.time, last, bhs)
+        steps = command.steps
+        if len(steps) < command.most:
+            steps.append((record.time, last, bhs))
+        else:
+            command.step(record.time, last, bhs)
         if bhs[1] & _FINAL:
             command.waiting = False
 
 
 def _data_in(_reviewer: Reviewer, watch: Watch, record: PduRecord, first: FrameNumber, last: FrameNumber) -> None:
     bhs = record.raw.bhs
-    itt = bytes(bhs[16:20])
+    if type(bhs) is not bytes:
+        bhs = bytes(bhs)
+    itt = bhs[16:20]
     command = watch.open.get(itt)
     if command is not None:
-        command.step(record.time, last, bhs)
+        steps = command.steps
+        if len(steps) < command.most:
+            steps.append((record.time, last, bhs))
+        else:
+            command.step(record.time, last, bhs)
         if command.capacity:
             _blocks(watch, record, first, last, command)
         if bhs[1] & _STATUS:

@@ -34,11 +34,11 @@ FEW_BUCKETS = 16
 class Watch:
     """One connection.
 
-    opcodes: PDUs by opcode. first, last: frames. recognised: when and where it got its number. latest: highest time, by
-    which results are ordered. dialogue: what the rule book knows of it. open: commands by tag, as on the wire. ended: tag
-    and command that ended last. aborts: tag of a task management request → tag of the command that it aborts. text: of a
+    opcodes: PDUs by opcode. first, last: frames. recognised: when and where it got its number. latest: by which the last
+    result is ordered. dialogue: what the rule book knows of it. open: commands by tag, as on the wire. ended: tag and
+    command that ended last. aborts: tag of a task management request → tag of the command that it aborts. text: of a
     Text Response that goes on in the next one. closed_since: the command that closed the window. budget: how many more
-    commands of all connections may be followed.
+    commands of all connections may be followed. until, moved: those of the series, for every PDU.
     """
 
     __slots__ = (
@@ -60,6 +60,7 @@ class Watch:
         "latest",
         "login",
         "marked",
+        "moved",
         "negotiated",
         "number",
         "opcodes",
@@ -73,6 +74,7 @@ class Watch:
         "target",
         "text",
         "told",
+        "until",
     )
 
     def __init__(self, number: int, time: float, frame: FrameNumber, how: str, budget: Budget) -> None:
@@ -95,6 +97,8 @@ class Watch:
         self.login = "not seen"
         self.attempt: Attempt | None = None
         self.series = Series(time, BUCKETS_KEPT if number <= CHARTED else FEW_BUCKETS)
+        self.until = self.series.until
+        self.moved = self.series.moved
         self.latencies = Latencies()
         self.slowest = Slowest(TRACES_KEPT if number <= DETAILED else FEW_STEPS)
         self.open: dict[bytes, Command] = {}
@@ -113,7 +117,18 @@ class Watch:
         self.opened = Mark(how=how, time=time, frame=frame_of(frame))
         self.first = self.last = frame
         self.latest = time
-        self.series.start, self.series.until = time, time + self.series.width
+        self.series.start = time
+        self.until = self.series.until = time + self.series.width
+
+    def turn(self, now: float) -> None:
+        """The bucket of the series is over."""
+        self.series.turn(now, len(self.open))
+        self.until = self.series.until
+
+    def no_earlier(self, time: float) -> float:
+        """The time by which a result is put in order: its own, or that of one before it."""
+        self.latest = max(self.latest, time)
+        return self.latest
 
     def tell_once(self, what: str) -> bool:
         """Whether this is the first time that it is asked."""

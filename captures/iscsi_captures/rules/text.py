@@ -227,3 +227,12 @@ def unasked(sight: Sight) -> str | None:
     if not sight.session.discovery or sight.itt != NO_TAG:
         return None
     return f"{opcode_name(sight.opcode)} on a discovery session"
+
+
+@RULES("text.finish-withdrawn", "R7143-6.4-05", _REQUEST, level="SHOULD")
+def finish_withdrawn(sight: Sight) -> str | None:
+    """Once F was set it stays so until the target's F=1."""
+    exchange = sight.exchange
+    if exchange is None or sight.word(20) == NO_TAG or sight.final or sight.continued or not exchange.request_final:
+        return None
+    return "F=0 after a request with F=1 that the target did not follow"

@@ -176,18 +176,21 @@ TABLE: Table = {
     "keys.value.iSCSIProtocolLevel": values("iSCSIProtocolLevel", ["32", "-1"], ["1", "31"]),
     "keys.repeated": (
         (
-            login([("MaxBurstLength", "512"), ("MaxBurstLength", "1024")], ("MaxBurstLength", "512")),
-            login([("MaxBurstLength", "512")], ("MaxBurstLength", "512"), ("MaxBurstLength", "512")),
             lambda s: (
                 s.operational((*NAMES, ("HeaderDigest", "None")))
                 .operational_response((*TAG, ("HeaderDigest", "None")))
                 .login_request([("HeaderDigest", "None")])
             ),
+            login([("MaxBurstLength", "512"), ("MaxBurstLength", "1024")], ("MaxBurstLength", "512")),
+            login([("MaxBurstLength", "512")], ("MaxBurstLength", "512"), ("MaxBurstLength", "512")),
         ),
         (lambda s: s.login_request().login_response([("TargetAddress", "a"), ("TargetAddress", "b")], **MOVED),),
     ),
     "keys.repeated-in-text": (
-        (text(("MaxRecvDataSegmentLength", "512"), ("MaxRecvDataSegmentLength", "512")),),
+        (
+            lambda s: s.ready().text((("MaxRecvDataSegmentLength", "512"), ("MaxRecvDataSegmentLength", "512"))),
+            text(("MaxRecvDataSegmentLength", "512"), ("MaxRecvDataSegmentLength", "512")),
+        ),
         (
             lambda s: (
                 text(("MaxRecvDataSegmentLength", "512"))(s)

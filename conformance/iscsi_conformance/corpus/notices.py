@@ -382,7 +382,7 @@ TABLE: Table = {
     "reject.tag": ((lambda s: s.ready().command().reject(itt=1),), (lambda s: s.ready().command().reject(itt=NO_TAG),)),
     "reject.reserved-reason": (
         (lambda s: s.ready().command().reject(1), lambda s: s.ready().command().reject(0x0D)),
-        (lambda s: s.ready().command().reject(0x0C),),
+        (lambda s: s.ready().command().reject(0x0A),),
     ),
     "reject.deprecated-reason": (
         (lambda s: s.ready().command().reject(0x0B),),

@@ -344,14 +344,14 @@ TABLE: Table = {
     ),
     "digest.reject-missing": (
         (lambda s: damaged(s).logout(cmd_sn=FIRST).logout_response(exp_cmd_sn=FIRST),),
-        (lambda s: level_1(s).command().reject(2).logout().logout_response(),),
+        (lambda s: level_1(s, **DIGESTS).command().reject(2).logout().logout_response(),),
     ),
     "digest.damaged-request-served": (
         (
             lambda s: damaged(s).response(exp_cmd_sn=FIRST),
             lambda s: damaged(s).r2t(exp_cmd_sn=FIRST),
         ),
-        (lambda s: level_1(s).write(512, 512).reject(2).write(512, 512, itt=1).response(),),
+        (lambda s: level_1(s, **DIGESTS).write(512, 512).reject(2).write(512, 512, itt=1).response(),),
     ),
     "digest.damaged-header-served": (
         (lambda s: damaged(s, mangled).response(exp_cmd_sn=FIRST),),
@@ -449,8 +449,8 @@ TABLE: Table = {
 
 
 def unknown(raw: RawPdu) -> RawPdu:
-    """An opcode that is none."""
-    return raw.with_bytes(0, b"\x1f")
+    """An opcode left to vendors."""
+    return raw.with_bytes(0, b"\x1e")
 
 
 def reported(s: Script) -> Script:

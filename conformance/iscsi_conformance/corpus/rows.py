@@ -8,13 +8,17 @@ from types import MappingProxyType
 from iscsi_conformance.corpus import (
     chap,
     connections,
+    extensions,
     framing,
     keys,
     logins,
     notices,
     numbers,
+    reactions,
     reads,
     recovery,
+    reservations,
+    residuals,
     writes,
 )
 from iscsi_conformance.corpus.table import Row
@@ -22,7 +26,22 @@ from iscsi_conformance.corpus.table import Row
 HISTORIES: Mapping[str, Row] = MappingProxyType(
     {
         rule: row
-        for module in (framing, logins, chap, keys, connections, numbers, reads, writes, notices, recovery)
+        for module in (
+            framing,
+            logins,
+            chap,
+            keys,
+            extensions,
+            reactions,
+            connections,
+            numbers,
+            reads,
+            writes,
+            notices,
+            recovery,
+            residuals,
+            reservations,
+        )
         for rule, row in module.TABLE.items()
     }
 )
@@ -33,6 +52,12 @@ _DAMAGED = {"digest.data": "the damage itself"}
 
 COMPANIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "login.other-pdu-served": {"login.other-pdu": "what is answered is that PDU"},
+        "login.intruder-accepted": {"login.other-pdu": "what is passed over is that PDU"},
+        "keys.repetition-accepted": {"keys.repeated": "what is accepted is the repetition"},
+        "keys.target-repetition-accepted": {"keys.repeated": "what is accepted is the repetition"},
+        "text.repetition-accepted": {"keys.repeated-in-text": "what is accepted is the repetition"},
+        "cmdsn.outside-window-served": {"cmdsn.outside-window": "what is served is the request outside of the window"},
         "chap.reflection-answered": {"chap.challenge-reflected": "what is answered is the reflected challenge"},
         "chap.wrong-response-accepted": {"chap.response-wrong": "what is accepted is the wrong response"},
         "chap.failure-status": {"chap.response-wrong": "what is refused is the wrong response"},

@@ -88,6 +88,7 @@ class Script:
         self.former: dict[str, Any] = {}
         self.waited = 0.0
         self.cids: dict[int, int] = {}
+        self.cmd_sns: dict[int, int] = {}
         self.steps: list[str] = []
         self.digests: dict[int, Digests] = {}
         self._logins: dict[int, LoginDigests] = {}
@@ -119,6 +120,12 @@ class Script:
         self.connection = number
         self.stat_sns.setdefault(number, 1000 * number)
         return self
+
+    def speak(self, number: int) -> Self:
+        """Speak for the session of that connection, each of which counts its commands on its own."""
+        self.cmd_sns[self.connection] = self.cmd_sn
+        self.cmd_sn = self.cmd_sns.get(number, self.cmd_sn)
+        return self.on(number)
 
     @verb
     def transport(self, event: TransportEvent) -> Self:

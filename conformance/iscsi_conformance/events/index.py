@@ -41,10 +41,15 @@ def text() -> bytes:
     return msgspec.json.format(msgspec.json.encode(index()), indent=1) + b"\n"
 
 
+def index_path() -> Path:
+    """Where the file is."""
+    return Path(str(files("iscsi_captures.explain").joinpath(CASES_FILE)))
+
+
 @click.command()
 def main() -> None:
     """Write the index."""
-    path = Path(str(files("iscsi_captures.explain").joinpath(CASES_FILE)))
+    path = index_path()
     path.write_bytes(text())
     click.echo(f"{path.name}: {sum(len(each.cases) for row in index().values() for each in row.variations)} cases")
 
