@@ -373,7 +373,12 @@ def test_command_writes_page_and_comments(tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "place", "code"),
-    [("--annotate", "a.pcap", 2), ("--annotate", "none/out.pcapng", 3), ("--html", "none/out.html", 3)],
+    [
+        ("--annotate", "a.pcap", 2),
+        ("--html", "a.pcap", 2),
+        ("--annotate", "none/out.pcapng", 3),
+        ("--html", "none/out.html", 3),
+    ],
 )
 def test_command_says_in_a_line_what_it_cannot_write(tmp_path, option, place, code):
     """With the name that was given: usage for what it may not, unreadable for what it cannot."""
