@@ -21,7 +21,7 @@ from iscsi_captures.progress import Progress
 from iscsi_captures.reading import CaptureError
 from iscsi_captures.review import Review, review
 from iscsi_captures.review.annotate import annotate as write_annotated
-from iscsi_captures.review.annotate import destinations
+from iscsi_captures.review.annotate import destinations, spare
 from iscsi_captures.review.compare import ComparedError, Comparison, compare, findings_in
 from iscsi_captures.review.schema import encode
 from iscsi_captures.review.text import lines
@@ -109,11 +109,13 @@ def review_command(
     chap_secret_file: Path | None,
 ) -> None:
     """Judge captures."""
-    if annotate is not None:
-        try:
+    try:
+        if html is not None:
+            spare(files, html)
+        if annotate is not None:
             destinations(files, annotate)
-        except CaptureError as error:
-            _give_up(str(error), USAGE)
+    except CaptureError as error:
+        _give_up(str(error), USAGE)
     secrets = None
     if chap_secret_file is not None:
         try:

@@ -71,9 +71,15 @@ def destinations(sources: Sequence[Source], out: Path) -> list[tuple[Path, Path]
     paths = [_path(source) for source in sources]
     outputs = [out] if len(paths) == 1 else _outputs(paths, out)
     for output in outputs:
-        if any(output.exists() and path.exists() and output.samefile(path) for path in paths):
-            raise CaptureError(f"{output}: is one of the reviewed files, and stays as it is")
+        spare(paths, output)
     return list(zip(paths, outputs, strict=True))
+
+
+def spare(sources: Sequence[Source], output: Path) -> None:
+    """Raises CaptureError when writing to `output` would destroy one of the sources, under whatever name."""
+    paths = [Path(source) for source in sources if isinstance(source, str | Path)]
+    if any(output.exists() and path.exists() and output.samefile(path) for path in paths):
+        raise CaptureError(f"{output}: is one of the reviewed files, and stays as it is")
 
 
 def comments_for(review: Review, file: int) -> dict[int, list[str]]:

@@ -28,6 +28,7 @@ from iscsi_captures.review.model import (
 )
 from iscsi_captures.review.plots import Incident
 from iscsi_captures.review.sequence import Diagram
+from iscsi_captures.rules import RULES
 from iscsi_protocol.eventlog import EVENTS
 from iscsi_protocol.pdu import opcode_name
 
@@ -161,9 +162,9 @@ def _frame(review: Review, ref: FrameRef) -> str:
 def _counts(review: Review) -> dict[str, int]:
     """Findings by level, with those that were counted and not kept."""
     counts: Counter[str] = Counter(finding.level for finding in review.findings)
-    levels = {finding.rule: finding.level for finding in review.findings}
+    levels = {rule.id: rule.level for rule in RULES} | {finding.rule: finding.level for finding in review.findings}
     for rule, dropped in review.dropped.items():
-        counts[levels.get(rule, "MUST")] += dropped
+        counts[levels.get(rule, "ADVICE")] += dropped
     return {level: counts[level] for level in LEVELS}
 
 
