@@ -5,9 +5,9 @@
     python benchmarks/captures.py --mtu 9000         1500 where nothing else is said
     python benchmarks/captures.py --size 2GiB        one pass of ours over a file of that size: time and peak memory
 
-The capture holds reads and writes of 4 KiB and 64 KiB by turns on one connection, on a capture's usual MTU. Times are of whole
-processes, `tshark -r FILE -T fields -e iscsi.opcode` among them; ratios are taken round by round, and so is the median.
-Memory is the largest that the process had.
+The capture holds reads and writes of 4 KiB and 64 KiB by turns on one connection. Times are of whole processes, those of
+`tshark -r FILE -T fields -e iscsi.opcode` among them; ratios are taken round by round. CPU is the time that the process had
+of its processor, which other work on the machine disturbs less. Memory is the most that it had.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ print(review([sys.argv[1]]).pdus)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a process: seconds, peak bytes of memory, what it printed."""
+    """One run of a process: seconds, seconds of CPU, peak bytes of memory, what it printed."""
 
     seconds: float
+    cpu: float
     memory: int
     output: str
 
@@ -75,7 +76,7 @@ def records(pdus: int) -> Iterator[Record]:
 
 
 def write(path: Path, pdus: int, *, mtu: int, size: int = 0) -> int:
-    """Write the capture; PDUs in it. size: repeat the connection, from another port each time, until so many bytes are there."""
+    """Write the capture; PDUs in it. size: repeat the connection, from another port each time, until there are so many bytes."""
     count = 0
     now = _FIRST
     with path.open("wb", buffering=1 << 20) as stream:
@@ -105,7 +106,8 @@ def run(command: Sequence[str]) -> Run:
     """Run it to its end. Raises RuntimeError when it fails."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     output = process.stdout.read()
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -113,7 +115,7 @@ def run(command: Sequence[str]) -> Run:
     seconds = time.perf_counter() - started
     if process.returncode:
         raise RuntimeError(f"{command[0]} failed: {errors.strip()}")
-    return Run(seconds, usage.ru_maxrss * 1024, output)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, output)
 
 
 def ours(path: Path, program: str) -> Run:
@@ -141,17 +143,20 @@ def compare(path: Path, rounds: int, programs: dict[str, str]) -> bool:
         samples["tshark"].append(tshark(path))
         for name, program in programs.items():
             samples[name].append(ours(path, program))
+    their_cpu = [sample.cpu for sample in samples["tshark"]]
     theirs = [sample.seconds for sample in samples["tshark"]]
     seen = sum(len(line.split(",")) for line in samples["tshark"][0].output.split("\n") if line.strip())
     same = True
     for name, runs in samples.items():
         seconds = Spread.of([sample.seconds for sample in runs])
         ratio = Spread.of_ratios([sample.seconds for sample in runs], theirs)
+        cpu = Spread.of_ratios([sample.cpu for sample in runs], their_cpu)
         memory = max(sample.memory for sample in runs) / 2**20
         pdus = seen if name == "tshark" else int(runs[0].output)
         same = same and pdus == seen
         print(
             f"{name:8} {seconds.median:6.2f} s ({seconds.low:.2f}-{seconds.high:.2f})  {ratio.median:5.3f} of tshark"
+            f" ({cpu.median:5.3f} of its CPU)"
             f"  {memory:4.0f} MiB  {pdus} PDUs  {seconds.median / max(pdus, 1) * 1e6:5.2f} us per PDU"
         )
     return same

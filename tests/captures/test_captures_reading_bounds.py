@@ -1,4 +1,4 @@
-"""Time and memory of the reading stay in proportion, whatever the network or somebody hostile does. Work is counted, not timed."""
+"""Work and memory of the reading stay in proportion, whatever the network or somebody hostile does. Work is counted."""
 
 from __future__ import annotations
 

@@ -11,15 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iscsi_captures.pcapng import PcapngRecorder, PcapngWriter
-from iscsi_captures.reading import Note, Totals, frame_of, notes, read
+from iscsi_captures.reading import Note, Totals, notes, read
 from iscsi_captures.tcp import TcpSynthesis
 from iscsi_protocol.history import (
     BytesRecord,
-    ConnectionTap,
     Endpoint,
     PduRecord,
     Record,
-    SettingsRecord,
     TransportEvent,
     TransportRecord,
 )
@@ -35,7 +33,6 @@ from iscsi_protocol.pdu import (
     ScsiCommand,
     ScsiResponse,
     encode,
-    join,
 )
 from iscsi_protocol.stream import Direction
 
@@ -96,7 +93,7 @@ def exchange(count: int, digests: bool = False, number: int = 1, time: float = 2
     for index in range(count):
         itt = 16 + index
         body = bytes((index + at) & 0xFF for at in range(size))
-        window = {"exp_cmd_sn": index + 2, "max_cmd_sn": index + 40}
+        window: dict[str, Any] = {"exp_cmd_sn": index + 2, "max_cmd_sn": index + 40}
         match index % 3:
             case 0:
                 add(OUT, ScsiCommand(final=True, read=True, itt=itt, cmd_sn=index, expected_data_transfer_length=size))
@@ -186,15 +183,6 @@ def test_ends_of_connections_come_out_as_they_went_in(tmp_path, records):
     for found, expected in zip(sink.records, records, strict=True):
         if not (isinstance(expected, TransportRecord) and expected.event is TransportEvent.TIMED_OUT):
             assert found == expected
-
-
-def without_loss(sink: Kept) -> list[Record]:
-    """The records without what only the capture's order decides: their times."""
-    return [
-        PduRecord(record.connection, 0.0, record.direction, record.raw)
-        for record in sink.records
-        if isinstance(record, PduRecord)
-    ]
 
 
 def by_direction(records: Iterable[Record]) -> dict[Direction, list[RawPdu]]:

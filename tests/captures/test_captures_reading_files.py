@@ -131,7 +131,7 @@ def test_pcap_of_either_byte_order_and_resolution(order, ticks):
 def test_pcapng_with_everything_in_it(order):
     """Two sections, two interfaces of different clocks, all kinds of packet block, and blocks that nobody knows."""
     half = len(FRAMES) // 2
-    comment = option(order, 1, "seen".encode())
+    comment = option(order, 1, b"seen")
     parts = [
         section(order, option(order, 4, b"tool") + comment),
         interface(order, options=option(order, 9, b"\x06")),
@@ -302,15 +302,21 @@ def test_missing_file_is_told_in_one_line(tmp_path):
         read([tmp_path], Kept())
 
 
+def refusal(data: bytes) -> str:
+    """What is said against these bytes, if anything."""
+    try:
+        run(data)
+    except CaptureError as error:
+        return str(error)
+    return ""
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.binary(max_size=400), st.sampled_from([b"", pcap()[:24], pcapng()[:60], b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"])
 )
 def test_any_bytes_are_read_or_refused(data, start):
-    try:
-        run(start + data)
-    except CaptureError as error:
-        assert "\n" not in str(error)
+    assert "\n" not in refusal(start + data)
 
 
 @settings(max_examples=60, deadline=None)
@@ -319,10 +325,7 @@ def test_flipped_bits_never_crash(data):
     content = bytearray(data.draw(st.sampled_from([pcap(), pcapng()])))
     for _ in range(data.draw(st.integers(1, 12))):
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    try:
-        run(bytes(content[: data.draw(st.integers(0, len(content)))]))
-    except CaptureError as error:
-        assert "\n" not in str(error)
+    assert "\n" not in refusal(bytes(content[: data.draw(st.integers(0, len(content)))]))
 
 
 def test_blocks_across_the_pieces_that_are_read(monkeypatch):

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from iscsi_captures.reading import notes
-from iscsi_captures.reading.cutter import Cutter
+from iscsi_captures.reading.half import MASK, NO_LIMIT, Half, syn_options
 from iscsi_captures.reading.streams import Budget, Streams
 from iscsi_protocol.history import Endpoint, Record, TransportEvent, TransportRecord
 from iscsi_protocol.stream import Direction
@@ -36,95 +36,6 @@ SLOWEST_ACK = 1.0
 """Seconds above which it looks like silence."""
 RELEASED = 0.005
 """Seconds within which the waiting sender goes on."""
-
-_MASK = 0xFFFFFFFF
-_SIGN = 0x80000000
-
-Waiting = tuple[int, int, bytes, int | None, float, int, int]
-"""Position, serial, bytes, acknowledged position, time, frame, flags."""
-
-
-class Half:
-    """One direction of a connection.
-
-    quick: the sequence number at which the next segment may take the short way, -1 where none may; position: of the next
-    byte in order; limit: bytes of payload above which a segment is looked at twice.
-    """
-
-    __slots__ = (
-        "acknowledgement",
-        "connection",
-        "cutter",
-        "direction",
-        "feed",
-        "fin",
-        "handshake_time",
-        "last_time",
-        "limit",
-        "mss",
-        "next",
-        "peer",
-        "position",
-        "quick",
-        "seen",
-        "shut_since",
-        "stalled",
-        "start",
-        "told_coalesced",
-        "told_truncated",
-        "waiting",
-        "waiting_bytes",
-    )
-
-    peer: Half
-
-    def __init__(self, connection: Connection, cutter: Cutter) -> None:
-        self.connection = connection
-        self.cutter = cutter
-        self.feed = cutter.feed
-        self.direction = cutter.direction
-        self.quick = -1
-        self.next = 0
-        self.position = 0
-        self.start: int | None = None
-        self.seen = False
-        self.fin = False
-        self.acknowledgement: int | None = None
-        self.waiting: list[Waiting] = []
-        self.waiting_bytes = 0
-        self.last_time = 0.0
-        self.stalled = 0.0
-        self.shut_since: float | None = None
-        self.mss: int | None = None
-        self.limit = 1 << 30
-        self.told_coalesced = False
-        self.told_truncated = False
-        self.handshake_time: float | None = None
-
-    def begin(self, sequence: int) -> None:
-        """The next byte has this sequence number."""
-        self.start = self.position = self.next = sequence
-
-    def unwrap(self, sequence: int) -> int:
-        """The position nearest to the one reached that has this sequence number."""
-        delta = (sequence - self.position) & _MASK
-        return self.position + delta - ((delta & _SIGN) << 1)
-
-    @property
-    def acked(self) -> int | None:
-        """What the other side has acknowledged of this direction, as a position."""
-        acknowledgement = self.peer.acknowledgement
-        return None if acknowledgement is None else self.unwrap(acknowledgement)
-
-    @property
-    def sent(self) -> bool:
-        """Whether it sent any byte of its stream."""
-        return self.start is not None and self.position > self.start
-
-    def advance(self, position: int) -> None:
-        """The next byte in order is there."""
-        self.position = position
-        self.next = position & _MASK
 
 
 class Connection:
@@ -188,7 +99,7 @@ class Connection:
         self._serial += 1
         if flags & SYN:
             self._syn(half, frame, time, sequence, flags, options)
-            sequence = sequence + 1 & _MASK
+            sequence = sequence + 1 & MASK
         elif not self._established and not flags & RST:
             self._establish(half, frame, time, flags)
         if half.start is None:
@@ -206,7 +117,7 @@ class Connection:
     def _syn(self, half: Half, frame: int, time: float, sequence: int, flags: int, options: bytes) -> None:
         again = half.start is not None
         if not again:
-            half.begin(sequence + 1 & _MASK)
+            half.begin(sequence + 1 & MASK)
             half.handshake_time = time
             self._handshake(half, frame, time, options)
         if flags & ACK:
@@ -224,7 +135,7 @@ class Connection:
         half.last_time = time
 
     def _handshake(self, half: Half, frame: int, time: float, options: bytes) -> None:
-        found = _options(options)
+        found = syn_options(options)
         half.mss = found.get("mss")
         asked = half.peer.handshake_time
         self.streams.note(
@@ -302,7 +213,7 @@ class Connection:
                 notes.Truncated, frame, time, half.direction, snap_length=len(payload), wire_length=length
             )
         if length > half.limit and not half.told_coalesced:
-            half.told_coalesced, half.limit = True, 1 << 30
+            half.told_coalesced, half.limit = True, NO_LIMIT
             self.streams.note(notes.Coalesced, frame, time, half.direction, bytes=length, mss=half.mss)
         if half.stalled and length:
             if time - half.last_time <= RELEASED:
@@ -537,32 +448,5 @@ class Connection:
                 and not half.fin
             )
             half.quick = half.next if ready else -1
-            if half.limit == 1 << 30 and not half.told_coalesced and peer.mss is not None:
+            if half.limit == NO_LIMIT and not half.told_coalesced and peer.mss is not None:
                 half.limit = peer.mss
-
-
-def _options(options: bytes) -> dict[str, int | bool]:
-    """The options of a SYN that matter here (RFC 9293 3.2, RFC 7323, RFC 2018); lenient."""
-    found: dict[str, int | bool] = {}
-    at = 0
-    while at < len(options):
-        kind = options[at]
-        if kind == 0:
-            break
-        if kind == 1:
-            at += 1
-            continue
-        length = options[at + 1] if at + 1 < len(options) else 0
-        if length < 2 or at + length > len(options):
-            break
-        value = options[at + 2 : at + length]
-        if kind == 2 and length == 4:
-            found["mss"] = int.from_bytes(value, "big")
-        elif kind == 3 and length == 3:
-            found["window_scale"] = value[0]
-        elif kind == 4:
-            found["selective_ack"] = True
-        elif kind == 8:
-            found["timestamps"] = True
-        at += length
-    return found

@@ -117,7 +117,9 @@ class Cutter:
             or streams.inferring
         )
 
-    def feed(self, buffer: bytes, at: int, stop: int, time: float, frame: int) -> None:
+    def feed(  # noqa: C901, PLR0912 - calls are what it would cost to split it
+        self, buffer: bytes, at: int, stop: int, time: float, frame: int
+    ) -> None:
         """The next bytes of the stream: buffer[at:stop], captured then and there."""
         need = self._need
         while need:

@@ -16,8 +16,9 @@ from ipaddress import IPv6Address, ip_address
 from iscsi_captures.pcapng import SYNTHESISED, settings_in
 from iscsi_captures.reading import network, notes
 from iscsi_captures.reading.candidates import ACK, SYN, Candidate, Verdict
-from iscsi_captures.reading.connection import Connection, Half
+from iscsi_captures.reading.connection import Connection
 from iscsi_captures.reading.frames import frame_of
+from iscsi_captures.reading.half import Half
 from iscsi_captures.reading.network import PauseFrame, Segment
 from iscsi_captures.reading.packets import COMMENTS, Packet
 from iscsi_captures.reading.sink import ConnectionKey, Sink

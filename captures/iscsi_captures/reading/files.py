@@ -135,8 +135,8 @@ class Pieces:
         self._piece_start = 0
 
     def behind(self, buffer: bytes, position: int, missing: int) -> tuple[bytes, int]:
-        """Another buffer in place of this one, used up to a position, with up to `missing` bytes more; the position in it. The
-        same buffer means that the file is at its end.
+        """Another buffer in place of this one, which is used up to a position, with up to `missing` bytes more; the position
+        in it. The same buffer means that the file is at its end.
         """
         if self._at >= len(self._piece):
             piece = self._read(missing)

@@ -66,8 +66,8 @@ class OutOfOrder(Note):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlapDiffers(Note):
     """The same place in the stream was sent twice with different bytes. offset: of the first one that differs, in bytes from
-    the start of the stream as captured; old, new: up to 16 bytes from there; bytes: how many differ; old_hash, new_hash: SHA-256 of both versions
-    of the overlap, the first 16 hex digits. The old version is what was read.
+    the start of the stream as captured; old, new: up to 16 bytes from there; bytes: how many differ; old_hash, new_hash:
+    SHA-256 of both versions of the overlap, the first 16 hex digits. The old version is what was read.
     """
 
     offset: int

@@ -1,4 +1,4 @@
-"""What a PDU looks like to one who does not know where it starts: patterns of the headers, and chains of them (11.2 to 11.18).
+"""What a PDU looks like to one who does not know where it starts: patterns of headers, and chains of them (11.2 to 11.18).
 
 A pattern holds what every PDU of an opcode has: flags that exist, reserved bytes that are 0, no AHS where there is none.
 One header by itself proves little; its length has to lead to another one, or to the end of a segment.

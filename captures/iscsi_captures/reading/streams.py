@@ -20,7 +20,7 @@ INFERRED_OVER = 6
 
 _LOGIN = frozenset((0x03, 0x23))
 _MOST_RESERVED = 64 << 20
-_MOST_REMEMBERED = 256
+_MOST_REMEMBERED = 64
 
 
 class Budget:
