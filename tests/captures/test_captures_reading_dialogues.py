@@ -161,7 +161,7 @@ def test_records_come_out_as_they_went_in(tmp_path, digests):
     assert sink.records == records
     assert totals.connections == 1
     assert sum(totals.pdus.values()) == sum(isinstance(record, PduRecord) for record in records)
-    assert sink.kinds() == {"Handshake"}
+    assert sink.kinds() == {"Recognised", "Handshake"}
 
 
 @pytest.mark.parametrize(

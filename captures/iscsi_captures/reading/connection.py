@@ -322,6 +322,7 @@ class Connection:
         half.last_time = time
         insort(half.waiting, (position, self._serial, payload, acknowledged, time, frame, fin | cut_off << 8))
         half.waiting_bytes += len(payload)
+        self.streams.reserve(len(payload))
 
     def _repeated(self, half: Half, position: int, payload: bytes, frame: int, time: float, length: int) -> None:
         self.streams.note(
@@ -423,6 +424,7 @@ class Connection:
                 break
             del half.waiting[0]
             half.waiting_bytes -= len(payload)
+            self.streams.reserve(-len(payload))
             done = True
             cut_off = flags >> 8
             known = half.position - position

@@ -26,6 +26,8 @@ CROWDED = "a PDU left out, since too many bytes waited"
 
 SEEK_LIMIT = 1 << 18
 """Bytes that are looked through for a PDU before they are let go."""
+STAGE = 1 << 18
+"""Bytes of a PDU that room is asked for at once."""
 UNSURE_FOR = 8
 """PDUs behind one that was found by its looks that have to look like PDUs too."""
 
@@ -47,6 +49,7 @@ class Cutter:
 
     __slots__ = (
         "_bad",
+        "_behind",
         "_condemned",
         "_finding",
         "_first",
@@ -88,6 +91,7 @@ class Cutter:
         # A PDU whose length is known: what is there of it, and the bytes still to come.
         self._parts: list[bytes] = []
         self._need = 0
+        self._behind = 0
         self._first = 0
         self._reserved = 0
         self._condemned = False
@@ -116,17 +120,17 @@ class Cutter:
     def feed(self, buffer: bytes, at: int, stop: int, time: float, frame: int) -> None:
         """The next bytes of the stream: buffer[at:stop], captured then and there."""
         need = self._need
-        if need:
+        while need:
             if stop - at < need:
                 self._parts.append(buffer[at:stop])
                 self._need = need - stop + at
                 return
             self._parts.append(buffer[at : at + need])
             at += need
-            self._need = 0
             self._gathered(time, frame)
             if at == stop:
                 return
+            need = self._need
         if self.seeking:
             self._collect(buffer, at, stop, time, frame)
             self._find(time)
@@ -143,7 +147,7 @@ class Cutter:
                 size = 48 + (lengths + 3 & 0x1FFFFFC)
                 end = at + size
                 if end > stop:
-                    self._gather(buffer, at, stop, size, first)
+                    self._gather(buffer, at, stop, size, first, time, frame)
                     return
                 self.last = header = buffer[at : at + 48]
                 raw = RawPdu(header)
@@ -177,9 +181,9 @@ class Cutter:
         streams = self.streams
         left = count
         filled = False
-        if self._need:
+        while self._need and left:
             opcode = self._parts[0][0] & 0x3F if self._parts and not self._condemned else 0x3F
-            inside = min(count, self._need)
+            inside = min(left, self._need)
             filled = opcode in _BULK
             self._holes = True
             if filled:
@@ -232,33 +236,48 @@ class Cutter:
         if rest:
             self._tell(rest, CUT_SHORT, time, first or frame, frame)
 
-    def shed(self, time: float, frame: int) -> None:
+    def _shed(self, time: float, frame: int) -> None:
         """Give up the PDU that is being gathered, for want of room; its length is trusted."""
         kept = b"".join(self._parts)
         self._parts, self._condemned = _Nowhere(), True
-        self.streams.reserve(-self._reserved)
-        self._reserved = 0
+        self._reserve(0)
         self.streams.note(notes.BufferFull, frame, time, self.direction, bytes=len(kept))
         self._tell(kept, CROWDED, time, self._first, frame)
+
+    def _reserve(self, size: int) -> None:
+        """So many bytes wait here."""
+        self.streams.reserve(size - self._reserved)
+        self._reserved = size
 
     def _tell(self, data: Buffer, reason: str, time: float, first: int, frame: int) -> None:
         self.record(BytesRecord(self.number, time, self.direction, bytes(data), reason), first, frame)
 
     def _forget(self) -> None:
         self._parts = []
-        self._need = 0
+        self._need = self._behind = 0
         self._condemned = self._holes = False
-        self.streams.reserve(-self._reserved)
-        self._reserved = 0
+        self._reserve(0)
 
-    def _gather(self, buffer: bytes, at: int, stop: int, size: int, first: int) -> None:
+    def _gather(self, buffer: bytes, at: int, stop: int, size: int, first: int, time: float, frame: int) -> None:
         self._parts.append(buffer[at:stop])
-        self._need = at + size - stop
         self._first = first
-        self._reserved = size
-        self.streams.reserve(size)
+        self._await(at + size - stop, time, frame)
+
+    def _await(self, count: int, time: float, frame: int) -> None:
+        """So many bytes more belong to the PDU. Room is asked for by stages, since a header may claim what never comes."""
+        self._need = min(count, STAGE)
+        self._behind = count - self._need
+        if not isinstance(self._parts, _Nowhere):
+            self._reserve(self._reserved + self._need)
+            if self.streams.crowded:
+                self._shed(time, frame)
 
     def _gathered(self, time: float, frame: int) -> None:
+        """The bytes that were waited for are there: all of the PDU, or a stage of it."""
+        self._need = 0
+        if self._behind:
+            self._await(self._behind, time, frame)
+            return
         blob = b"".join(self._parts)
         first, holes, condemned = self._first, self._holes, self._condemned
         self._forget()
@@ -302,7 +321,7 @@ class Cutter:
                 return 0
         size = shapes.pdu_size(buffer, at, (streams.header_digest, bool(streams.data_digest)))
         if at + size > stop:
-            self._gather(buffer, at, stop, size, first)
+            self._gather(buffer, at, stop, size, first, time, frame)
             return 0
         self._cut(buffer, at, size, first, time, frame)
         return size
@@ -331,9 +350,8 @@ class Cutter:
         self.record(PduRecord(self.number, time, self.direction, raw), first, frame)
         body = at + size - digest_at - 4
         if body:
-            self._need, self._condemned, self._first = body, True, frame
-            self._reserved = body
-            self.streams.reserve(body)
+            self._condemned, self._first = True, frame
+            self._await(body, time, frame)
         return digest_at + 4 - at
 
     def _cut(
@@ -374,25 +392,29 @@ class Cutter:
 
     def _condemn(self, buffer: bytes, at: int, stop: int, time: float, frame: int) -> int:
         """Take what is there of the data behind a wrong header; bytes used up."""
-        taken = min(self._need, stop - at)
-        self._parts.append(buffer[at : at + taken])
-        self._need -= taken
-        if not self._need:
-            self._gathered(time, frame)
-        return taken
+        start = at
+        while self._need and at < stop:
+            taken = min(self._need, stop - at)
+            self._parts.append(buffer[at : at + taken])
+            self._need -= taken
+            at += taken
+            if not self._need:
+                self._gathered(time, frame)
+        return at - start
 
     def _collect(self, buffer: bytes, at: int, stop: int, time: float, frame: int) -> None:
         """More bytes among which a PDU is sought."""
         if at < stop:
             self._marks.append((len(self._sought), time, frame))
             self._sought += memoryview(buffer)[at:stop]
+            self._reserve(len(self._sought))
 
     def _find(self, time: float, *, last: bool = False) -> None:
         """Look for a PDU, and go on with what follows it. A loop, since what was found may turn out to be none."""
         streams = self.streams
         self._finding = True
         while self.seeking:
-            full = len(self._sought) > SEEK_LIMIT
+            full = len(self._sought) > SEEK_LIMIT or streams.crowded
             found, self._sought_from = shapes.seek(
                 self.direction,
                 self._sought,
@@ -419,6 +441,7 @@ class Cutter:
             sought, marks = bytes(self._sought), self._marks
             self.seeking = False
             self._sought.clear()
+            self._reserve(0)
             self._marks = []
             self._sought_from = 0
             self._unsure = UNSURE_FOR
@@ -438,6 +461,7 @@ class Cutter:
             gone = [mark for mark in self._marks if mark[0] < count]
             self._tell(self._sought[:count], SKIPPED, time, first, gone[-1][2])
             del self._sought[:count]
+            self._reserve(len(self._sought))
             self._sought_from = max(0, self._sought_from - count)
             self._phase = (self._phase - count) % self._step if self._step > 1 else 0
             rest = [(start - count, when, where) for start, when, where in self._marks if start >= count]

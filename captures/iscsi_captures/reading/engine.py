@@ -31,6 +31,8 @@ WELL_KNOWN_PORTS = frozenset((860, 3260))
 _MOST_UNDECIDED = 4096
 _MOST_UNDECIDED_BYTES = 32 << 20
 _MOST_IGNORED = 1 << 17
+_MOST_OPEN = 4096
+_MOST_TARGETS = 1 << 16
 _FAILED = re.compile(r"connection (\d+): (.+)")
 
 # From the first byte of IPv4 on, behind "4" and the length of a header without options.
@@ -276,11 +278,17 @@ class Engine:
 
     def _accept(self, candidate: Candidate, time: float, frame: int) -> None:
         self._remove(candidate)
+        if len(self._open) >= _MOST_OPEN:
+            oldest = next(iter(self._open.values()))
+            self.sink.note(notes.BufferFull(connection=oldest.number, time=time, frame=frame, bytes=0))
+            oldest.finish(time, frame)
+            self._close(oldest)
         self.connections += 1
         self.sink.note(notes.Recognised(connection=self.connections, time=time, frame=frame))
         key = candidate.key if candidate.initiator else network.reverse(candidate.key)
         source, source_port, destination, port = network.ends(key)
-        self._targets.add((destination, port))
+        if len(self._targets) < _MOST_TARGETS:
+            self._targets.add((destination, port))
         connection = Connection(
             self.connections,
             Endpoint(_address(source), source_port),

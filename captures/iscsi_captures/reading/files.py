@@ -120,6 +120,41 @@ class Input:
         return "", joined.read
 
 
+class Pieces:
+    """The bytes of a file, piece by piece. Only what lies across two pieces is joined, so that no piece is copied.
+
+    start: where in the file the buffer begins that `behind` gave last.
+    """
+
+    def __init__(self, read: Read) -> None:
+        """read: gives the next piece, of at least so many bytes where there are as many."""
+        self.start = 0
+        self._read = read
+        self._piece = b""
+        self._at = 0
+        self._piece_start = 0
+
+    def behind(self, buffer: bytes, position: int, missing: int) -> tuple[bytes, int]:
+        """Another buffer in place of this one, used up to a position, with up to `missing` bytes more; the position in it. The
+        same buffer means that the file is at its end.
+        """
+        if self._at >= len(self._piece):
+            piece = self._read(missing)
+            if not piece:
+                return buffer, position
+            self._piece, self._at = piece, 0
+            self._piece_start = self.start + len(buffer)
+        if position == len(buffer):
+            self.start = self._piece_start
+            taken, at = self._piece, self._at
+            self._piece, self._at = b"", 0
+            return taken, at
+        self.start += position
+        joined = buffer[position:] + self._piece[self._at : self._at + missing]
+        self._at += missing
+        return joined, 0
+
+
 def _nothing(_size: int) -> bytes:
     return b""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from iscsi_captures.blocks import BYTE_ORDER_MAGIC, LARGEST_BLOCK, BadBlock, Block, ByteOrder, PcapngError
-from iscsi_captures.reading.files import Input
+from iscsi_captures.reading.files import Input, Pieces
 from iscsi_captures.reading.frames import FrameNumber, frame_number
 from iscsi_captures.reading.sink import CaptureError, FileFacts
 
@@ -92,16 +92,16 @@ class CaptureFile:
 
     def _pcap(self) -> Iterator[Packet]:
         order, ticks = PCAP_MAGICS[self._start[:4]]
-        read = self.source.read
         buffer = self._start
         if len(buffer) < 24:
-            buffer += read(24 - len(buffer))
+            buffer += self.source.read(24 - len(buffer))
         if len(buffer) < 24:
             self.damage = "the file ends within its header"
             return
         link = struct.unpack_from(order + "20xI", buffer)[0] & 0xFFFF
         unpack = struct.Struct(order + "4I").unpack_from
-        frame, captured_bytes, position, end, gone = self._base, 0, 24, len(buffer), 0
+        pieces = Pieces(self.source.read)
+        frame, captured_bytes, position, end = self._base, 0, 24, len(buffer)
         time = first_time = None
         try:
             while True:
@@ -117,29 +117,28 @@ class CaptureFile:
                     captured_bytes += captured
                     yield frame, time, buffer, position + 16, stop, length, link
                     position = stop
-                missing = 1
-                if position + 16 <= end:
+                missing = position + 16 - end
+                if missing <= 0:
                     captured = unpack(buffer, position)[2]
                     if captured > LARGEST_PACKET:
-                        self.damage = f"byte {gone + position}: a packet claims {captured} bytes"
+                        self.damage = f"byte {pieces.start + position}: a packet claims {captured} bytes"
                         return
                     missing = position + 16 + captured - end
-                more = read(missing)
-                if not more:
+                former = buffer
+                buffer, position = pieces.behind(buffer, position, missing)
+                if buffer is former:
                     if position < end:
-                        self.damage = f"byte {gone + position}: the file ends within a packet"
+                        self.damage = f"byte {pieces.start + position}: the file ends within a packet"
                     return
-                gone += position
-                buffer = buffer[position:] + more if position < end else more
-                position, end = 0, len(buffer)
+                end = len(buffer)
         finally:
             self.frames, self.bytes = frame - self._base, captured_bytes
             self.first_time, self.last_time = first_time, time
 
     def _pcapng(self) -> Iterator[Packet]:  # noqa: C901, PLR0912, PLR0915 - one loop, since a call a packet is what it would cost
-        read = self.source.read
         buffer = self._start
-        position, end, gone = 0, len(buffer), 0
+        pieces = Pieces(self.source.read)
+        position, end = 0, len(buffer)
         frame, captured_bytes = self._base, 0
         order: ByteOrder = "<"
         head = struct.Struct("<7I").unpack_from
@@ -169,7 +168,7 @@ class CaptureFile:
                     frame += 1
                     captured_bytes += captured
                     if total != plain:
-                        block = Block(gone + position, kind, order, buffer[position + 8 : position + total - 4])
+                        block = Block(pieces.start + position, kind, order, buffer[position + 8 : position + total - 4])
                         texts = _comments(block, plain - 12)
                         if texts:
                             yield frame, time, texts, 0, 0, 0, COMMENTS
@@ -179,7 +178,7 @@ class CaptureFile:
                 if position + 12 > end:
                     missing = position + 12 - end
                 else:
-                    at = gone + position
+                    at = pieces.start + position
                     if buffer[position : position + 4] == _SECTION:
                         order = _byte_order(at, buffer[position + 8 : position + 12])
                         head = struct.Struct(order + "7I").unpack_from
@@ -216,14 +215,13 @@ class CaptureFile:
                             yield frame, time or 0.0, texts, 0, 0, 0, COMMENTS
                         position += total
                         continue
-                more = read(missing)
-                if len(more) < missing:
-                    if position < end or more:
-                        self.damage = f"byte {gone + position}: the file ends within a block"
+                former = buffer
+                buffer, position = pieces.behind(buffer, position, missing)
+                if buffer is former:
+                    if position < end:
+                        self.damage = f"byte {pieces.start + position}: the file ends within a block"
                     return
-                gone += position
-                buffer = buffer[position:] + more if position < end else more
-                position, end = 0, len(buffer)
+                end = len(buffer)
         finally:
             self.frames, self.bytes = frame - self._base, captured_bytes
             self.first_time, self.last_time = first_time, time

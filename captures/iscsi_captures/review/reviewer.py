@@ -212,7 +212,8 @@ class Reviewer:
         if event is TransportEvent.CONNECT:
             return
         if event is TransportEvent.CONNECTED:
-            self.tell(record.time, last, number, "connect", f"{watch.initiator} connects to {watch.target}")
+            ends = f"{watch.initiator or 'somebody'} connects to {watch.target or 'a target'}"
+            self.tell(record.time, last, number, "connect", ends)
             return
         if event is TransportEvent.TIMED_OUT and watch.target is not None:
             self.unanswered(watch.target, Sighting(number, first, last, record.time), 1)

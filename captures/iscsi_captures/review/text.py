@@ -56,7 +56,8 @@ def _files(review: Review) -> Iterator[Text]:
         span = duration(max(0.0, review.last_time - review.first_time))
         yield Text(f"from {date(review.first_time)}, {span}; {', '.join(review.link_types)}")
     ignored = f"; {review.ignored} TCP connections that are not iSCSI" if review.ignored else ""
-    yield Text(f"{review.packets} packets, {review.pdus} PDUs in {len(review.sessions)} sessions{ignored}")
+    sessions = "1 session" if len(review.sessions) == 1 else f"{len(review.sessions)} sessions"
+    yield Text(f"{review.packets} packets, {review.pdus} PDUs in {sessions}{ignored}")
 
 
 def _session(session: SessionReview, before: int | None) -> Iterator[Text]:
@@ -210,7 +211,8 @@ def _pdu(finding: ReviewFinding) -> Iterator[Text]:
     for part in parts(pdu, field):
         if pairs and part.title.startswith("Data"):
             continue
-        for line in part.lines[:LINES_SHOWN]:
+        marked = any(run.marked for line in part.lines for run in line.runs)
+        for line in part.lines[: None if part.title.startswith("Basic") else LINES_SHOWN if marked else 1]:
             row = Text(f"     {_PARTS[part.title.split()[0]]:<5}{line.offset:04x}  ", "dim")
             for place, run in enumerate(line.runs):
                 row.append(" " if place else "", "none")

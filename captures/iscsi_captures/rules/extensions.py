@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from iscsi_captures.dialogue import Pair, Phase, Sight
 from iscsi_captures.dialogue.agreement import default_number, number
 from iscsi_captures.rules.model import BOTH_PHASES, Rules, Stain
-from iscsi_protocol.negotiation.keys import KEYS
+from iscsi_protocol.negotiation.keys import KEYS, Kind
 from iscsi_protocol.pdu import Opcode
 
 RULES = Rules(BOTH_PHASES, from_start=True)
@@ -18,6 +18,7 @@ _LOGIN_PDUS = (Opcode.LOGIN_REQUEST, Opcode.LOGIN_RESPONSE)
 _ALL = (*_LOGIN_PDUS, Opcode.TEXT_REQUEST, Opcode.TEXT_RESPONSE)
 _IN_LOGIN = (Phase.LOGIN,)
 _LABEL = re.compile(r"[A-Z][A-Za-z0-9.\-+@_]*", re.IGNORECASE)
+_ITEM = re.compile(r"[A-Za-z0-9.\-+@_/\[\]:#]*")
 _METHODS = frozenset({"CHAP", "SRP", "KRB5", "None", "Reject", "Irrelevant", "NotUnderstood"})
 _OBSOLETE_METHODS = frozenset({"SPKM1", "SPKM2"})
 _DIGESTS = frozenset({"CRC32C", "None", "Reject", "Irrelevant", "NotUnderstood"})
@@ -169,4 +170,15 @@ def name_prohibited(sight: Sight) -> str | None:
         for each in value:
             if not each.isascii() and any(table(each) for table in _PROHIBITED):
                 return f"{key} has U+{ord(each):04X}"
+    return None
+
+
+@RULES("keys.value-character", "R7143-6.1-06", *_LOGIN_PDUS, phases=_IN_LOGIN, leans=False)
+def value_character(sight: Sight) -> str | None:
+    """The items of a list have letters, digits and . - + @ _ / [ ] : alone."""
+    for pair in _pairs(sight):
+        if pair.row is not None and pair.row.kind is Kind.LIST:
+            odd = [item for item in pair.value.split(",") if not _ITEM.fullmatch(item)]
+            if odd:
+                return f"{pair.key} with {odd[0]!r}"
     return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
+from iscsi_captures.rules.framing import UNASSIGNED
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol.pdu import BHS_LENGTH, Opcode, RejectReason, SnackType, opcode_name
 
 RULES = Rules((Phase.FULL,))
 _REJECT = Opcode.REJECT
 _TMF = Opcode.TASK_MANAGEMENT_REQUEST
+_LEVEL_2 = frozenset({9, 10, 11, 12})
 
 
 def _rejected(sight: Sight, reason: RejectReason) -> bytes | None:
@@ -76,3 +78,25 @@ def logout_reason(sight: Sight) -> str | None:
     if header is None or sight.connection.logout_wanted is not None:
         return None
     return f"a {_name(header)} is rejected for a logout that was not asked for"
+
+
+@RULES("reject.unknown-opcode", "R7143-11.2.1.2-03", _REJECT, leans=False, stain=Stain.NOTHING)
+def unknown_opcode(sight: Sight) -> str | None:
+    """A PDU whose opcode is none is rejected with reason 0x05."""
+    header = bytes(sight.raw.data[:BHS_LENGTH])
+    if len(header) < BHS_LENGTH or header[0] & 0x3F not in UNASSIGNED:
+        return None
+    if sight.bhs[2] == RejectReason.COMMAND_NOT_SUPPORTED:
+        return None
+    return f"reason {sight.bhs[2]:#04x} for opcode {header[0] & 0x3F:#04x}, which is none"
+
+
+@RULES("reject.level-2-function", "R7144-4.1-02", _REJECT, from_start=True, stain=Stain.NOTHING)
+def level_2_function(sight: Sight) -> str | None:
+    """At iSCSIProtocolLevel 2 the functions of RFC 7144 get a response, not a Reject for their code."""
+    header = bytes(sight.raw.data[:BHS_LENGTH])
+    if len(header) < BHS_LENGTH or sight.connection.limits.protocol_level < 2 or header[0] & 0x3F != _TMF:
+        return None
+    if sight.bhs[2] != RejectReason.COMMAND_NOT_SUPPORTED or header[1] & 0x7F not in _LEVEL_2:
+        return None
+    return f"task management function {header[1] & 0x7F} is rejected at iSCSIProtocolLevel 2"

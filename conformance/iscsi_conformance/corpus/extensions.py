@@ -68,6 +68,10 @@ TABLE: Table = {
         (recovering("1", "2", "Yes"),),
         (recovering("1", "1", "Yes"), recovering("1", "2", "No"), recovering("0", "2", "Yes")),
     ),
+    "keys.value-character": (
+        (pair("TaskReporting", "RFC3720,ResponseFence,Fast;Abort", "RFC3720"),),
+        (pair("HeaderDigest", "Y-com.example.a+b@c_d,None", "None"),),
+    ),
     "keys.iscsi-name-character": (
         (named(f"{PREFIX}disk_1"), named(f"{PREFIX}disk/1")),
         (named(f"{PREFIX}disk-1.b:c"),),

@@ -191,6 +191,14 @@ TABLE: Table = {
         (lambda s: s.ready().command().reject(0x0C),),
         (lambda s: s.ready().asynchronous(1, parameter3=5).command(exp_stat_sn=1001).reject(0x0C),),
     ),
+    "reject.unknown-opcode": (
+        (lambda s: s.ready().command(edit=opcode(0x1B)).reject(4, exp_cmd_sn=FIRST),),
+        (lambda s: s.ready().command(edit=opcode(0x1C)).reject(4, exp_cmd_sn=FIRST),),
+    ),
+    "reject.level-2-function": (
+        (lambda s: s.ready(**LEVEL_2).tmf(10).reject(5),),
+        (lambda s: s.ready(**LEVEL_2).tmf(10).tmf_response(response=5), lambda s: s.ready(**LEVEL_2).tmf(10).reject(4)),
+    ),
     "tmf.query-missed": (
         (lambda s: s.ready(**LEVEL_2).read().nop_in(itt=NO_TAG).tmf(**QUERY, lun=bytes(8)).tmf_response(),),
         (

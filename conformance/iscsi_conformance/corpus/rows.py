@@ -52,6 +52,7 @@ _DAMAGED = {"digest.data": "the damage itself"}
 
 COMPANIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "reject.unknown-opcode": {"framing.reserved-opcode": "what is rejected is the opcode"},
         "login.other-pdu-served": {"login.other-pdu": "what is answered is that PDU"},
         "login.intruder-accepted": {"login.other-pdu": "what is passed over is that PDU"},
         "keys.repetition-accepted": {"keys.repeated": "what is accepted is the repetition"},
