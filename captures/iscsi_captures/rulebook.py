@@ -82,6 +82,11 @@ class RuleBook:
         self._index = -1
         self._oracle = EventOracle(self._predict, settings) if events else None
 
+    @property
+    def dialogue(self) -> Dialogue:
+        """What is known of the connections and sessions that are up; to be looked at only."""
+        return self._dialogue
+
     def record(self, record: Record) -> None:
         """Take the next record of the history. Never raises, whatever the bytes are."""
         self._index += 1

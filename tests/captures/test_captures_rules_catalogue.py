@@ -12,7 +12,7 @@ from iscsi_captures.rules import RULES, TABLE
 
 CATALOGUE = {
     row["id"]: row
-    for row in json.loads((files("iscsi_conformance") / "data" / "rfc7143.json").read_text(encoding="utf-8"))
+    for row in json.loads((files("iscsi_captures") / "data" / "requirements.json").read_text(encoding="utf-8"))
 }
 
 
