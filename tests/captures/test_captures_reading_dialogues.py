@@ -11,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iscsi_captures.pcapng import PcapngRecorder, PcapngWriter
-from iscsi_captures.reading import Note, Totals, notes, read
+from iscsi_captures.reading import Note, Totals, frame_of, notes, read
 from iscsi_captures.tcp import TcpSynthesis
 from iscsi_protocol.history import (
     BytesRecord,
+    ConnectionTap,
     Endpoint,
     PduRecord,
     Record,
+    SettingsRecord,
     TransportEvent,
     TransportRecord,
 )
@@ -33,6 +35,7 @@ from iscsi_protocol.pdu import (
     ScsiCommand,
     ScsiResponse,
     encode,
+    join,
 )
 from iscsi_protocol.stream import Direction
 

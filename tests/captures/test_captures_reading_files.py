@@ -131,7 +131,7 @@ def test_pcap_of_either_byte_order_and_resolution(order, ticks):
 def test_pcapng_with_everything_in_it(order):
     """Two sections, two interfaces of different clocks, all kinds of packet block, and blocks that nobody knows."""
     half = len(FRAMES) // 2
-    comment = option(order, 1, b"seen")
+    comment = option(order, 1, "seen".encode())
     parts = [
         section(order, option(order, 4, b"tool") + comment),
         interface(order, options=option(order, 9, b"\x06")),
