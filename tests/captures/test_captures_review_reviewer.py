@@ -354,6 +354,7 @@ def test_places_of_parts():
     request = encode(LoginRequest(data=b"InitiatorName=x\0SessionType=Other\0"))
     cases = [
         ("framing.reserved-bits", stray, "", ("reserved bits", "header", 2, 1)),
+        ("framing.level-2-field", command, "", ("command_priority", "header", 2, 1)),
         ("framing.padding-not-zero", padded, "", ("padding", "data", 3, 1)),
         ("digest.header", command, "", ("header digest", "AHS", 0, 4)),
         ("digest.data", command, "", ("data digest", "data", 4, 4)),
@@ -371,6 +372,7 @@ def test_places_of_parts():
         assert field_of_rule(rule, encode(ScsiCommand())) is None
     assert field_of_rule("framing.reserved-bits", RawPdu(b"\x0f" + bytes(47))) is None
     assert field_of_rule("statsn.r2t", encode(ScsiCommand())) is None
+    assert field_of_rule("framing.level-2-field", request) is None
 
 
 def test_long_timelines_keep_both_ends():

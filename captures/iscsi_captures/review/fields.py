@@ -16,13 +16,14 @@ from iscsi_protocol.pdu.base import field_of, has_field
 OPCODE = "opcode"
 LENGTH = "data_segment_length"
 RESERVED = "reserved bits"
+LEVEL_2 = "level 2 field"
 AHS = "AHS"
 DATA = "data"
 TEXT = "text"
 PADDING = "padding"
 HEADER_DIGEST = "header digest"
 DATA_DIGEST = "data digest"
-PARTS = (RESERVED, AHS, DATA, TEXT, PADDING, HEADER_DIGEST, DATA_DIGEST)
+PARTS = (RESERVED, LEVEL_2, AHS, DATA, TEXT, PADDING, HEADER_DIGEST, DATA_DIGEST)
 
 ABOUT: Mapping[str, str] = {
     OPCODE: """framing.target-opcode framing.initiator-opcode login.not-begun login.other-pdu login.again
@@ -42,7 +43,8 @@ ABOUT: Mapping[str, str] = {
         resent.status-differs resent.r2t-differs framing.immediate-bit framing.reserved-opcode login.intruder-accepted
         cmdsn.outside-window-served tmf.alive-after-cold-reset tmf.alive-after-nexus-reset async.logout-late
         async.negotiation-late discovery.second-connection login.repeated-after-refusal""",
-    RESERVED: "framing.reserved-bits framing.level-2-field",
+    RESERVED: "framing.reserved-bits",
+    LEVEL_2: "framing.level-2-field",
     PADDING: "framing.padding-not-zero",
     "cdb": "command.cdb-cut",
     "immediate": """command.immediate-change login.not-immediate text.immediate-changed nop.unanswered-not-immediate
@@ -164,6 +166,15 @@ def _reserved(raw: RawPdu, _message: str) -> Field | None:
     return Field(name=RESERVED, part="header", offset=places[0], length=places[-1] - places[0] + 1)
 
 
+def _level_2(raw: RawPdu, _message: str) -> Field | None:
+    """The field that only protocol level 2 has (RFC 7144)."""
+    name = next((name for name in ("command_priority", "status_qualifier") if has_field(raw.opcode, name)), None)
+    if name is None:
+        return None
+    at = field_of(raw.opcode, name).at
+    return Field(name=name, part="header", offset=at.offset, length=at.size)
+
+
 def _ahs(raw: RawPdu, _message: str) -> Field | None:
     if not len(raw.ahs):
         return Field(name="total_ahs_length", part="header", offset=4, length=1)
@@ -205,6 +216,7 @@ def _header_digest(raw: RawPdu, _message: str) -> Field | None:
 
 _PLACES: Mapping[str, Callable[[RawPdu, str], Field | None]] = {
     RESERVED: _reserved,
+    LEVEL_2: _level_2,
     AHS: _ahs,
     DATA: _data,
     TEXT: _text,
