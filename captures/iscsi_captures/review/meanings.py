@@ -51,6 +51,8 @@ RULES: Mapping[str, str] = {
     "residual.underflow-missing": "Less data came than asked for, and nobody was told: the rest is not from the disk.",
     "nop.echo": "The ping did not come back as it was sent: the path damages data, or the target does.",
     "chap.challenge-reflected": "The challenge is the other side's own: who reflects it needs no secret.",
+    "chap.response-wrong": "The two sides do not have the same secret, or this name has another one.",
+    "chap.wrong-response-accepted": "Whoever knows the name gets in: the secret protects nothing.",
     "chap.md5-not-offered": "Peers that know MD5 alone cannot log in.",
 }
 
