@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
 
 LONG = 16 << 20
@@ -20,7 +20,7 @@ class Progress:
         """console: where the bar goes; stderr unless said."""
         self._console = console or Console(stderr=True)
         self._bar: Bar | None = None
-        self._task = None
+        self._task = TaskID(0)
 
     def __enter__(self) -> Self:
         """Nothing is shown yet."""
@@ -49,5 +49,4 @@ class Progress:
             )
             self._bar.start()
             self._task = self._bar.add_task("reading", total=total)
-        if self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
+        self._bar.update(self._task, completed=done, total=total)

@@ -189,6 +189,20 @@ def test_damage_ends_the_copy_without_an_error(noise, cut):
     assert made == b"" or blocks(made)[0].block_type == BlockType.SECTION_HEADER
 
 
+@given(st.sampled_from([section() + enhanced() + simple() + other() + enhanced(), pcap()]), st.data())
+def test_flipped_bits_never_raise(data, draw):
+    """Some blocks fewer, or no capture at all; what is written is whole."""
+    damaged = bytearray(data)
+    for _ in range(draw.draw(st.integers(1, 4))):
+        damaged[draw.draw(st.integers(0, len(data) - 1))] ^= 1 << draw.draw(st.integers(0, 7))
+
+    try:
+        made = annotated(bytes(damaged), 1, 2, 3)
+    except CaptureError:
+        return
+    assert made == b"" or blocks(made)[0].block_type == BlockType.SECTION_HEADER
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(("magic", "ticks"), [(0xA1B2C3D4, 10**6), (0xA1B23C4D, 10**9)])
 def test_pcap_becomes_pcapng(order, magic, ticks):

@@ -7,6 +7,7 @@ import datetime as dt
 import re
 from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 from tests.captures.review_samples import START, at, connection, finding, load, review, session, shown, trace
 
 from iscsi_captures.reading import FrameRef
+from iscsi_captures.review import review as reviewed
 from iscsi_captures.review.html import (
     CONNECTIONS_SHOWN,
     EVENTS_SHOWN,
@@ -29,6 +31,7 @@ from iscsi_captures.review.model import Field, FileReview, Moment, PduShown, Ste
 from iscsi_protocol.pdu import LoginRequest, LoginResponse, ScsiCommand
 
 NOW = dt.datetime(2026, 11, 30, 3, 0, tzinfo=dt.UTC)
+CORPUS = Path(__file__).parents[2] / "captures" / "corpus"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" ' onload=x --><!-- {{ 7*7 }}\x00\u202e"
 VOID = {"meta", "br", "input", "path", "img", "link", "hr"}
 
@@ -139,6 +142,22 @@ def test_every_link_leads_somewhere(tmp_path):
     for link in page.links():
         assert link.removeprefix("#") in ids or link.startswith("https://www.rfc-editor.org/rfc/rfc7143#section-")
     assert {"finding-0", "command-0", "load", "timeline", "events", "gaps"} <= set(ids)
+
+
+@pytest.mark.parametrize("capture", sorted(CORPUS.rglob("*.broken.pcapng.gz"))[::60], ids=lambda path: path.stem)
+def test_pages_of_captures_hold_together(tmp_path, capture):
+    """What a real review brings has the same order: ids once, no link into the void, and each finding with its frame."""
+    made = reviewed([capture])
+    path = tmp_path / "review.html"
+    write_html(made, path, now=NOW)
+    page = Page(path.read_text("utf-8"))
+
+    ids = page.ids()
+    assert len(ids) == len(set(ids))
+    assert {link.removeprefix("#") for link in page.links() if link.startswith("#")} <= set(ids)
+    for each in made.findings:
+        assert each.message in page.text
+        assert f"frame.number == {each.frame.number}" in page.text
 
 
 def test_policy_names_style_and_script(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.captures.reviewing import advice, reviewed
@@ -217,3 +218,11 @@ def test_attempt_that_timed_out_counts_too():
     (found,) = advice(reviewed([*script.records, *attempt]), "portal-silent")
     assert found.connection == 2
     assert "192.0.2.9:3260" in found.message
+
+
+def test_rows_stand_in_the_documentation():
+    """The table of docs/review.md is that of the code."""
+    text = (Path(__file__).parents[2] / "docs" / "review.md").read_text(encoding="utf-8")
+    for row in ADVICE:
+        limits = "; ".join(f"{limit.name}: {limit.value:g} ({limit.why})" for limit in row.thresholds) or "–"
+        assert f"| `{row.id}` | {row.role} | {row.says} | {row.meaning} | {limits} |" in text

@@ -107,6 +107,12 @@ ANSWERS = {
         .text_response()
         .text(itt=9, ttt=0)
     ),
+    "a status detail beside a class that is success": lambda s: (
+        s.operational(NAMES)
+        .operational_response([("TargetPortalGroupTag", "1")], status_detail=2)
+        .login_request(())
+        .login_response(())
+    ),
     "a transition that was not asked for": lambda s: s.operational(NAMES).login_response().command(),
 }
 

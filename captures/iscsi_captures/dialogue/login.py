@@ -102,9 +102,9 @@ def after_response(sight: Sight, sessions: Sessions) -> None:
     login.answered = bytes(sight.bhs)
     login.first_answer = login.first_answer or login.answered
     _note_text(sight)
-    status = sight.bhs[36] << 8 | sight.bhs[37]
-    if status:
+    if sight.bhs[36]:
         login.refused = True
+        status = sight.bhs[36] << 8 | sight.bhs[37]
         if status >> 8 == _INITIATOR_ERROR and status != LoginStatus.AUTHENTICATION_FAILURE and login.mark:
             login.logins.refuse(login.mark, Refusal(sight.connection.number, sight.time, status))
         return

@@ -99,7 +99,7 @@ class Part:
     """What one pass over some of the connections brings; several make a review together.
 
     findings have no session yet; events and traces name findings by their place in `findings`. finding_order, event_order:
-    the time by which each is put in order; it never falls within a connection. challenges: those of CHAP, as hashes.
+    by which each is put in order; they never fall within a connection. challenges: those of CHAP, as hashes.
     recognised: when and where the reading gave a connection its number. reserves: a command has to do with reservations.
     """
 
@@ -107,9 +107,9 @@ class Part:
     connections: dict[int, ConnectionReview] = field(default_factory=dict)
     facts: dict[int, ConnectionFacts] = field(default_factory=dict)
     findings: list[ReviewFinding] = field(default_factory=list)
-    finding_order: list[float] = field(default_factory=list)
+    finding_order: list[tuple[float, FrameNumber]] = field(default_factory=list)
     events: list[ReviewEvent] = field(default_factory=list)
-    event_order: list[float] = field(default_factory=list)
+    event_order: list[tuple[float, FrameNumber]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)

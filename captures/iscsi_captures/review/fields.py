@@ -122,7 +122,8 @@ ABOUT: Mapping[str, str] = {
         tmf.query-ref-cmd-sn""",
     "reason": """logout.reserved-reason async.logout-reason reject.reserved-reason reject.deprecated-reason
         digest.reject-reason snack.not-supported reject.digest-without-digest reject.snack-reason
-        reject.immediate-reason reject.immediate-room reject.data-ack-reason reject.logout-reason""",
+        reject.immediate-reason reject.immediate-room reject.data-ack-reason reject.logout-reason reject.unknown-opcode
+        reject.level-2-function""",
     "async_event": "async.reserved-event async.fast-abort-not-agreed",
     "beg_run": """snack.r-data-run snack.acknowledged-data snack.below-reassignment snack.data-after-resize
         snack.data-ack-run""",

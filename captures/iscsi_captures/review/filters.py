@@ -19,7 +19,11 @@ def frame_filter(frame: FrameRef) -> str:
 def command_filter(itt: int, connection: ConnectionReview | None) -> str:
     """The display filter that leaves the PDUs with this Initiator Task Tag; on this connection, where it is known."""
     tag = f"iscsi.initiatortasktag == {itt:#010x}"
-    return tag if connection is None or not connection.initiator else f"tcp.port == {port_of(connection.initiator)} && {tag}"
+    return (
+        tag
+        if connection is None or not connection.initiator
+        else f"tcp.port == {port_of(connection.initiator)} && {tag}"
+    )
 
 
 def finding_filters(finding: ReviewFinding, connection: ConnectionReview | None) -> tuple[str, ...]:

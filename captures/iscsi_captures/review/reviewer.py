@@ -236,7 +236,7 @@ class Reviewer:
                 break
             made = finding_of(finding, record, first, last)
             part.findings.append(made)
-            part.finding_order.append(watch.no_earlier(finding.time))
+            part.finding_order.append(watch.no_earlier(finding.time, last))
             if made.itt is not None:
                 watch.found(made.itt.to_bytes(4, "big"), len(part.findings) - 1)
             if watch.tell_once(f"{finding.level} {finding.rule} {finding.role}"):
@@ -260,6 +260,6 @@ class Reviewer:
             made = event_of(event, frame, finding, max(DUMP_LEAST, self._room))
             self._room -= len(made.dump)
             part.events.append(made)
-            part.event_order.append(own.no_earlier(event.time))
+            part.event_order.append(own.no_earlier(event.time, frame))
             self.tell(event.time, frame, event.connection, "event", f"{made.name}: {made.meaning}")
         book.events.clear()

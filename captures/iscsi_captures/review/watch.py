@@ -89,7 +89,7 @@ class Watch:
         self.target: Endpoint | None = None
         self.opcodes = [0] * OPCODES
         self.first = self.last = frame
-        self.latest = time
+        self.latest = time, frame
         self.dialogue: Connection | None = None
         self.session: Session | None = None
         self.digests: Digests | None = None
@@ -116,7 +116,7 @@ class Watch:
         self.begun = True
         self.opened = Mark(how=how, time=time, frame=frame_of(frame))
         self.first = self.last = frame
-        self.latest = time
+        self.latest = time, frame
         self.series.start = time
         self.until = self.series.until = time + self.series.width
 
@@ -125,9 +125,9 @@ class Watch:
         self.series.turn(now, len(self.open))
         self.until = self.series.until
 
-    def no_earlier(self, time: float) -> float:
-        """The time by which a result is put in order: its own, or that of one before it."""
-        self.latest = max(self.latest, time)
+    def no_earlier(self, time: float, frame: FrameNumber) -> tuple[float, FrameNumber]:
+        """Time and frame by which a result is put in order: its own, or those of one before it."""
+        self.latest = max(self.latest, (time, frame))
         return self.latest
 
     def tell_once(self, what: str) -> bool:

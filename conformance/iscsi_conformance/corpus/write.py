@@ -95,9 +95,14 @@ def write(folder: Path) -> list[Path]:
         index.append({"file": entry.name, "rule": entry.rule.id, "finds": entry.finds, "made": entry.steps})
     (folder / SECRETS_FILE).write_text(secrets_text(), encoding="utf-8")
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-    for path in set(folder.glob(f"*/*{SUFFIX}")) - set(written):
+    for path in set(captures(folder)) - set(written):
         path.unlink()
     return written
+
+
+def captures(folder: Path) -> list[Path]:
+    """The captures of rules that are in a corpus. What was recorded from others beside them is not touched."""
+    return [path for word in _WORDS.values() for path in folder.glob(f"*/*.{word}{SUFFIX}")]
 
 
 def _put(path: Path, data: bytes) -> None:
