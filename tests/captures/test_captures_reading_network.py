@@ -660,3 +660,18 @@ def test_sender_that_waits_for_a_delayed_acknowledgement():
     assert note.milliseconds == pytest.approx(200, abs=1)
     assert note.direction is OUT
     assert len(sink.pdus()) == 7
+
+
+@pytest.mark.parametrize("ahead", [5000, 1 << 27])
+def test_acknowledgement_of_what_was_never_sent_costs_nothing_that_was(ahead):
+    talk = Talk().handshake().login().ping(1)
+    talk.segment(IN, nop_in(2), ack=talk.sequence[OUT] + ahead)
+    talk.segment(IN, after=1)
+    for number in range(3, 9):
+        talk.ping(number, after=0.01)
+    sink, _ = run(talk.packets)
+    tags = {
+        way: [record.raw.initiator_task_tag for record in sink.pdus() if record.direction is way] for way in Direction
+    }
+    assert tags[OUT][1:] == [1, 3, 4, 5, 6, 7, 8]
+    assert tags[IN][1:] == [1, 2, 3, 4, 5, 6, 7, 8]

@@ -30,6 +30,8 @@ PATIENCE = 64
 """Segments of a connection after which bytes that were acknowledged and not seen are taken for missing."""
 PATIENCE_SECONDS = 0.05
 """The same as time of the capture."""
+MOST_AHEAD = 1 << 26
+"""Bytes: what is acknowledged further ahead than this was never sent."""
 SLOW_ACK = 0.035
 """Seconds above which an acknowledgement looks delayed."""
 SLOWEST_ACK = 1.0
@@ -222,6 +224,11 @@ class Connection:
                 )
             half.stalled = 0.0
         end = position + length
+        start, stop = half.hole
+        if start <= position < stop == half.position:
+            # Bytes that were given up come after all, and nothing was read behind them yet.
+            half.advance(position)
+            half.hole = (0, 0)
         if end <= half.position and (length or half.fin):
             # A probe of one byte that was sent before keeps connections alive and means nothing.
             if length > 1 or end < half.position:
@@ -305,7 +312,7 @@ class Connection:
             acknowledged, peer = half.waiting[0][3], half.peer
             if (late or end) and acknowledged is not None and acknowledged > peer.position:
                 limit = peer.waiting[0][0] if peer.waiting else acknowledged
-                if limit > peer.position and not peer.fin:
+                if peer.position < limit <= peer.position + MOST_AHEAD and not peer.fin:
                     self._declare(peer, min(limit, acknowledged))
                 else:
                     self._waive(half)
@@ -320,6 +327,7 @@ class Connection:
     def _declare(self, half: Half, position: int) -> None:
         """Bytes up to there are missing in the capture."""
         count = position - half.position
+        half.hole = (half.position, position)
         half.advance(position)
         half.cutter.gap(count, self._now, self._frame)
 

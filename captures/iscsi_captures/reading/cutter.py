@@ -335,11 +335,6 @@ class Cutter:
     def _wrong_header(self, buffer: bytes, at: int, stop: int, first: int, time: float, frame: int) -> int:
         """A header digest is wrong: the header is told at once, and its length trusted, unless nothing speaks for it."""
         self._bad += 1
-        if self._bad > 1 and not shapes.is_header(self.direction, buffer, at):
-            self._bad = 0
-            self.seek()
-            self._collect(buffer, at, stop, time, frame)
-            return 0
         digest_at = at + 48 + buffer[at + 4] * 4
         size = shapes.pdu_size(buffer, at, (True, bool(self.streams.data_digest)))
         raw = RawPdu(
@@ -351,6 +346,11 @@ class Cutter:
         self.counts[raw.opcode] += 1
         self.record(PduRecord(self.number, time, self.direction, raw), first, frame)
         body = at + size - digest_at - 4
+        if (self._bad > 1 or body > SEEK_LIMIT) and not shapes.is_header(self.direction, buffer, at):
+            self._bad = 0
+            self.seek()
+            self._collect(buffer, digest_at + 4, stop, time, frame)
+            return 0
         if body:
             self._condemned, self._first = True, frame
             self._await(body, time, frame)

@@ -32,6 +32,7 @@ class Half:
         "feed",
         "fin",
         "handshake_time",
+        "hole",
         "last_time",
         "limit",
         "mss",
@@ -62,6 +63,7 @@ class Half:
         self.start: int | None = None
         self.seen = False
         self.fin = False
+        self.hole = (0, 0)
         self.acknowledgement: int | None = None
         self.waiting: list[Waiting] = []
         self.waiting_bytes = 0

@@ -94,7 +94,8 @@ def pdu_size(buffer: Buffer, at: int, digests: Combination) -> int:
 @dataclass(frozen=True, slots=True)
 class Chain:
     """How far headers lead to each other. headers: seen; proofs: digests that are right; ends: it stops with the bytes;
-    broken: something else stands where a header should; data: whether one of the PDUs has a data segment.
+    broken: something else stands where a header should; data: whether a PDU with data is among them whose end was seen;
+    known: whether a task tag is in use.
     """
 
     headers: int
@@ -119,10 +120,10 @@ def chain(
     pattern = HEADERS[direction]
     end = len(buffer)
     headers = proofs = 0
-    ends = broken = data = known = False
+    ends = broken = data = known = carried = False
     while headers < deepest:
         if at == end:
-            ends = True
+            ends, data = True, data or carried
             break
         if end - at < BHS_LENGTH:
             broken = pattern.match(buffer, at) is None and end - at >= 8
@@ -130,6 +131,7 @@ def chain(
         if pattern.match(buffer, at) is None:
             broken = True
             break
+        data = data or carried
         lengths, tag = _LENGTHS(buffer, at)
         segment = lengths & 0xFFFFFF
         if segment > LONGEST:
@@ -142,13 +144,13 @@ def chain(
                 broken = True
                 break
             proofs += 1
-        if segment:
+        carried = segment > 0
+        if carried and digests[1] and at + size <= end:
+            if not _right(buffer, at + size - _DIGEST - (segment + 3 & ~3), at + size - _DIGEST):
+                broken = True
+                break
+            proofs += 1
             data = True
-            if digests[1] and at + size <= end:
-                if not _right(buffer, at + size - _DIGEST - (segment + 3 & ~3), at + size - _DIGEST):
-                    broken = True
-                    break
-                proofs += 1
         known = known or (tag in tags and tag != NO_TAG)
         headers += 1
         if at + size > end:
