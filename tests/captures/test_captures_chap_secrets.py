@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from iscsi_captures.chap_secrets import ChapSecrets, ChapSecretsError, read
+from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets, ChapSecretsError, read
 from iscsi_captures.dialogue.chap import Chap, is_response
+from iscsi_captures.reading import read as read_captures
 from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.corpus.chap import OWN, WRONG, answered, authenticated, challenged
 from iscsi_conformance.corpus.script import Script
 from iscsi_conformance.corpus.secrets import DISK, MUTUAL, SECRETS, USER, USERS
 from iscsi_protocol.chap import ALGORITHMS, response
+
+FOREIGN = Path(__file__).resolve().parents[2] / "captures" / "corpus" / "foreign"
 
 
 def written(folder, text):
@@ -55,6 +60,30 @@ def test_a_wrong_file_is_one_clear_line_without_a_secret(tmp_path, text, says):
 def test_a_file_that_is_not_there_is_one_clear_line(tmp_path):
     with pytest.raises(ChapSecretsError, match="none: No such file or directory"):
         read(tmp_path / "none")
+
+
+def test_responses_of_foreign_products_are_verified(tmp_path):
+    """Mutual CHAP between Linux and tgt: both responses are right; of a second login the initiator's is wrong."""
+    secrets = read(written(tmp_path, b"inuser insecret-123456\nmutual outuser outsecret-654321\n"))
+    assert [(finding.rule, finding.role) for finding in reviewed(secrets)] == [("chap.response-wrong", "initiator")]
+    swapped = ChapSecrets({"inuser": b"insecret-123456"}, {"outuser": b"another-secret"})
+    assert "chap.target-response-wrong" in {finding.rule for finding in reviewed(swapped)}
+    assert reviewed(NO_SECRETS) == []
+
+
+def reviewed(secrets):
+    """What is found in the capture, with these secrets."""
+    book = RuleBook(chap_secrets=secrets)
+
+    class Judge:
+        def record(self, record, first, last):
+            book.record(record)
+
+        def note(self, note):
+            pass
+
+    read_captures([FOREIGN / "linux-tgt-mutual-chap.pcap.zst"], Judge())
+    return book.findings
 
 
 def test_no_repr_and_no_finding_shows_a_secret():

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from iscsi_captures.catalogue import requirements
 from iscsi_captures.rules import RULES
 from iscsi_conformance.corpus.__main__ import main
 from iscsi_conformance.corpus.document import (
     REASONS,
     RULES_FILE,
     UNJUDGED_FILE,
-    catalogue,
     rules_document,
     unjudged,
     unjudged_document,
@@ -34,7 +34,7 @@ def test_each_visible_requirement_has_a_rule_or_a_reason():
     listed = unjudged()
     named = [*listed.same, *(each for ids in listed.reasons.values() for each in ids)]
     assert len(named) == len(set(named))
-    asked = {row["id"] for row in catalogue().values() if row["testable"] != "no" and row["level"] != "MAY"}
+    asked = {row.id for row in requirements().values() if row.testable != "no" and row.level != "MAY"}
     assert set(named) == asked - {rule.clause for rule in RULES}
 
 

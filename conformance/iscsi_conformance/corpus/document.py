@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
-from typing import Any
 
+from iscsi_captures.catalogue import Requirement, requirements
 from iscsi_captures.rules import RULES, Rule
 
 RULES_FILE = "rules.md"
@@ -42,19 +42,9 @@ class Unjudged:
     reasons: Mapping[str, list[str]]
 
 
-def catalogue() -> dict[str, dict[str, Any]]:
-    """The requirements, by id."""
-    rows = json.loads(_data("rfc7143.json"))
-    return {row["id"]: row for row in rows}
-
-
 def unjudged() -> Unjudged:
     """The list of those that no rule judges."""
-    return Unjudged(**json.loads(_data("unjudged.json")))
-
-
-def _data(name: str) -> str:
-    return (files("iscsi_conformance") / "data" / name).read_text(encoding="utf-8")
+    return Unjudged(**json.loads((files("iscsi_conformance") / "data" / "unjudged.json").read_text(encoding="utf-8")))
 
 
 def _row(*cells: str) -> str:
@@ -85,7 +75,7 @@ def rules_document() -> str:
 
 def unjudged_document() -> str:
     """`docs/rules-unjudged.md`."""
-    listed, clauses = unjudged(), catalogue()
+    listed, clauses = unjudged(), requirements()
     lines = [
         "# What no rule judges",
         "",
@@ -95,14 +85,14 @@ def unjudged_document() -> str:
     for name, reason in REASONS.items():
         lines += ["", f"## {name}", "", reason, "", *_requirements(listed.reasons[name], clauses)]
     lines += ["", "## judged under another clause", "", _row("requirement", "rule", "what it asks"), _row(*["---"] * 3)]
-    lines += [_row(each, f"`{rule}`", clauses[each]["statement"]) for each, rule in listed.same.items()]
+    lines += [_row(each, f"`{rule}`", clauses[each].statement) for each, rule in listed.same.items()]
     return "\n".join(lines) + "\n"
 
 
-def _requirements(ids: Iterable[str], clauses: Mapping[str, dict[str, Any]]) -> list[str]:
+def _requirements(ids: Iterable[str], clauses: Mapping[str, Requirement]) -> list[str]:
     rows = [clauses[each] for each in ids]
     return [
         _row("requirement", "level", "who", "what it asks"),
         _row(*["---"] * 4),
-        *(_row(row["id"], row["level"], row["role"], row["statement"]) for row in rows),
+        *(_row(row.id, row.level, row.role, row.statement) for row in rows),
     ]

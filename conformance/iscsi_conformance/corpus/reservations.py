@@ -11,7 +11,7 @@ RESERVE_6 = b"\x16" + bytes(15)
 RELEASE_6 = b"\x17" + bytes(15)
 ISID = bytes.fromhex("00023d000002")
 NAME = "iqn.2026-01.com.example:other"
-WRITE_EXCLUSIVE, EXCLUSIVE, REGISTRANTS_ONLY = 1, 3, 5
+WRITE_EXCLUSIVE, EXCLUSIVE, REGISTRANTS_ONLY, ALL_REGISTRANTS = 1, 3, 5, 7
 
 
 def reserve_out(s: Script, action: int, kind: int = 0, key: int = 0) -> Script:
@@ -96,6 +96,8 @@ TABLE: Table = {
             lambda s: read(reserved(s, EXCLUSIVE)),
             lambda s: wrote(reserved(s, REGISTRANTS_ONLY)),
             lambda s: read(simple(s)),
+            lambda s: read(simple(s).command(cdb=RELEASE_6).response()),
+            lambda s: wrote(second(reserve_out(first(reserved(s, EXCLUSIVE)), 1, EXCLUSIVE))),
         ),
         (
             lambda s: refused(reserved(s, WRITE_EXCLUSIVE)),
@@ -107,6 +109,8 @@ TABLE: Table = {
             lambda s: wrote(second(reserve_out(first(reserved(s, EXCLUSIVE)), 3))),
             lambda s: wrote(second(registered(first(reserved(s, EXCLUSIVE)), 0))),
             lambda s: wrote(second(simple(s).tmf(5, lun=bytes(8)).tmf_response())),
+            lambda s: wrote(second(reserve_out(first(reserved(s, EXCLUSIVE)), 4, EXCLUSIVE, 9))),
+            lambda s: wrote(reserve_out(registered(reserved(s, ALL_REGISTRANTS), 9), 2, ALL_REGISTRANTS)),
         ),
     ),
     "reservation.lost-with-nexus": (
