@@ -76,7 +76,7 @@ def records(pdus: int) -> Iterator[Record]:
 
 
 def write(path: Path, pdus: int, *, mtu: int, size: int = 0) -> int:
-    """Write the capture; PDUs in it. size: repeat the connection, from another port each time, until there are so many bytes."""
+    """Write the capture; PDUs in it. size: repeat the connection from another port until there are so many bytes."""
     count = 0
     now = _FIRST
     with path.open("wb", buffering=1 << 20) as stream:

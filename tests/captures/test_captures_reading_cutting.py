@@ -205,7 +205,7 @@ def test_long_transfer_without_a_start_is_recognised_and_found(digests, skip):
     records: list[Record] = [opened(), *bulk(**digests)]
     sink, totals = read_frames(frames_of(records)[skip:])
     assert totals.connections == 1
-    found = [record.raw.bhs[36:40] for record in sink.pdus()]
+    found = [bytes(record.raw.bhs[36:40]) for record in sink.pdus()]
     assert len(found) >= 55
     assert found == sorted(found)
     (note,) = sink.of(notes.DigestsInferred)

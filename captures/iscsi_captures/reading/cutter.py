@@ -45,7 +45,10 @@ class _Nowhere(list[bytes]):
 
 
 class Cutter:
-    """One direction. `feed` and `gap` take the stream in order; records go to the sink of `streams`."""
+    """One direction. `feed` and `gap` take the stream in order; records go to the sink of `streams`.
+
+    need: bytes to come of a PDU whose length is known, 0 where there is none; parts: its bytes so far.
+    """
 
     __slots__ = (
         "_bad",
@@ -55,8 +58,6 @@ class Cutter:
         "_first",
         "_holes",
         "_marks",
-        "_need",
-        "_parts",
         "_phase",
         "_reserved",
         "_sought",
@@ -68,7 +69,9 @@ class Cutter:
         "counts",
         "direction",
         "last",
+        "need",
         "number",
+        "parts",
         "plain",
         "record",
         "seeking",
@@ -89,8 +92,8 @@ class Cutter:
         self._stub = b""
         self._stub_frame = 0
         # A PDU whose length is known: what is there of it, and the bytes still to come.
-        self._parts: list[bytes] = []
-        self._need = 0
+        self.parts: list[bytes] = []
+        self.need = 0
         self._behind = 0
         self._first = 0
         self._reserved = 0
@@ -121,18 +124,18 @@ class Cutter:
         self, buffer: bytes, at: int, stop: int, time: float, frame: int
     ) -> None:
         """The next bytes of the stream: buffer[at:stop], captured then and there."""
-        need = self._need
+        need = self.need
         while need:
             if stop - at < need:
-                self._parts.append(buffer[at:stop])
-                self._need = need - stop + at
+                self.parts.append(buffer[at:stop])
+                self.need = need - stop + at
                 return
-            self._parts.append(buffer[at : at + need])
+            self.parts.append(buffer[at : at + need])
             at += need
             self._gathered(time, frame)
             if at == stop:
                 return
-            need = self._need
+            need = self.need
         if self.seeking:
             self._collect(buffer, at, stop, time, frame)
             self._find(time)
@@ -171,7 +174,7 @@ class Cutter:
                         self._find(time)
                     return
                 at += taken
-                if self._need:
+                if self.need:
                     at += self._condemn(buffer, at, stop, time, frame)
             first = frame
         if at < stop:
@@ -183,16 +186,16 @@ class Cutter:
         streams = self.streams
         left = count
         filled = False
-        while self._need and left:
-            opcode = self._parts[0][0] & 0x3F if self._parts and not self._condemned else 0x3F
-            inside = min(left, self._need)
+        while self.need and left:
+            opcode = self.parts[0][0] & 0x3F if self.parts and not self._condemned else 0x3F
+            inside = min(left, self.need)
             filled = opcode in _BULK
             self._holes = True
             if filled:
-                self._parts.append(bytes(inside))
-            self._need -= inside
+                self.parts.append(bytes(inside))
+            self.need -= inside
             left -= inside
-            if not self._need:
+            if not self.need:
                 self._gathered(time, frame)
         streams.note(notes.Missing, frame, time, self.direction, bytes=count, filled=filled and not left)
         if not left:
@@ -220,7 +223,7 @@ class Cutter:
         """What PDUs look like here is not known any more."""
         if self.seeking:
             return
-        if self._need or self._stub:
+        if self.need or self._stub:
             self._unsure = UNSURE_FOR
         else:
             self.seek(step=4)
@@ -231,8 +234,8 @@ class Cutter:
             self._find(time, last=True)
         if self.seeking:
             self._drop_sought(len(self._sought))
-        rest = b"".join(self._parts) + self._stub
-        first = self._first if self._parts else self._stub_frame
+        rest = b"".join(self.parts) + self._stub
+        first = self._first if self.parts else self._stub_frame
         self._forget()
         self._stub = b""
         if rest:
@@ -240,8 +243,8 @@ class Cutter:
 
     def _shed(self, time: float, frame: int) -> None:
         """Give up the PDU that is being gathered, for want of room; its length is trusted."""
-        kept = b"".join(self._parts)
-        self._parts, self._condemned = _Nowhere(), True
+        kept = b"".join(self.parts)
+        self.parts, self._condemned = _Nowhere(), True
         self._reserve(0)
         self.streams.note(notes.BufferFull, frame, time, self.direction, bytes=len(kept))
         self._tell(kept, CROWDED, time, self._first, frame)
@@ -255,32 +258,32 @@ class Cutter:
         self.record(BytesRecord(self.number, time, self.direction, bytes(data), reason), first, frame)
 
     def _forget(self) -> None:
-        self._parts = []
-        self._need = self._behind = 0
+        self.parts = []
+        self.need = self._behind = 0
         self._condemned = self._holes = False
         self._reserve(0)
 
     def _gather(self, buffer: bytes, at: int, stop: int, size: int, first: int, time: float, frame: int) -> None:
-        self._parts.append(buffer[at:stop])
+        self.parts.append(buffer[at:stop])
         self._first = first
         self._await(at + size - stop, time, frame)
 
     def _await(self, count: int, time: float, frame: int) -> None:
         """So many bytes more belong to the PDU. Room is asked for by stages, since a header may claim what never comes."""
-        self._need = min(count, STAGE)
-        self._behind = count - self._need
-        if not isinstance(self._parts, _Nowhere):
-            self._reserve(self._reserved + self._need)
+        self.need = min(count, STAGE)
+        self._behind = count - self.need
+        if not isinstance(self.parts, _Nowhere):
+            self._reserve(self._reserved + self.need)
             if self.streams.crowded:
                 self._shed(time, frame)
 
     def _gathered(self, time: float, frame: int) -> None:
         """The bytes that were waited for are there: all of the PDU, or a stage of it."""
-        self._need = 0
+        self.need = 0
         if self._behind:
             self._await(self._behind, time, frame)
             return
-        blob = b"".join(self._parts)
+        blob = b"".join(self.parts)
         first, holes, condemned = self._first, self._holes, self._condemned
         self._forget()
         if condemned:
@@ -395,12 +398,12 @@ class Cutter:
     def _condemn(self, buffer: bytes, at: int, stop: int, time: float, frame: int) -> int:
         """Take what is there of the data behind a wrong header; bytes used up."""
         start = at
-        while self._need and at < stop:
-            taken = min(self._need, stop - at)
-            self._parts.append(buffer[at : at + taken])
-            self._need -= taken
+        while self.need and at < stop:
+            taken = min(self.need, stop - at)
+            self.parts.append(buffer[at : at + taken])
+            self.need -= taken
             at += taken
-            if not self._need:
+            if not self.need:
                 self._gathered(time, frame)
         return at - start
 

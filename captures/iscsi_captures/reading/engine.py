@@ -143,7 +143,13 @@ class Engine:
                 recent((half, half.position, buffer, at, stop))
                 half.position += size
                 half.next = half.quick = sequence + size & 0xFFFFFFFF
-                half.feed(buffer, at, stop, time, frame)
+                cutter = half.cutter
+                if size < cutter.need:
+                    # What `feed` does with it; most packets of a long transfer lie within a PDU.
+                    cutter.parts.append(buffer[at:stop])
+                    cutter.need -= size
+                else:
+                    cutter.feed(buffer, at, stop, time, frame)
             elif size or (time - peer.last_time > 0.035 and acknowledgement == peer.next):
                 slow(frame, time, buffer, start, end, length, link)
             else:
