@@ -116,7 +116,10 @@ TABLE: Table = {
     ),
     "text.response-tag": (
         (lambda s: s.ready().text().text_response(itt=99), lambda s: s.ready().text().text_response().text_response()),
-        (lambda s: s.ready().text(itt=99).text_response(itt=99),),
+        (
+            lambda s: s.ready().text(itt=99).text_response(itt=99),
+            lambda s: s.ready(**LEVEL_1).text().text_response().snack(1, exp_stat_sn=1001).again(),
+        ),
     ),
     "text.answer-to-continue": (
         (
