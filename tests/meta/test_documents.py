@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from iscsi_conformance.case import load_cases
+from iscsi_conformance.corpus.__main__ import main as corpus
+from iscsi_conformance.events.index import main as event_index
 from iscsi_conformance.expected import ExpectedFailure
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.fuzz.__main__ import main as fuzz
@@ -34,6 +36,9 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"
 SHARING = ("ls", "info", "read", "write", "copy")
 """Commands of iscsi-initiator that have the options of its own section as well."""
 
+STARTS = ("iscsi-conformance ", "iscsi-target ", "iscsi-initiator ", "iscsi-captures ", "python -m iscsi_")
+"""How a line of a document begins that somebody may type."""
+
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -41,6 +46,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 def commands() -> dict[str, click.Command]:
     """Every command by the words that start it, groups left out."""
     found: dict[str, click.Command] = {
+        "python -m iscsi_conformance.corpus": corpus,
+        "python -m iscsi_conformance.events.index": event_index,
         "python -m iscsi_conformance.prove": prove,
         "python -m iscsi_conformance.fuzz": fuzz,
     }
@@ -81,7 +88,7 @@ def invocations(text: str) -> list[list[str]]:
     for line in re.findall(r"^ {4,}(?:\$ )?(.+)$", text, re.MULTILINE):
         for part in re.split(r" && |\s{2,}", line):
             words = part.removeprefix(".venv/bin/")
-            if words.startswith(("iscsi-conformance ", "iscsi-target ", "iscsi-initiator ", "python -m iscsi_")):
+            if words.startswith(STARTS):
                 found.append(shlex.split(words))
     return found
 
