@@ -28,7 +28,12 @@ def take_next(connection: Connection, tasks: Mapping[int, Task], raw: RawPdu) ->
     bhs = raw.bhs
     itt, data_sn, offset = _next(bhs, 0)
     task = tasks.get(itt)
-    if not isinstance(task, ScsiTask) or data_sn != task.data_sn or offset != task.offset or bhs[1] & _STATUS_OR_ACKNOWLEDGE:
+    if (
+        not isinstance(task, ScsiTask)
+        or data_sn != task.data_sn
+        or offset != task.offset
+        or bhs[1] & _STATUS_OR_ACKNOWLEDGE
+    ):
         return False
     limits = connection.limits
     length = len(raw.data)
