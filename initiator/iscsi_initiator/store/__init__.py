@@ -1,0 +1,1 @@
+"""What outlives the initiator service: versioned, replaced atomically, with secrets sealed."""
