@@ -17,14 +17,6 @@ TAG_LENGTH = 16
 _PURPOSE = "iscsi-initiator/secret/1"
 
 
-class SealBroken(Exception):
-    """A secret does not open. place: what it is for, as given; never holds the secret or the key."""
-
-    def __init__(self, place: str) -> None:
-        super().__init__(f"the {place} does not open: it was damaged, or sealed under another key or for another place")
-        self.place = place
-
-
 class Sealed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A secret under a key. nonce: never used twice with one key; sealed: as long as the secret, and 16 bytes of tag."""
 
@@ -40,12 +32,12 @@ def seal(secret: bytes, place: str, *, key: bytes, nonce: bytes) -> Sealed:
     return Sealed(nonce=nonce, sealed=AESGCM(key).encrypt(nonce, secret, _bound(place)))
 
 
-def unseal(sealed: Sealed, place: str, *, key: bytes) -> bytes:
-    """The secret. Raises SealBroken when it is not the one that was sealed under this key for this place."""
+def unseal(sealed: Sealed, place: str, *, key: bytes) -> bytes | None:
+    """The secret; None when this is not what was sealed under this key for this place."""
     try:
         return AESGCM(key).decrypt(sealed.nonce, sealed.sealed, _bound(place))
-    except (InvalidTag, ValueError):
-        raise SealBroken(place) from None
+    except InvalidTag:
+        return None
 
 
 def _bound(place: str) -> bytes:

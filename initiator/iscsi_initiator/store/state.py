@@ -9,6 +9,7 @@ leaves them out, and so does the file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum, IntFlag, StrEnum
 from typing import Annotated
 
@@ -317,3 +318,19 @@ class State(_Record, frozen=True, kw_only=True):
         """The lowest number that no persistent login to the target has."""
         taken = {each.number for each in self.persistent_logins if each.target_name == target_name}
         return next(number for number in range(len(taken) + 1) if number not in taken)
+
+    def sealed(self) -> Iterator[tuple[str, Sealed]]:
+        """Every sealed secret with its place."""
+        found: list[tuple[str, Sealed | None]] = [(Secrets.initiator_place, self.secrets.initiator)]
+        found += [(Secrets.target_place(name), secret) for name, secret in self.secrets.targets.items()]
+        found += [(portal.place, portal.options.password) for portal in self.target_portals]
+        found += [(target.place, target.options.password) for target in self.static_targets]
+        found += [(login.place, login.options.password) for login in self.persistent_logins]
+        found += [(login.key_place, login.key) for login in self.persistent_logins]
+        found += [(address.place, address.tunnel) for address in self.tunnel_addresses]
+        found += [(key.place, key.key) for key in self.preshared_keys]
+        if self.group_key is not None:
+            found.append((GroupKey.place, self.group_key.key))
+        for place, secret in found:
+            if secret is not None:
+                yield place, secret
