@@ -177,16 +177,14 @@ def import_command(file: Path, dry_run: bool, as_json: bool, instance: str | Non
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--defaults", is_flag=True, help="Also what was not set and has a default.")
 @click.option("--mounted", is_flag=True, help="Under the hives PE_Soft and PE_Sys of a mounted Windows PE image.")
-@click.option("--regedit4", is_flag=True, help="In the older form, with the ANSI code page instead of UTF-16.")
+@click.option("--ansi", is_flag=True, help="In the older form, REGEDIT4, in the ANSI code page instead of UTF-16.")
 @_instance
 @_store
-def export_command(
-    file: Path, defaults: bool, mounted: bool, regedit4: bool, instance: str | None, folder: Path
-) -> None:
+def export_command(file: Path, defaults: bool, mounted: bool, ansi: bool, instance: str | None, folder: Path) -> None:
     """Write settings to a .reg FILE."""
     with _told(file):
         keys = give(read_state(folder), instance=instance or "0000", defaults=defaults, mounted=mounted)
-        data = write_reg(keys, REGEDIT4 if regedit4 else VERSION_5)
+        data = write_reg(keys, REGEDIT4 if ansi else VERSION_5)
         if str(file) == "-":
             sys.stdout.buffer.write(data)
         else:
