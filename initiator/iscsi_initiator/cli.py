@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from iscsi_initiator.access import Access, Command, access_of, default_log, shared
+from iscsi_initiator.boot.commands import boot_group
 from iscsi_initiator.client import Client, ClientError, ScsiError, SessionFailed
 from iscsi_initiator.command_help import CONTEXT, FAILED
 from iscsi_initiator.command_help import command_help as _help
@@ -421,6 +422,7 @@ def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bo
 
 
 main.add_command(settings_group)
+main.add_command(boot_group)
 
 
 if __name__ == "__main__":

@@ -148,16 +148,8 @@ def _texts(table: Table, block: Block) -> Iterator[str]:
             yield f"{what} has no NUL behind it"
         if b"\0" in text.data:
             yield f"{what} has a NUL within"
-        if not text.text.isprintable() or not _is_utf8(text.data):
+        if not text.is_text:
             yield f"{what} is no printable text"
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _name(what: str, name: str) -> Iterator[str]:

@@ -83,6 +83,11 @@ class Text:
         """As text; bytes that are no UTF-8 as surrogates."""
         return self.data.decode("utf-8", "surrogateescape")
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is UTF-8 that can be printed."""
+        return self.text.isprintable()
+
 
 @dataclass(frozen=True, slots=True)
 class SecretText(Text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iscsi_initiator.boot.layout import (
     BlockFlag,
@@ -78,8 +78,9 @@ def _login(table: Table, initiator_name: str, target: Target, isid: bytes | None
     address = address_text(target.address)
     if not address or not target.port:
         raise BootTableError(f"the table has no portal for {name}")
-    given = {} if isid is None else {"isid": isid}
-    options = SessionOptions(portal=Endpoint(address, target.port), target_name=name, chap=_chap(target), **given)
+    options = SessionOptions(portal=Endpoint(address, target.port), target_name=name, chap=_chap(target))
+    if isid is not None:
+        options = replace(options, isid=isid)
     nic = table.nics[target.nic] if target.nic < len(table.nics) else None
     if nic is None or not nic.valid:
         return BootLogin(initiator_name=initiator_name, options=options, lun=target.lun)
@@ -101,6 +102,8 @@ def _chap(target: Target) -> ChapOptions | None:
         raise BootTableError("the table asks for a RADIUS server, which is not supported")
     if not target.chap_name.data or not target.chap_secret.data:
         raise BootTableError("the table asks for CHAP and lacks the name or the secret")
+    if not (target.chap_name.is_text and target.mutual_name.is_text):
+        raise BootTableError("the table has a CHAP name that is no text")
     credentials = Credentials(name=target.chap_name.text, secret=target.chap_secret.data)
     if target.chap_type == ChapType.CHAP:
         return ChapOptions(credentials=credentials)

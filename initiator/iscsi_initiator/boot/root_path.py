@@ -42,7 +42,7 @@ class RootPath:
     prefix: str = _PREFIX
 
     def __str__(self) -> str:
-        return self.prefix + ":".join((self.server, self.protocol, self.port, self.lun, self.target_name))
+        return f"{self.prefix}{self.server}:{self.protocol}:{self.port}:{self.lun}:{self.target_name}"
 
     @property
     def host(self) -> str | None:
@@ -99,7 +99,8 @@ def split_root_path(text: str) -> RootPath:
         found = _BRACKETED.fullmatch(rest)
     if found is None:
         raise RootPathError("five fields with colons between them are due: server, protocol, port, LUN and target name")
-    return RootPath(*found.groups(), prefix=prefix)
+    server, protocol, port, lun, target_name = found.groups()
+    return RootPath(server, protocol, port, lun, target_name, prefix)
 
 
 def parse_root_path(text: str) -> RootPath:

@@ -7,6 +7,7 @@ below /sys/firmware/ibft; a table is assembled from these.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,20 @@ def this_host(root: Path = Path("/sys")) -> Table:
     folder = root / IBFT
     if not folder.is_dir():
         raise BootTableError("this computer has no iSCSI boot firmware table (or the module iscsi_ibft is not loaded)")
-    nics = [Nic(**_fields(each)) for each in _numbered(folder, "ethernet")]
-    targets = [Target(**_fields(each)) for each in _numbered(folder, "target")]
-    return assemble(Initiator(**_fields(folder / "initiator")), nics, targets, **_oem(folder / "acpi_header"))
+    nics = [Nic(**fields) if fields else None for fields in _numbered(folder, "ethernet")]
+    targets = [Target(**fields) if fields else None for fields in _numbered(folder, "target")]
+    try:
+        return assemble(Initiator(**_fields(folder / "initiator")), nics, targets, **_oem(folder / "acpi_header"))
+    except struct.error as error:
+        raise BootTableError(f"{folder}: {error}") from None
 
 
-def _numbered(folder: Path, kind: str) -> Iterator[Path]:
-    number = 0
-    while (path := folder / f"{kind}{number}").is_dir():
-        yield path
-        number += 1
+def _numbered(folder: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """The fields of each structure of a kind by its number, none for a number that is missing."""
+    names = [each.name.removeprefix(kind) for each in folder.iterdir() if each.name.startswith(kind)]
+    numbers = [int(name) for name in names if re.fullmatch("[0-9]{1,3}", name)]
+    for number in range(max(numbers, default=-1) + 1):
+        yield _fields(folder / f"{kind}{number}")
 
 
 def _oem(folder: Path) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def _field(name: str, value: str) -> dict[str, Any]:
 
 
 def _lun(digits: str) -> bytes:
-    """Linux prints each byte in as few digits as it takes: eight digits are eight bytes, anything else but sixteen is unclear."""
+    """Linux prints each byte in as few digits as it takes: eight digits are eight bytes, others but sixteen are unclear."""
     if re.fullmatch(r"[0-9a-f]{8}", digits):
         return bytes(int(digit, 16) for digit in digits)
     if re.fullmatch(r"[0-9a-f]{16}", digits):

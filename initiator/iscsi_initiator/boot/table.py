@@ -79,8 +79,8 @@ def sealed(table: Table) -> Table:
 
 def assemble(
     initiator: Initiator,
-    nics: Sequence[Nic],
-    targets: Sequence[Target],
+    nics: Sequence[Nic | None],
+    targets: Sequence[Target | None],
     *,
     oem_id: bytes = b"",
     oem_table_id: bytes = b"",
