@@ -93,7 +93,7 @@ def _control(table: Table) -> Iterator[str]:
         yield f"its {control.length} bytes are beyond the table"
     if control.index:
         yield f"index {control.index}; there is one alone, of index 0"
-    if control.flags & ~ControlFlag.BOOT_FAILOVER:
+    if control.flags & ~int(ControlFlag.BOOT_FAILOVER):
         yield f"unknown flags {control.flags:#04x}"
     if control.extensions:
         yield from _place(control.extensions, 6, table)

@@ -165,11 +165,12 @@ class Block:
     version: int = 1
     length: int = 0
     index: int = 0
-    flags: int = BlockFlag.VALID | BlockFlag.BOOT_SELECTED
+    flags: int = int(BlockFlag.VALID | BlockFlag.BOOT_SELECTED)
 
     ID: ClassVar[StructureId]
     FORMAT: ClassVar[struct.Struct]
     FLAGS: ClassVar[int]
+    """Bits that are known, as a plain number: the complement of an IntFlag leaves the unknown ones out."""
 
     @property
     def valid(self) -> bool:
@@ -222,7 +223,7 @@ class Initiator(Block):
 
     ID: ClassVar[StructureId] = StructureId.INITIATOR
     FORMAT: ClassVar[struct.Struct] = struct.Struct("<BBHBB16s16s16s16sHH")
-    FLAGS: ClassVar[int] = BlockFlag.VALID | BlockFlag.BOOT_SELECTED
+    FLAGS: ClassVar[int] = int(BlockFlag.VALID | BlockFlag.BOOT_SELECTED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,7 +248,7 @@ class Nic(Block):
 
     ID: ClassVar[StructureId] = StructureId.NIC
     FORMAT: ClassVar[struct.Struct] = struct.Struct("<BBHBB16sBB16s16s16s16sH6sHHH")
-    FLAGS: ClassVar[int] = BlockFlag.VALID | BlockFlag.BOOT_SELECTED | BlockFlag.GLOBAL_ADDRESS
+    FLAGS: ClassVar[int] = int(BlockFlag.VALID | BlockFlag.BOOT_SELECTED | BlockFlag.GLOBAL_ADDRESS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,7 +273,7 @@ class Target(Block):
 
     ID: ClassVar[StructureId] = StructureId.TARGET
     FORMAT: ClassVar[struct.Struct] = struct.Struct("<BBHBB16sH8sBBHHHHHHHHHH")
-    FLAGS: ClassVar[int] = (
+    FLAGS: ClassVar[int] = int(
         BlockFlag.VALID | BlockFlag.BOOT_SELECTED | BlockFlag.RADIUS_CHAP | BlockFlag.RADIUS_MUTUAL_CHAP
     )
 
