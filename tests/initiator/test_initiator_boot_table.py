@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -243,10 +244,8 @@ def harmless(image):
         assert "\n" not in str(each)
     list(table_lines(found))
     repr(found)
-    try:
+    with suppress(BootTableError):
         logins(found)
-    except BootTableError as error:
-        assert str(error)
 
 
 images = st.one_of(
@@ -411,7 +410,7 @@ def test_words_for_what_is_unknown():
 
 
 def test_a_start_logs_event_64_and_gives_the_login():
-    told = []
+    told: list[int] = []
     (login,) = start(table(targets=[target(lun=bytes([0, 3]).ljust(8, b"\0"))]), told.append, isid=b"\x80abcde")
     assert told == [EVENT] == [64]
     assert EVENT in EVENTS
@@ -422,7 +421,7 @@ def test_a_start_logs_event_64_and_gives_the_login():
 
 
 def test_the_event_is_told_also_where_no_login_comes_of_it():
-    told = []
+    told: list[int] = []
     with pytest.raises(BootTableError):
         start(table(targets=[]), told.append)
     assert told == [64]

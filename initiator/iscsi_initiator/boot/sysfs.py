@@ -105,6 +105,8 @@ def _field(name: str, value: str) -> dict[str, Any]:
     if name in _SECRETS:
         return {_SECRETS[name]: SecretText(value.encode("utf-8", "surrogateescape"))}
     if name == "mac":
+        if not re.fullmatch("[0-9a-f]{2}(:[0-9a-f]{2}){5}", value):
+            raise ValueError(f"{value!r} is not six pairs of digits")
         return {"mac": bytes.fromhex(value.replace(":", ""))}
     if name == "lun":
         return {"lun": _lun(value)}
