@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import or_
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -107,6 +107,10 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
 A = TypeVar("A", bound=Answer)
 
 
+class NoRequest(Refused):
+    """What came is not even an object with an operation; where the next line begins is not to be trusted."""
+
+
 class _Head(msgspec.Struct):
     op: str
     version: int = VERSION
@@ -131,11 +135,14 @@ def encode_request(request: Operation[Any]) -> bytes:
 def decode_request(line: bytes) -> Operation[Any]:
     """A request as it came, with or without the end of the line. Raises Refused.
 
-    INVALID_PARAMETER for what is no request, REQUEST_NOT_SUPPORTED for an operation or version that is not known, and
-    whatever the request's own values come to.
+    NoRequest (INVALID_PARAMETER) for what is none, REQUEST_NOT_SUPPORTED for an operation or version that is not known,
+    INVALID_PARAMETER for fields that are not the operation's, and whatever the request's own values come to.
     """
     try:
         head = _head.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NoRequest(StatusCode.INVALID_PARAMETER, f"no request: {error}") from error
+    try:
         if head.version != VERSION:
             raise Refused(
                 StatusCode.REQUEST_NOT_SUPPORTED, f"requests of version {VERSION} are taken, not {head.version}"
@@ -144,7 +151,7 @@ def decode_request(line: bytes) -> Operation[Any]:
             raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, "there is no such operation")
         return _request.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(StatusCode.INVALID_PARAMETER, f"no request: {error}") from error
+        raise Refused(StatusCode.INVALID_PARAMETER, str(error)) from error
 
 
 def encode_answer(answer: Answer | Failure, buffer_size: int | None = None) -> bytes:
@@ -157,11 +164,11 @@ def encode_answer(answer: Answer | Failure, buffer_size: int | None = None) -> b
     return encode_answer(Failure(status=StatusCode.BUFFER_TOO_SMALL, message=reason, needed=len(line)))
 
 
-def decode_answer(line: bytes, kind: type[Operation[Any]]) -> Answer:
+def decode_answer(line: bytes, kind: type[Operation[A]]) -> A:
     """The answer to a request of a kind. Raises RequestFailed for an error code, ValueError for what is no answer."""
     try:
         if succeeded(_status.decode(line).status):
-            return msgspec.json.decode(line, type=answer_type(kind))
+            return cast(A, msgspec.json.decode(line, type=answer_type(kind)))
         failed = RequestFailed(_failure.decode(line))
     except (ValueError, RecursionError, Refused) as error:
         raise ValueError(f"no answer: {error}") from error
