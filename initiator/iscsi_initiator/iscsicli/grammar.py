@@ -58,15 +58,19 @@ def _places(command: Command, arguments: Sequence[str]) -> list[Parameter]:
         more = f" and {left - 1} more" if left > 1 else ""
         raise Usage(
             StatusCode.MISSING_PARAMETER,
-            f"{command.name}: <{places[len(arguments)].name}>{more} missing; usage: {command.usage}",
+            f"{command.name}: <{places[len(arguments)].name}>{more} missing; {_see(command)}",
         )
     if len(arguments) > len(places):
         takes = f"{len(places)} arguments" if len(places) != 1 else "1 argument"
         raise Usage(
             StatusCode.INVALID_PARAMETER,
-            f"{command.name} takes {takes if places else 'no arguments'}, not {len(arguments)}; usage: {command.usage}",
+            f"{command.name} takes {takes if places else 'no arguments'}, not {len(arguments)}; {_see(command)}",
         )
     return places
+
+
+def _see(command: Command) -> str:
+    return f"see iscsicli {command.name} /?"
 
 
 def _value(place: Parameter, text: str) -> Any:
@@ -90,7 +94,7 @@ def _check_chap(command: Command, given: int) -> None:
     if set(CHAP) <= set(command.parameters) and given == command.required + 1:
         raise Usage(
             StatusCode.MISSING_PARAMETER,
-            f"{command.name}: <{CHAP[1].name}> missing, which goes with a user name; usage: {command.usage}",
+            f"{command.name}: <{CHAP[1].name}> missing, which goes with a user name; {_see(command)}",
         )
 
 
