@@ -63,9 +63,10 @@ class FakeService:
     asked: list[api.Operation[Any]] = field(default_factory=list)
 
     def ask(self, request: api.Operation[Any]) -> Any:
-        self.asked.append(wire.decode_request(wire.encode_request(request)))
         try:
-            line = wire.encode_answer(self.handle(self.asked[-1]), request.buffer_size)
+            line = wire.encode_answer(
+                self.handle(wire.decode_request(wire.encode_request(request))), request.buffer_size
+            )
         except Refused as error:
             line = wire.encode_answer(api.failure_of(error))
         return wire.decode_answer(line, type(request))
@@ -75,6 +76,7 @@ class FakeService:
         return self.handle(request)
 
     def handle(self, request: api.Operation[Any]) -> api.Answer:
+        self.asked.append(request)
         handler: Callable[[Any], api.Answer] = getattr(self, f"_{type(request).__name__.lower()}")
         return handler(request)
 
@@ -401,7 +403,9 @@ class FakeService:
             for device in each.devices:
                 name = device.interface_name
                 self.devices.append(
-                    api.PersistentDeviceEntry(path="/mnt/disk", kind="volume", interface_name=name, mounted_at="/mnt/disk")
+                    api.PersistentDeviceEntry(
+                        path="/mnt/disk", kind="volume", interface_name=name, mounted_at="/mnt/disk"
+                    )
                 )
         return self._reportpersistentdevices(request)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from tests.initiator.iscsicli.fake_service import FakeService
+
 from iscsi_initiator.iscsicli.run import Runner
 from iscsi_initiator.iscsicli.secret import Secrets
-from tests.initiator.iscsicli.fake_service import FakeService
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.txt"))
