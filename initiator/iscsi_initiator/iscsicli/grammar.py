@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from iscsi_initiator.iscsicli.parameters import Malformed, Parameter, Usage
+from iscsi_initiator.iscsicli.parameters import TRUTH, Malformed, Parameter, Usage
 from iscsi_initiator.iscsicli.places import CHAP, MAPPING, MAPPING_COUNT
 from iscsi_initiator.iscsicli.table import Command
 from iscsi_initiator.service import api
@@ -76,7 +76,7 @@ def _see(command: Command) -> str:
 def _value(place: Parameter, text: str) -> Any:
     if text == STAR and place.star is not None:
         return place.star.value
-    if text == STAR and place.kind.secret:
+    if text == STAR and place.kind is not TRUTH:
         raise Usage(StatusCode.INVALID_PARAMETER, f"<{place.name}> has no default")
     return _read(place, text)
 

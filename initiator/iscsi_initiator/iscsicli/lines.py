@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 
 def row(label: str, value: object, indent: int = 4) -> str:
     """A name and its value."""
-    return f"{' ' * indent}{label:<{WIDTH}}: {printable(str(value))}".rstrip()
+    return f"{' ' * indent}{printable(label):<{WIDTH}}: {printable(str(value))}".rstrip()
 
 
 def item(value: object, indent: int = 4) -> str:

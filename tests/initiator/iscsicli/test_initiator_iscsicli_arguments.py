@@ -230,8 +230,19 @@ def test_port_without_address():
     assert Bench().refusal("LoginTarget", *login(("port", "3260"))) == (2, "INVALID_PARAMETER")
 
 
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_star_is_refused_where_there_is_no_default(row):
+    """A star is no name, address, path or secret; where T stands it is no T."""
+    for index, place in enumerate(places(row)):
+        if place.star is None and place.kind is not kinds.TRUTH:
+            bench, arguments = Bench(), good(row)
+            arguments[index] = "*"
+            assert bench.refusal(row.name, *arguments) == (2, "INVALID_PARAMETER")
+            assert bench.err[0].endswith(f"<{place.name}> has no default")
+
+
 def test_portal_to_add_has_an_address():
-    """There is no default for the portal that is added: a star is no address."""
+    """There is no default for the portal that is added."""
     assert Bench().refusal("QAddTargetPortal", "") == (1, "INVALID_PARAMETER")
     assert Bench().request("QAddTargetPortal", "192.0.2.10").portal == Portal(address="192.0.2.10")
 
