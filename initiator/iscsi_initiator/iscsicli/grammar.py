@@ -86,7 +86,7 @@ def _read(place: Parameter, given: str | bytes) -> Any:
         return place.kind.read(given)
     except Malformed as error:
         star = f", or * for the default ({place.star.meaning})" if place.star is not None else ""
-        raise Usage(error.status, f"<{place.name}> is {place.kind.form}{star}") from error
+        raise Usage(error.status, f"<{place.name}> is {place.kind.form}{place.kind.hint}{star}") from error
 
 
 def _check_chap(command: Command, given: int) -> None:
