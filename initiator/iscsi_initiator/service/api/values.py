@@ -67,6 +67,12 @@ class Discreet(Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}({inside})"
 
 
+def check_range(value: int | None, low: int, high: int, what: str, status: StatusCode) -> None:
+    """None, which stands for a default, is in every range. Raises Refused with the status."""
+    if value is not None and not low <= value <= high:
+        raise Refused(status, f"{what} is {low} to {high}, not {value}")
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """What a number may be. low, high: inclusive; what: its name in messages; status: the code outside."""
@@ -77,9 +83,8 @@ class Range:
     status: StatusCode
 
     def check(self, value: int | None) -> None:
-        """None, which stands for a default, is in every range. Raises Refused."""
-        if value is not None and not self.low <= value <= self.high:
-            raise Refused(self.status, f"{self.what} is {self.low} to {self.high}, not {value}")
+        """Raises Refused."""
+        check_range(value, self.low, self.high, self.what, self.status)
 
 
 RANGES: Mapping[str, Range] = MappingProxyType(
