@@ -30,7 +30,7 @@ from iscsi_initiator.boot.layout import (
 from iscsi_initiator.boot.login import boot_nics
 from iscsi_initiator.boot.show import table_json, table_lines
 from iscsi_initiator.boot.table import sealed, text
-from iscsi_initiator.eventlog.rows import EVENTS
+from iscsi_protocol.eventlog.rows import EVENTS
 
 HOST = "iqn.2026-01.org.example:host"
 DISK = "iqn.2026-01.org.example:disk"

@@ -32,8 +32,8 @@ from iscsi_initiator.boot.root_path import RootPath, RootPathError, parse_root_p
 from iscsi_initiator.boot.show import table_json, table_lines
 from iscsi_initiator.boot.table import LARGEST, BootTableError, assemble, decode, text
 from iscsi_initiator.command_help import CONTEXT, FAILED, command_help
-from iscsi_initiator.eventlog.parts import printable
 from iscsi_initiator.url import DEFAULT_PORT, UrlError, parse_url
+from iscsi_protocol.eventlog.parts import printable
 from iscsi_protocol.scsi.lun import encode_lun
 
 AUTO = "auto"

@@ -21,7 +21,7 @@ from iscsi_initiator.boot.layout import (
     mac_text,
     pci_text,
 )
-from iscsi_initiator.eventlog.parts import printable
+from iscsi_protocol.eventlog.parts import printable
 from iscsi_protocol.scsi.lun import decode_lun
 
 _STRUCTURE = ("offset", "id", "version", "length", "index", "flags")

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from iscsi_initiator.command_help import CONTEXT, FAILED, command_help
-from iscsi_initiator.eventlog.parts import printable, shortened
 from iscsi_initiator.registry.giving import give
 from iscsi_initiator.registry.table import ROWS, Home, Row
 from iscsi_initiator.registry.taking import Change, Taken, stored, take
@@ -23,6 +22,7 @@ from iscsi_initiator.registry.text import REGEDIT4, VERSION_5, RegError, read_re
 from iscsi_initiator.registry.values import type_name
 from iscsi_initiator.store import State, Store, StoreError, default_folder, read_state
 from iscsi_initiator.store.state import ForeignValue, SettingValue
+from iscsi_protocol.eventlog.parts import printable, shortened
 
 SIZE_LIMIT = 16 << 20
 """Bytes of a `.reg` file."""
