@@ -11,7 +11,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 HERE = Path(__file__).resolve().parent
 
-ON_REQUEST = (HERE / "interop", HERE / "proof")
+ON_REQUEST = (HERE / "interop", HERE / "proof", HERE / "recordings")
 """Folders with a tox environment of their own: collected only when an argument names them or a part of them."""
 
 hypothesis.settings.register_profile(

@@ -37,6 +37,7 @@ SYNTHESISED = (
 )
 SETTINGS_PREFIX = "initiator settings: "
 
+_BYTES = "bytes"
 _COMMENT = 1
 _APPLICATION = 4
 _INTERFACE_NAME = 2
@@ -246,8 +247,20 @@ def _comment_options(comments: Iterable[str]) -> list[tuple[int, bytes]]:
 
 
 def settings_comment(settings: Mapping[str, object]) -> str:
-    """The comment that carries an initiator's settings, as JSON; values JSON has no form for go as text."""
-    return SETTINGS_PREFIX + json.dumps(dict(settings), sort_keys=True, default=str)
+    """The comment that carries an initiator's settings, as JSON: bytes as an object with their hex digits, other values
+    that JSON has no form for as text.
+    """
+    return SETTINGS_PREFIX + json.dumps(dict(settings), sort_keys=True, default=_plain)
+
+
+def _plain(value: object) -> object:
+    return {_BYTES: value.hex()} if isinstance(value, bytes) else str(value)
+
+
+def _bytes_again(value: dict[str, Any]) -> Any:
+    if value.keys() != {_BYTES} or not isinstance(value[_BYTES], str):
+        return value
+    return bytes.fromhex(value[_BYTES])
 
 
 def settings_in(comment: str) -> dict[str, Any] | None:
@@ -255,7 +268,7 @@ def settings_in(comment: str) -> dict[str, Any] | None:
     if not comment.startswith(SETTINGS_PREFIX):
         return None
     try:
-        settings = json.loads(comment.removeprefix(SETTINGS_PREFIX))
+        settings = json.loads(comment.removeprefix(SETTINGS_PREFIX), object_hook=_bytes_again)
     except ValueError:
         return None
     return settings if isinstance(settings, dict) else None

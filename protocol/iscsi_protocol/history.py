@@ -38,9 +38,10 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen like the others, since that makes a record three times as dear, and one is made for every PDU.
+@dataclass(slots=True)
 class PduRecord:
-    """A PDU that crossed. `connection` numbers the connections of a history from 1; `raw` owns its parts."""
+    """A PDU that crossed. `connection` numbers the connections of a history from 1; `raw` owns its parts. Never changed."""
 
     connection: int
     time: float

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from iscsi_protocol.negotiation import Role, SessionType
+from iscsi_protocol.negotiation.keys import Role, SessionType
 from iscsi_protocol.negotiation.settings import check_settings
 from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.sense import illegal_request

@@ -231,7 +231,7 @@ def two_connections(s):
 
 
 def rejected_and_sent_again(s):
-    s.ready().write(4096, 512)
+    s.ready(HeaderDigest="CRC32C", DataDigest="CRC32C").write(4096, 512)
     s.reject(2)
     s.write(4096, 512, itt=s.task["itt"])
     return s.r2t().data_out(3584).response()

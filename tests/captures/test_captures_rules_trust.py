@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from iscsi_conformance.corpus.script import DIGESTS
 from iscsi_protocol.pdu import NO_TAG
 from iscsi_protocol.stream import Direction
 
@@ -33,11 +34,11 @@ STIMULI = {
     "a missing command is aborted": missing_command_aborted,
     "a tag in use is rejected": lambda s: s.ready().command(itt=5).command(itt=5).reject().response(itt=5),
     "data with a wrong digest is asked for anew": lambda s: (
-        digest_error(s.ready(ErrorRecoveryLevel="1").write().r2t()).reject(2).r2t(buffer_offset=0)
+        digest_error(s.ready(ErrorRecoveryLevel="1", **DIGESTS).write().r2t()).reject(2).r2t(buffer_offset=0)
     ),
-    "a command with a wrong digest counts as not received": lambda s: digest_error(s.ready(), command=True).reject(
-        2, exp_cmd_sn=100
-    ),
+    "a command with a wrong digest counts as not received": lambda s: digest_error(
+        s.ready(**DIGESTS), command=True
+    ).reject(2, exp_cmd_sn=100),
     "too much unsolicited data ends in an early error": lambda s: (
         s.ready(InitialR2T="No", FirstBurstLength="512")
         .write(4096, final=False)
@@ -98,6 +99,19 @@ ANSWERS = {
         s.login_request([*NAMES, ("FirstBurstLength", "512")])
         .login_response([("TargetPortalGroupTag", "1"), ("FirstBurstLength", "8192")])
         .write(8192, 8192)
+    ),
+    "two answers to one Text Request": lambda s: (
+        s.ready()
+        .text([("MaxRecvDataSegmentLength", "512")], itt=9)
+        .text_response(final=False, ttt=0)
+        .text_response()
+        .text(itt=9, ttt=0)
+    ),
+    "a status detail beside a class that is success": lambda s: (
+        s.operational(NAMES)
+        .operational_response([("TargetPortalGroupTag", "1")], status_detail=2)
+        .login_request(())
+        .login_response(())
     ),
     "a transition that was not asked for": lambda s: s.operational(NAMES).login_response().command(),
 }

@@ -21,13 +21,14 @@ from iscsi_initiator.devices import Device, Identity, MpioTimers, Notification, 
 from iscsi_initiator.multipath import LoadBalance, PathStatus
 from iscsi_initiator.requests import Failure, ScsiResult
 from iscsi_initiator.settings import SessionOptions, Settings
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.identity import Isid
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.cdb import opcode_name
 from iscsi_protocol.scsi.persistent import parse_keys
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_protocol.scsi.vpd import BlockDeviceCharacteristics, BlockLimits, LogicalBlockProvisioning
+from iscsi_protocol.status_codes import StatusCode
 from iscsi_target.config import LunConfig, PortalConfig, Size, TargetConfig, TargetNode
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.shell.serving import close_devices, make_engine

@@ -24,7 +24,7 @@ from iscsi_initiator.devices.request import Purpose
 from iscsi_initiator.devices.verdict import Verdict, verdict_of
 from iscsi_initiator.multipath import LoadBalance, Path, PathStatus
 from iscsi_initiator.requests import Failure, ScsiResult
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.designators import (
     Association,
@@ -41,6 +41,7 @@ from iscsi_protocol.scsi.inquiry import StandardInquiry
 from iscsi_protocol.scsi.persistent import parse_basic
 from iscsi_protocol.scsi.sense import Sense
 from iscsi_protocol.scsi.vpd import unit_serial_number
+from iscsi_protocol.status_codes import StatusCode
 
 FOO, RR, SUBSET, WEIGHTED, LEAST = LoadBalance
 A, S, F = PathStatus.ACTIVE, PathStatus.STANDBY, PathStatus.FAILED

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.interop.browser import Browser
 
 PACKAGES = {
     "chromium": "chromium",
@@ -232,3 +233,14 @@ def tgtd(request: pytest.FixtureRequest, start_tgtd: Callable[..., Tgtd]) -> Tgt
 def peer_lookup() -> Callable[[str], Path]:
     """Return the function that finds a program of PACKAGES, or ends the test for want of it."""
     return peer
+
+
+@pytest.fixture
+def browser(peer: Callable[[str], Path]) -> Iterator[Browser]:
+    """A headless Chromium with an empty profile of its own."""
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
+        browser = Browser(peer("chromium"), profile)
+        try:
+            yield browser
+        finally:
+            browser.close()

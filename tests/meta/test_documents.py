@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from iscsi_conformance.case import load_cases
+from iscsi_conformance.corpus.__main__ import main as corpus
+from iscsi_conformance.events.index import main as event_index
 from iscsi_conformance.expected import ExpectedFailure
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.fuzz.__main__ import main as fuzz
@@ -31,8 +33,14 @@ from iscsi_target.policy import Policy
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md")])
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+PLAIN = {"iscsicli"}
+"""Programs that are no group of click's; their own tests hold their documents."""
+
 SHARING = ("ls", "info", "read", "write", "copy", "attach")
 """Commands of iscsi-initiator that have the options of its own section as well."""
+
+STARTS = ("iscsi-conformance ", "iscsi-target ", "iscsi-initiator ", "iscsi-captures ", "python -m iscsi_")
+"""How a line of a document begins that somebody may type."""
 
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -41,13 +49,26 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 def commands() -> dict[str, click.Command]:
     """Every command by the words that start it, groups left out."""
     found: dict[str, click.Command] = {
+        "python -m iscsi_conformance.corpus": corpus,
+        "python -m iscsi_conformance.events.index": event_index,
         "python -m iscsi_conformance.prove": prove,
         "python -m iscsi_conformance.fuzz": fuzz,
     }
     for name, place in PROJECT["project"]["scripts"].items():
         module, _, attribute = place.partition(":")
-        group = getattr(import_module(module), attribute)
-        found |= {f"{name} {word}": command for word, command in group.commands.items()}
+        if name not in PLAIN:
+            found |= below(name, getattr(import_module(module), attribute))
+    return found
+
+
+def below(words: str, group: click.Group) -> dict[str, click.Command]:
+    """The commands of a group and of the groups in it."""
+    found: dict[str, click.Command] = {}
+    for word, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= below(f"{words} {word}", command)
+        else:
+            found[f"{words} {word}"] = command
     return found
 
 
@@ -81,7 +102,7 @@ def invocations(text: str) -> list[list[str]]:
     for line in re.findall(r"^ {4,}(?:\$ )?(.+)$", text, re.MULTILINE):
         for part in re.split(r" && |\s{2,}", line):
             words = part.removeprefix(".venv/bin/")
-            if words.startswith(("iscsi-conformance ", "iscsi-target ", "iscsi-initiator ", "python -m iscsi_")):
+            if words.startswith(STARTS):
                 found.append(shlex.split(words))
     return found
 
@@ -94,7 +115,7 @@ def anchors(path: Path) -> set[str]:
 
 def test_every_command_has_its_section():
     """docs/commands.md has a section for each command, and none for one that is not there."""
-    assert set(REFERENCE) - {"iscsi-initiator"} == set(COMMANDS)
+    assert set(REFERENCE) - {"iscsi-initiator"} - PLAIN == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -109,7 +130,7 @@ def test_options_are_those_that_exist(name):
 def test_commands_in_documents_exist(path):
     """Every command that a document shows as a line to type exists, and so do the options on that line."""
     for words in invocations(path.read_text(encoding="utf-8")):
-        size = 3 if words[0] == "python" else 2
+        size = 2 if " ".join(words[:2]) in COMMANDS else 3
         command = COMMANDS[" ".join(words[:size])]
         given = {word for word in words[size:] if OPTION.fullmatch(word)}
         assert given <= options(command), words

@@ -6,15 +6,10 @@ import dataclasses
 
 import pytest
 
-from iscsi_protocol.negotiation import (
-    EVENT_ORDER,
-    KEYS,
-    NegotiationError,
-    Negotiator,
-    OperationalParameters,
-    Role,
-    SessionType,
-)
+from iscsi_protocol.negotiation.engine import Negotiator
+from iscsi_protocol.negotiation.errors import EVENT_ORDER, NegotiationError
+from iscsi_protocol.negotiation.keys import KEYS, Role, SessionType
+from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.pdu.codes import Stage
 
 SECURITY, OPERATIONAL, FULL_FEATURE = Stage.SECURITY, Stage.OPERATIONAL, Stage.FULL_FEATURE

@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_protocol.negotiation import (
-    AUTHENTICATION_KEYS,
-    KEYS,
-    NegotiationError,
-    Negotiator,
-    OperationalParameters,
-    Role,
-    SessionType,
-)
+from iscsi_protocol.negotiation.engine import Negotiator
+from iscsi_protocol.negotiation.errors import NegotiationError
+from iscsi_protocol.negotiation.keys import AUTHENTICATION_KEYS, KEYS, Role, SessionType
+from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.pdu.codes import Stage
 from iscsi_protocol.text import decode_pairs, encode_pairs
 

@@ -8,21 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_protocol.negotiation import (
-    KEYS,
-    PRIVATE_KEY,
-    OperationalParameters,
-    Role,
-    SessionType,
-    TargetAddress,
-    parse_target_address,
-    parse_value,
-    rule_of,
-    split_security_keys,
-)
 from iscsi_protocol.negotiation.functions import admits, answer_required, select
-from iscsi_protocol.negotiation.parameters import PARAMETER_KEYS
+from iscsi_protocol.negotiation.keys import KEYS, PRIVATE_KEY, Role, SessionType
+from iscsi_protocol.negotiation.parameters import PARAMETER_KEYS, OperationalParameters
+from iscsi_protocol.negotiation.permission import rule_of, split_security_keys
 from iscsi_protocol.negotiation.settings import check_settings
+from iscsi_protocol.negotiation.values import TargetAddress, parse_target_address, parse_value
 from iscsi_protocol.text import TextError, ValueFormError, parse_boolean, parse_number
 
 NORMAL = SessionType.NORMAL

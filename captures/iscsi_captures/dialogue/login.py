@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue.agreement import settle_login
+from iscsi_captures.dialogue.chap import binary
+from iscsi_captures.dialogue.logins import Refusal, login_mark
 from iscsi_captures.dialogue.loss import end_connection, forget_expired
 from iscsi_captures.dialogue.numbers import advance_stat_sn, advance_window
 from iscsi_captures.dialogue.sight import Sight
 from iscsi_captures.dialogue.state import Connection, Phase, Session
 from iscsi_protocol import serial
-from iscsi_protocol.pdu import Opcode, RawPdu, Stage
+from iscsi_protocol.pdu import LoginStatus, Opcode, RawPdu, Stage
 
 SESSIONS_KEPT = 1024
+_INITIATOR_ERROR = 2
 
 Sessions = dict[tuple[bytes, int], list[Session]]
 """By ISID and TSIH; more than one where initiators or targets differ."""
@@ -56,6 +59,16 @@ def hear_login(sight: Sight) -> None:
             session.target_name = said.get("TargetName", "")
 
 
+def note_challenge(sight: Sight) -> None:
+    """Remember a challenge, to know it again."""
+    session, side = sight.session, int(sight.direction)
+    for pair in sight.pairs or ():
+        challenge = binary(pair.value) if pair.key == "CHAP_C" else None
+        if challenge:
+            name = session.target_name if side else session.initiator_name
+            sight.connection.login.chap.issue(side, name, challenge, sight.connection.number)
+
+
 def after_request(sight: Sight) -> None:
     """Take over what a Login Request says."""
     login, session = sight.connection.login, sight.session
@@ -68,6 +81,18 @@ def after_request(sight: Sight) -> None:
     login.asked = True
     if not sight.continued:
         login.whole_requests += 1
+    _note_text(sight)
+
+
+def _note_text(sight: Sight) -> None:
+    """Remember how the login began, and keys that came again."""
+    login = sight.connection.login
+    if sight.pairs is None:
+        return
+    if sight.from_initiator and not login.mark:
+        login.mark = login_mark(sight.bhs, sight.connection)
+    again = (pair.key for pair in sight.pairs if pair.repeated and pair.key not in ("InitiatorName", "TargetName"))
+    login.repeated[int(sight.direction)] = next(again, None)
 
 
 def after_response(sight: Sight, sessions: Sessions) -> None:
@@ -76,8 +101,12 @@ def after_response(sight: Sight, sessions: Sessions) -> None:
     login.asked = False
     login.answered = bytes(sight.bhs)
     login.first_answer = login.first_answer or login.answered
+    _note_text(sight)
     if sight.bhs[36]:
         login.refused = True
+        status = sight.bhs[36] << 8 | sight.bhs[37]
+        if status >> 8 == _INITIATOR_ERROR and status != LoginStatus.AUTHENTICATION_FAILURE and login.mark:
+            login.logins.refuse(login.mark, Refusal(sight.connection.number, sight.time, status))
         return
     advance_stat_sn(sight)
     advance_window(sight)

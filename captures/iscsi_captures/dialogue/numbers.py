@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue.bits import STATUS
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import Connection, Session
+from iscsi_captures.dialogue.state import Connection, Session, keep
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import NO_TAG, Opcode
 
@@ -92,6 +92,7 @@ def advance_cmd_sn(sight: Sight) -> None:
         # The target passes over it as if it had never come (4.2.2.1). The initiator may well count on behind it: that is
         # the same violation, and no second one.
         session.gap_allowed = True
+        keep(session.outside, sight.itt, number)
         return
     expected = session.cmd_sn
     held = expected is not None and serial.lt(number, expected)
@@ -110,6 +111,8 @@ def advance_cmd_sn(sight: Sight) -> None:
     elif session.open_numbers:
         session.open_numbers.pop(number, None)
     session.left_out.pop(number, None)
+    if session.outside:
+        session.outside.pop(sight.itt, None)
     connection = sight.connection
     connection.numbered = True
     if connection.cmd_sn is None or serial.gt(number, connection.cmd_sn):

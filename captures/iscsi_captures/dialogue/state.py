@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from iscsi_captures.dialogue.chap import Chap
+from iscsi_captures.dialogue.logins import Logins
 from iscsi_captures.dialogue.negotiation import Negotiation
+from iscsi_captures.dialogue.reservations import Reservation
 from iscsi_captures.dialogue.task import NO_LIMIT, Status, Task
 from iscsi_protocol.pdu import Opcode
 
@@ -78,7 +81,10 @@ class Limits:
 
 
 class Exchange:
-    """A text sequence of the full feature phase (6.4). `ttt` is what the target gave last, None before its first word."""
+    """A text sequence of the full feature phase (6.4). `ttt` is what the target gave last, None before its first word.
+
+    repeated: a key that came again in the initiator's last text.
+    """
 
     __slots__ = (
         "answer_continued",
@@ -87,6 +93,7 @@ class Exchange:
         "itt",
         "lun",
         "negotiation",
+        "repeated",
         "request_continued",
         "request_final",
         "send_targets",
@@ -103,26 +110,39 @@ class Exchange:
         self.request_continued = False
         self.answer_continued = False
         self.send_targets: str | None = None
+        self.repeated: str | None = None
         self.negotiation = Negotiation()
 
 
 class Login:
-    """The login phase of one connection. `first` and `last` are headers of requests, `answered` that of a response."""
+    """The login phase of one connection. `first` and `last` are headers of requests, `answered` that of a response.
+
+    logins: what it shares with the others of the history. mark: what tells that it is tried again.
+    intruded: sides that sent something else than login PDUs. repeated: by side, a key that came again in its last text.
+    """
 
     __slots__ = (
         "answered",
         "asked",
         "first",
         "first_answer",
+        "intruded",
         "last",
+        "logins",
+        "mark",
         "negotiation",
         "refused",
+        "repeated",
         "stage",
         "whole_answers",
         "whole_requests",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, logins: Logins) -> None:
+        self.logins = logins
+        self.mark = b""
+        self.intruded = 0
+        self.repeated: list[str | None] = [None, None]
         self.negotiation = Negotiation()
         self.first = b""
         self.first_answer = b""
@@ -133,6 +153,19 @@ class Login:
         self.stage: int | None = None
         self.whole_requests = 0
         self.whole_answers = 0
+
+    @property
+    def chap(self) -> Chap:
+        """Challenges of all logins, and the secrets."""
+        return self.logins.chap
+
+
+class Reset(NamedTuple):
+    """A reset was confirmed: the function, the connection of its response, and when (seconds)."""
+
+    function: int
+    connection: Connection
+    time: float
 
 
 class Session:
@@ -147,15 +180,20 @@ class Session:
     left_out: those of them that no connection has brought, for which the initiator answers. gap_allowed: requests may
     have been lost with a connection. confirmed: ExpCmdSN as the initiator is known to have seen it. closing: CmdSN behind
     the Logout Request that closes the session. fence: connection, StatSN and LUN (None: all) of a fenced response.
+    reserved: another nexus holds a reservation at the target. conflicts: such ones by the tag of a command against them.
+    block_lengths: bytes of a block by LUN, where READ CAPACITY told it.
+    outside: CmdSN of requests that came outside of the window, by tag. reset: the reset after which all connections end.
     uncertain: the history does not show enough of the session to judge its numbers and tags.
     """
 
     __slots__ = (
         "aborted",
+        "block_lengths",
         "broken",
         "closing",
         "cmd_sn",
         "confirmed",
+        "conflicts",
         "connections",
         "discovery",
         "ended",
@@ -170,6 +208,9 @@ class Session:
         "limits",
         "max_cmd_sn",
         "open_numbers",
+        "outside",
+        "reserved",
+        "reset",
         "spoilt",
         "target_name",
         "tasks",
@@ -204,6 +245,11 @@ class Session:
         self.forgotten: dict[int, None] = {}
         self.spoilt: dict[int, str] = {}
         self.terminated: dict[int, tuple[Connection, int]] = {}
+        self.outside: dict[int, int] = {}
+        self.block_lengths: dict[bytes, int] = {}
+        self.reserved = False
+        self.conflicts: dict[int, Reservation] = {}
+        self.reset: Reset | None = None
 
     @property
     def level(self) -> int:
@@ -266,7 +312,8 @@ class Connection:
     """One connection. `known`: its first byte is in the history. `stat_sn`: what the next status takes.
 
     asked: runs of status SNACKs. resent: SNACK was used. lost: bytes went by that were no PDUs.
-    numbered: it has brought a non-immediate request. logout_wanted: the StatSN of event 1.
+    numbered: it has brought a non-immediate request. logout_wanted: the StatSN of event 1. logout_by, text_by: when the
+    logout of event 1, or the Text Request of event 4, is due.
     acked: the highest ExpStatSN of the initiator. statuses: those it does not acknowledge. data_acks: what A bits ask to
     be acknowledged, by Target Transfer Tag: command, LUN, DataSN. terminations: events 5 not answered, StatSN by LUN.
     damaged: headers of requests with a wrong data digest that were not rejected yet. resized_by: StatSN of the Text Response
@@ -296,6 +343,7 @@ class Connection:
         "login",
         "logout_answered",
         "logout_asked",
+        "logout_by",
         "logout_wanted",
         "lost",
         "lost_at",
@@ -313,17 +361,18 @@ class Connection:
         "stat_sn",
         "statuses",
         "terminations",
+        "text_by",
         "unsolicited",
     )
 
-    def __init__(self, number: int, *, known: bool) -> None:
+    def __init__(self, number: int, *, known: bool, logins: Logins | None = None) -> None:
         self.number = number
         self.known = known
         self.fresh = True
         self.phase = Phase.LOGIN
         self.session = Session()
         self.limits = Limits()
-        self.login = Login()
+        self.login = Login(logins or Logins())
         self.cid = 0
         self.stat_sn: int | None = None
         self.cmd_sn: int | None = None
@@ -348,6 +397,8 @@ class Connection:
         self.logout_asked: int | None = None
         self.logout_answered = False
         self.logout_wanted: int | None = None
+        self.logout_by: float | None = None
+        self.text_by: float | None = None
         self.lost = False
         self.headers: deque[bytes] = deque(maxlen=HEADERS_KEPT)
         self.pings: dict[int, bytes] = {}

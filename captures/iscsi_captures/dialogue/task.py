@@ -9,6 +9,9 @@ from iscsi_protocol.pdu import Opcode
 if TYPE_CHECKING:
     from iscsi_captures.dialogue.state import Connection
 
+WATCHED = 4
+"""In `broken`, beside the bits of the two sides: the quick tests leave this task to the rules."""
+
 NO_LIMIT = 1 << 62
 """Stands for a length that the history has not shown."""
 

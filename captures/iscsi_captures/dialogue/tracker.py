@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from iscsi_captures.dialogue import login, loss, retention, transfer
+from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets
+from iscsi_captures.dialogue import cdb, login, loss, retention, transfer
 from iscsi_captures.dialogue.agreement import declare_segments
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, FINAL, STATUS
+from iscsi_captures.dialogue.logins import Logins
 from iscsi_captures.dialogue.numbers import (
     HOLES_KEPT,
     NUMBERED,
@@ -17,9 +19,10 @@ from iscsi_captures.dialogue.numbers import (
     open_again,
     plug,
 )
+from iscsi_captures.dialogue.reservations import COMMANDS, PARAMETERS_KEPT
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Side, keep
-from iscsi_captures.dialogue.task import Task
+from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Reset, Side, keep
+from iscsi_captures.dialogue.task import WATCHED, Task
 from iscsi_protocol import serial
 from iscsi_protocol.history import TransportEvent, TransportRecord
 from iscsi_protocol.pdu import (
@@ -35,6 +38,8 @@ from iscsi_protocol.pdu import (
 from iscsi_protocol.stream import Direction
 
 PINGS_KEPT = 1024
+PROMPT = 1.0
+"""Seconds by which an answer may come later than an Asynchronous Message asks for."""
 _GONE = frozenset({TransportEvent.RST, TransportEvent.CLOSED_BY_US})
 _ONE_TASK = frozenset({TaskFunction.ABORT_TASK, TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK})
 _WHOLE_UNIT = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
@@ -42,13 +47,16 @@ _WHOLE_TARGET = frozenset(
     {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET}
 )
 MULTI_TASK = _WHOLE_UNIT | _WHOLE_TARGET
+_RESETS = _WHOLE_TARGET | {TaskFunction.LOGICAL_UNIT_RESET}
 
 
 class Dialogue:
     """All connections and sessions of a history. Connections that are closed are forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, chap_secrets: ChapSecrets = NO_SECRETS) -> None:
+        """chap_secrets: what is known of the secrets of either side."""
         self.connections: dict[int, Connection] = {}
+        self._logins = Logins(chap_secrets)
         self.sessions: login.Sessions = {}
         self._half_closed: set[int] = set()
 
@@ -56,7 +64,7 @@ class Dialogue:
         """Something happened to a TCP connection."""
         number, event = record.connection, record.event
         if event is TransportEvent.CONNECTED:
-            self.connections[number] = Connection(number, known=True)
+            self.connections[number] = Connection(number, known=True, logins=self._logins)
             self._half_closed.discard(number)
         elif event in _GONE or (event is TransportEvent.FIN and number in self._half_closed):
             self._half_closed.discard(number)
@@ -64,6 +72,8 @@ class Dialogue:
             if gone is not None:
                 loss.lose(gone, record.time)
                 loss.go(gone)
+                if not gone.session.live():
+                    self._logins.reservations.lose(gone.session)
         elif event is TransportEvent.FIN:
             self._half_closed.add(number)
             going = self.connections.get(number)
@@ -73,7 +83,7 @@ class Dialogue:
     def begin_in_the_middle(self, number: int, raw: RawPdu) -> Connection:
         """The connection of a PDU that no connect came before: known when the PDU opens a login, else seen from here on."""
         opens = raw.opcode == Opcode.LOGIN_REQUEST and b"InitiatorName=" in bytes(raw.data)
-        connection = self.connections[number] = Connection(number, known=opens)
+        connection = self.connections[number] = Connection(number, known=opens, logins=self._logins)
         connection.session.uncertain = not opens
         if not opens and not login.is_login(raw.opcode):
             connection.phase = Phase.FULL
@@ -106,14 +116,18 @@ class Dialogue:
             return
         if login.is_login(sight.opcode):
             if connection.phase is Phase.LOGIN and not raw.data_digest_error:
+                login.note_challenge(sight)
                 if sight.opcode == Opcode.LOGIN_REQUEST:
                     login.after_request(sight)
                 else:
                     login.after_response(sight, self.sessions)
+                    self._mark_reserved()
             return
         if connection.phase is not Phase.FULL:
+            connection.login.intruded |= sight.side
             return
         if sight.from_initiator:
+            _keep_promises(sight)
             retention.acknowledge(sight)
             if sight.opcode in NUMBERED:
                 advance_cmd_sn(sight)
@@ -127,6 +141,40 @@ class Dialogue:
         step = _STEPS.get((sight.side, sight.opcode))
         if step is not None:
             step(sight)
+        self._follow_reservations(sight)
+
+    def _follow_reservations(self, sight: Sight) -> None:
+        """What the commands about them come to, and which others run against them."""
+        held, session, opcode = self._logins.reservations, sight.session, sight.opcode
+        task = session.tasks.get(sight.itt) if opcode == Opcode.SCSI_COMMAND else sight.task
+        if task is None or task.opcode != Opcode.SCSI_COMMAND:
+            if opcode == Opcode.TASK_MANAGEMENT_RESPONSE and task is not None and not sight.bhs[2]:
+                function = task.bhs[1] & 0x7F
+                if function in _RESETS:
+                    held.reset(session, None if function in _WHOLE_TARGET else task.bhs[8:16])
+            return
+        about, data = task.bhs[32] in COMMANDS, bytes(sight.raw.data[:PARAMETERS_KEPT])
+        ends = opcode == Opcode.SCSI_RESPONSE or (opcode == Opcode.SCSI_DATA_IN and sight.bhs[1] & STATUS)
+        if opcode == Opcode.SCSI_COMMAND:
+            if about:
+                held.sent(session, task, data)
+            elif session.reserved and (against := held.conflicting(session, task)) is not None:
+                keep(session.conflicts, task.itt, against)
+        elif about and opcode == Opcode.SCSI_DATA_OUT and not sight.word(40):
+            held.parameters(session, task, data)
+        elif ends:
+            session.conflicts.pop(task.itt, None)
+            if about:
+                good = not sight.bhs[3] and not (opcode == Opcode.SCSI_RESPONSE and sight.bhs[2])
+                held.answered(session, task, max(self.connections), good=good)
+                self._mark_reserved()
+
+    def _mark_reserved(self) -> None:
+        """Watch the sessions that somebody's reservation may keep from something."""
+        self._logins.reservations.mark(connection.session for connection in self.connections.values())
+        for connection in self.connections.values():
+            if connection.session.reserved:
+                connection.plain = False
 
     def _unreadable(self, sight: Sight) -> None:
         """A header with a wrong digest: what it counted, and what it was about, cannot be told."""
@@ -197,6 +245,11 @@ def _scsi_command(sight: Sight) -> None:
         transfer.command_sent(sight)
     elif task is None and sight.itt != NO_TAG:
         transfer.command_sent(sight)
+    else:
+        return
+    bhs, begun = sight.bhs, sight.session.tasks[sight.itt]
+    if bhs[32] in cdb.WATCHED or not cdb.fits(sight.session.block_lengths, bhs, begun.edtl):
+        begun.broken |= WATCHED
 
 
 def _task_management(sight: Sight) -> None:
@@ -257,6 +310,7 @@ def _text_request(sight: Sight) -> None:
     exchange.asked = True
     exchange.request_final = sight.final
     exchange.request_continued = sight.continued
+    exchange.repeated = next((pair.key for pair in sight.pairs or () if pair.repeated), None)
     for pair in sight.pairs or ():
         if pair.key == "SendTargets":
             exchange.send_targets = pair.value
@@ -326,6 +380,8 @@ def _task_management_response(sight: Sight) -> None:
     ):
         lun = request.bhs[8:16] if function in _WHOLE_UNIT else None
         session.fence = (sight.connection, sight.word(24), lun)
+    if done and function in (TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET):
+        session.reset = Reset(function, sight.connection, sight.time)
     for task in aimed_at:
         if not done:
             task.aborting = False
@@ -357,6 +413,10 @@ def _data_in(sight: Sight) -> None:
         return
     if task.recovery is not None:
         retention.retain_data(task, task.recovery, sight)
+    if task.broken & WATCHED and not sight.word(40):
+        told = cdb.block_length(task.bhs, bytes(sight.raw.data[:12]))
+        if told is not None:
+            sight.session.block_lengths[task.lun] = told
     flags = sight.bhs[1]
     transfer.data_in_sent(task, sight.word(36), sight.word(40), sight.length, bool(flags & FINAL))
     if flags & ACKNOWLEDGE:
@@ -422,6 +482,9 @@ def _asynchronous(sight: Sight) -> None:
                 keep(session.terminated, task.itt, (connection, sight.word(24)))
     elif event == AsyncEvent.LOGOUT_REQUESTED:
         connection.logout_wanted = sight.word(24)
+        connection.logout_by = _due(sight)
+    elif event == AsyncEvent.NEGOTIATION_REQUESTED and connection.exchange is None:
+        connection.text_by = _due(sight)
     elif event == AsyncEvent.CONNECTION_DROP:
         dropped = session.connections.get(sight.word(36) & 0xFFFF)
         if dropped is not None:
@@ -429,6 +492,23 @@ def _asynchronous(sight: Sight) -> None:
     elif event == AsyncEvent.SESSION_DROP:
         for other in list(session.connections.values()):
             loss.lose(other, sight.time, sight.word(40) >> 16, sight.word(40) & 0xFFFF)
+
+
+def _due(sight: Sight) -> float | None:
+    """When the time that Parameter3 tells is over; None where it tells none."""
+    seconds = sight.word(40) & 0xFFFF
+    return sight.time + seconds if seconds else None
+
+
+def _keep_promises(sight: Sight) -> None:
+    """What an Asynchronous Message asked for comes, or is late once and for all."""
+    connection, opcode = sight.connection, sight.opcode
+    logout = opcode == Opcode.LOGOUT_REQUEST
+    if connection.logout_by is not None and (logout or sight.time > connection.logout_by + PROMPT):
+        connection.logout_by = None
+    by, asked = connection.text_by, logout or opcode == Opcode.TEXT_REQUEST
+    if by is not None and (asked or sight.time > by + PROMPT):
+        connection.text_by = None
 
 
 def _reject(sight: Sight) -> None:

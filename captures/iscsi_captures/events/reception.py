@@ -106,6 +106,8 @@ class Reception:
             return
         bhs = raw.bhs
         opcode = bhs[0] & 0x3F
+        if opcode == _DATA_IN and transfer.take_next(connection, session.tasks, raw):
+            return
         event = 0
         if raw.header_digest_error or opcode not in _FROM_TARGET or len(raw.data) > connection.limits.max_recv:
             event = self.header_fault(connection, raw)

@@ -7,15 +7,54 @@ is aborted, above it SNACK asks for the rest, and what was asked for may come tw
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from iscsi_captures.events.gaps import Gaps, ahead
-from iscsi_captures.events.state import Connection, ScsiTask
+from iscsi_captures.events.state import Connection, ScsiTask, Task
 from iscsi_protocol.pdu import NO_TAG, RawPdu
 
 _MASK = 0xFFFFFFFF
 _FINAL = 0x80
 _data_in = struct.Struct(">36xII").unpack_from
 _r2t = struct.Struct(">20xI12xIII").unpack_from
+_next = struct.Struct(">16xI16xII").unpack_from
+_STATUS_OR_ACKNOWLEDGE = 0x41
+
+
+def take_next(connection: Connection, tasks: Mapping[int, Task], raw: RawPdu) -> bool:
+    """Whether a Data-In without status is simply the next of its task, as most are. It is taken then; all others go the long
+    way, which comes to the same for these.
+    """
+    bhs = raw.bhs
+    itt, data_sn, offset = _next(bhs, 0)
+    task = tasks.get(itt)
+    if (
+        not isinstance(task, ScsiTask)
+        or data_sn != task.data_sn
+        or offset != task.offset
+        or bhs[1] & _STATUS_OR_ACKNOWLEDGE
+    ):
+        return False
+    limits = connection.limits
+    length = len(raw.data)
+    end, burst = offset + length, task.burst + length
+    if (
+        task.connection is not connection
+        or task.holes is not None
+        or task.anew
+        or task.rebased
+        or task.status is not None
+        or raw.header_digest_error
+        or raw.data_digest_error
+        or length > limits.max_recv
+        or end > task.read
+        or burst > limits.max_burst
+    ):
+        return False
+    task.data_sn = task.r2t_sn = (data_sn + 1) & _MASK
+    task.offset = end
+    task.burst = 0 if bhs[1] & _FINAL else burst
+    return True
 
 
 def take_data(connection: Connection, task: ScsiTask, raw: RawPdu) -> bool:

@@ -114,16 +114,8 @@ def live_task_denied(sight: Sight) -> str | None:
     request = _request(sight)
     if request is None or _function(request.bhs) != TaskFunction.ABORT_TASK:
         return None
-    task, session = _referenced(sight, request.bhs), sight.session
-    if sight.bhs[2] != TaskResponse.TASK_DOES_NOT_EXIST or task is None or task.opcode != Opcode.SCSI_COMMAND:
-        return None
-    if task.connection is not sight.connection or task.disturbed or task.immediate or session.uncertain:
-        return None
-    named = int.from_bytes(request.bhs[32:36], "big") == task.cmd_sn and request.bhs[8:16] == task.lun
-    expected = session.exp_cmd_sn
-    if not named or expected is None or serial.ge(task.cmd_sn, expected):
-        return None
-    return f"the task of CmdSN {task.cmd_sn} does not exist, and was never answered"
+    task = _living(sight, request) if sight.bhs[2] == TaskResponse.TASK_DOES_NOT_EXIST else None
+    return None if task is None else f"the task of CmdSN {task.cmd_sn} does not exist, and was never answered"
 
 
 @RULES("tmf.ended-task-aborted", "R7143-7.11-04", _TMF_RESPONSE, from_start=True, stain=Stain.NOTHING)
@@ -237,3 +229,27 @@ def termination_unanswered(sight: Sight) -> str | None:
         if serial.gt(sight.word(28), number):
             return f"event 5 for LUN {lun.hex()} (StatSN {number}) got no NOP-Out"
     return None
+
+
+@RULES("tmf.query-missed", "R7144-6.4.2-02", _TMF_RESPONSE, stain=Stain.TASK)
+def query_missed(sight: Sight) -> str | None:
+    """QUERY TASK finds a task that lives."""
+    request = _request(sight)
+    if request is None or _function(request.bhs) != TaskFunction.QUERY_TASK:
+        return None
+    if sight.bhs[2] != TaskResponse.FUNCTION_COMPLETE:
+        return None
+    task = _living(sight, request)
+    return None if task is None else f"the task of CmdSN {task.cmd_sn} is not found, and was never answered"
+
+
+def _living(sight: Sight, request: Task) -> Task | None:
+    """The SCSI command that a request names, where it is certain that the target has it."""
+    task, session = _referenced(sight, request.bhs), sight.session
+    if task is None or task.opcode != Opcode.SCSI_COMMAND:
+        return None
+    if task.connection is not sight.connection or task.disturbed or task.immediate or session.uncertain:
+        return None
+    named = int.from_bytes(request.bhs[32:36], "big") == task.cmd_sn and request.bhs[8:16] == task.lun
+    expected = session.exp_cmd_sn
+    return task if named and expected is not None and serial.lt(task.cmd_sn, expected) else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
 from iscsi_captures.dialogue.bits import FINAL, READ, WRITE
+from iscsi_captures.dialogue.cdb import BASIC_CDB, CHANGING, variable_length
 from iscsi_captures.dialogue.numbers import NUMBERED, is_retry
 from iscsi_captures.dialogue.task import NO_LIMIT
 from iscsi_captures.dialogue.transfer import bidirectional_length
 from iscsi_captures.rules.model import Rules, Stain
-from iscsi_protocol.pdu import NO_TAG, Opcode
+from iscsi_protocol.pdu import NO_TAG, AhsError, AhsType, Opcode, decode_ahs
 
 RULES = Rules((Phase.FULL,))
 _COMMAND = Opcode.SCSI_COMMAND
@@ -128,3 +129,40 @@ def retry_changed(sight: Sight) -> str | None:
     if new[:28] == old[:28] and new[32:] == old[32:]:
         return None
     return f"the retry of CmdSN {task.cmd_sn} differs from the original"
+
+
+@RULES("command.immediate-change", "R7143-10.6-01", _COMMAND, leans=False, stain=Stain.TASK)
+def immediate_change(sight: Sight) -> str | None:
+    """What changes the state of a device is not immediate."""
+    code = sight.bhs[32]
+    return f"operation code {code:#04x} in an immediate command" if sight.immediate and code in CHANGING else None
+
+
+@RULES("command.cdb-cut", "R7143-11.3.5-01", _COMMAND, leans=False, stain=Stain.TASK)
+def cdb_cut(sight: Sight) -> str | None:
+    """What a CDB has beyond 16 bytes goes into an extended CDB segment."""
+    length = variable_length(sight.bhs)
+    if length is None or length <= BASIC_CDB or _extended(sight) is not None:
+        return None
+    return f"a CDB of {length} bytes without an extended CDB segment"
+
+
+@RULES("ahs.extended-cdb-length", "R7143-11.2.2.3-02", _COMMAND, leans=False, stain=Stain.TASK)
+def extended_cdb_length(sight: Sight) -> str | None:
+    """The extended CDB segment has the rest of the CDB, whose length the CDB tells."""
+    length, carried = variable_length(sight.bhs), _extended(sight)
+    if length is None or carried is None or length == carried:
+        return None
+    return f"a CDB of {length} bytes of which {carried} are there"
+
+
+def _extended(sight: Sight) -> int | None:
+    """Bytes of the CDB with those of an extended CDB segment, None without one."""
+    try:
+        segments = decode_ahs(bytes(sight.raw.ahs))
+    except AhsError:
+        return None
+    for segment in segments:
+        if segment.code == AhsType.EXTENDED_CDB:
+            return BASIC_CDB + len(segment.contents) - 1
+    return None

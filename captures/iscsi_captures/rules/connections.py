@@ -5,8 +5,8 @@ from __future__ import annotations
 from iscsi_captures.dialogue import Connection, Phase, Sight
 from iscsi_captures.dialogue.loss import logged_out
 from iscsi_captures.dialogue.numbers import NUMBERED, is_retry
-from iscsi_captures.dialogue.tracker import is_up
-from iscsi_captures.rules.model import Rules, Stain
+from iscsi_captures.dialogue.tracker import PROMPT, is_up
+from iscsi_captures.rules.model import INITIATOR_OPCODES, Rules, Stain
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import LogoutReason, LogoutResponseCode, Opcode, Stage, TaskFunction, opcode_name
 
@@ -49,7 +49,7 @@ def joined_other_tsih(sight: Sight) -> str | None:
 def too_many_connections(sight: Sight) -> str | None:
     """A session has no more connections than MaxConnections."""
     session, cid = sight.session, sight.connection.cid
-    if session.limits is None or session.uncertain or not _accepted(sight):
+    if session.limits is None or session.uncertain or session.discovery or not _accepted(sight):
         return None
     others = sum(other.cid != cid for other in session.live())
     if others + 1 <= session.limits.max_connections:
@@ -185,3 +185,31 @@ def command_after_logout_request(sight: Sight) -> str | None:
     if wanted is None or acked is None or serial.le(acked, wanted) or is_retry(sight):
         return None
     return f"a command after event 1 (StatSN {wanted}) was acknowledged"
+
+
+@RULES("discovery.second-connection", "R7143-13.21-02", _LOGIN_RESPONSE, phases=_LOGIN, from_start=True)
+def second_of_discovery(sight: Sight) -> str | None:
+    """A discovery session has one connection."""
+    session, cid = sight.session, sight.connection.cid
+    if not session.discovery or session.uncertain or not _accepted(sight):
+        return None
+    others = [other.number for other in session.live() if other.cid != cid]
+    return f"a second connection joins the discovery session of connection {others[0]}" if others else None
+
+
+@RULES("async.logout-late", "R7143-11.9.1-02", *INITIATOR_OPCODES, stain=Stain.NOTHING)
+def logout_late(sight: Sight) -> str | None:
+    """The logout that event 1 asks for comes within the time that it tells."""
+    return _late(sight, sight.connection.logout_by, "logout that event 1 asks for")
+
+
+@RULES("async.negotiation-late", "R7143-11.9.1-09", *INITIATOR_OPCODES, stain=Stain.NOTHING)
+def negotiation_late(sight: Sight) -> str | None:
+    """The Text Request that event 4 asks for comes within the time that it tells, unless a logout does."""
+    return _late(sight, sight.connection.text_by, "Text Request that event 4 asks for")
+
+
+def _late(sight: Sight, by: float | None, what: str) -> str | None:
+    if by is None or sight.time <= by + PROMPT:
+        return None
+    return f"the {what} was due {sight.time - by:.2f} s ago"

@@ -164,3 +164,13 @@ def _no_data(sight: Sight) -> str | None:
 
 for _opcode, (_id, _clause) in _EMPTY.items():
     RULES(_id, _clause, _opcode, leans=False, stain=Stain.NOTHING)(_no_data)
+
+
+_VENDOR = frozenset({0x1C, 0x1D, 0x1E, 0x3C, 0x3D, 0x3E})
+UNASSIGNED = frozenset(opcode for opcode in range(0x40) if opcode not in PDU_CLASSES and opcode not in _VENDOR)
+
+
+@RULES("framing.reserved-opcode", "R7143-11-04", *UNASSIGNED, leans=False)
+def reserved_opcode(sight: Sight) -> str | None:
+    """Opcodes that are neither assigned nor left to vendors are not used."""
+    return f"opcode {sight.opcode:#04x} is reserved"

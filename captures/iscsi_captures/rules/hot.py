@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from iscsi_captures.dialogue import Connection, Phase
 from iscsi_captures.dialogue.bits import FINAL, READ, STATUS, WRITE
+from iscsi_captures.dialogue.cdb import WATCHED, fits
 from iscsi_captures.dialogue.transfer import begin_command, data_in_sent, data_out_sent, r2t_sent
 from iscsi_captures.rules.framing import RESERVED
 from iscsi_protocol.pdu import (
@@ -106,6 +107,9 @@ def is_plain(connection: Connection) -> bool:
         and connection.logout_wanted is None
         and connection.lost_at is None
         and session.closing is None
+        and session.reset is None
+        and not session.reserved
+        and connection.text_by is None
         and len(session.connections) == 1
         and connection.exp_cmd_sn is not None
         and connection.stat_sn is not None
@@ -168,6 +172,8 @@ def command_is_normal(connection: Connection, raw: RawPdu) -> bool:
         or not _acknowledges(connection, exp_stat_sn)
         or not _intact(raw, _COMMAND_RESERVED)
     ):
+        return False
+    if raw.bhs[32] in WATCHED or (session.block_lengths and not fits(session.block_lengths, raw.bhs, edtl)):
         return False
     direction = flags & _BOTH_WAYS
     if direction == WRITE:

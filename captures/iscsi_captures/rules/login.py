@@ -342,3 +342,16 @@ def after_failure(sight: Sight) -> str | None:
     if not login.refused or (sight.side is Side.INITIATOR and sight.opcode != _REQUEST):
         return None
     return f"{opcode_name(sight.opcode)} after the login failed"
+
+
+@RULES("login.transit-withdrawn", "R7143-6.3.3-04", _REQUEST, level="SHOULD")
+def transit_withdrawn(sight: Sight) -> str | None:
+    """T stays set until the target agrees, or brings up a key."""
+    login = sight.connection.login
+    if sight.final or sight.continued or not login.last or not login.answered or not login.last[1] & 0x80:
+        return None
+    if login.answered[1] & 0xC0 or sight.stage != Stage.OPERATIONAL or login.negotiation.unanswered(1):
+        return None
+    if any(pair.answers is not None for pair in sight.pairs or ()):
+        return None
+    return "T=0 after a request with T=1 that the target did not follow"

@@ -30,13 +30,14 @@ from iscsi_initiator.requests import (
     SessionLost,
     SessionUp,
 )
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.scsi.cdb import opcode_name
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier
 from iscsi_protocol.scsi.lun import decode_lun
 from iscsi_protocol.scsi.status import Status
 from iscsi_protocol.scsi.vpd import VpdCode, parse_vpd
+from iscsi_protocol.status_codes import StatusCode
 
 ASK_AGAIN = 1.0
 LOGOUT_TIME = 5.0

@@ -18,8 +18,9 @@ from iscsi_initiator.devices import Notice
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.nbd import Export
 from iscsi_initiator.requests import Event
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
 from iscsi_initiator.url import IscsiUrl
+from iscsi_protocol.status_codes import StatusCode
 
 _PREFERRED = 65536
 FLUSH_TIME = 10.0

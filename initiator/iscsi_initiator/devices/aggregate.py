@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from iscsi_initiator.devices.device import Device
 from iscsi_initiator.devices.identity import Identity
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
+from iscsi_protocol.status_codes import StatusCode
 
 
 @dataclass(frozen=True, slots=True)

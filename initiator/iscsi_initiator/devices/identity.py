@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.scsi.designators import Association, Designator, DesignatorType, parse_designators
 from iscsi_protocol.scsi.inquiry import StandardInquiry
 from iscsi_protocol.scsi.vpd import VpdCode, parse_vpd
+from iscsi_protocol.status_codes import StatusCode
 
 PREFERENCE = (
     DesignatorType.NAA,
