@@ -199,6 +199,17 @@ def test_timers_are_the_guides():
         MpioTimers(retry_count=-1)
 
 
+def test_timers_and_key_come_from_the_store_by_their_names():
+    assert MpioTimers.of({"PDORemovePeriod": 5, "PathVerifyEnabled": 1}) == MpioTimers(
+        pdo_remove_period=5, path_verify_enabled=True
+    )
+    stored = {"UsePersistentReservation": 1, "PersistentReservationKey": KEY.hex()}
+    assert PersistentReservation.of(stored) == PersistentReservation(True, KEY)
+    assert PersistentReservation.of({}) == PersistentReservation()
+    with pytest.raises(ValueError, match="RetryInterval"):
+        MpioTimers.of({"RetryInterval": -1})
+
+
 @pytest.mark.parametrize(("use", "key"), [(False, b"short"), (True, bytes(8))])
 def test_keys_that_are_none(use, key):
     with pytest.raises(ValueError, match="PersistentReservationKey"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.persistent import BasicFields, build_basic
@@ -24,6 +26,12 @@ class PersistentReservation:
             raise ValueError(f"PersistentReservationKey is {KEY_LENGTH} bytes, not {len(self.key)}")
         if self.use and not any(self.key):
             raise ValueError("PersistentReservationKey is all zeros")
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self:
+        """From values by their names in the registry; the key in hexadecimal, as the store has it. Raises ValueError."""
+        key = bytes.fromhex(stored.get("PersistentReservationKey", "00" * KEY_LENGTH))
+        return cls(bool(stored.get("UsePersistentReservation", 0)), key)
 
     def registration(self) -> tuple[bytes, bytes]:
         """CDB and parameter list that register the key with one path, whatever was registered there before."""

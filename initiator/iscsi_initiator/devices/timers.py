@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from iscsi_initiator.settings import Setting
 
@@ -32,6 +34,11 @@ class MpioTimers:
     pdo_remove_period: float = 20
     retry_count: int = 3
     retry_interval: float = 1
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self:
+        """From values by the rows' names, as the store and `.reg` files have them. Raises ValueError."""
+        return cls(**{row.field: stored[row.name] for row in MPIO_TIMERS if row.name in stored})
 
     def __post_init__(self) -> None:
         for row in MPIO_TIMERS:

@@ -1,6 +1,7 @@
 """Every setting of the guide's Appendices E and F that the registry has: its key, name, type, unit, bounds and default.
 
-The driver's parameters are the rows of `iscsi_initiator.settings` with the defaults of `Settings`. Sections are those of
+The driver's parameters are the rows of `iscsi_initiator.settings` with the defaults of `Settings`, MPIO's timers those of
+`iscsi_initiator.devices.timers`. Sections are those of
 `StoredSettings`. What the state of the store has a place of its own for (node name, iSNS servers, volumes) is marked so, and
 what Windows encrypts can be read by nobody else.
 """
@@ -8,11 +9,13 @@ what Windows encrypts can be read by nobody else.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from iscsi_initiator.devices.timers import MPIO_TIMERS, MpioTimers
 from iscsi_initiator.registry.values import RegType
-from iscsi_initiator.settings import SETTINGS, Settings
+from iscsi_initiator.settings import SETTINGS, Setting, Settings
 from iscsi_initiator.store.state import SettingValue
 
 _ULONG = 0xFFFFFFFF
@@ -50,11 +53,11 @@ class Row:
     home: Home = Home.SETTINGS
 
 
-def _driver() -> tuple[Row, ...]:
-    defaults = Settings()
+def _rows(section: str, settings: Iterable[Setting], defaults: Settings | MpioTimers) -> tuple[Row, ...]:
+    """The rows of settings that are declared where they are used."""
     return tuple(
         Row(
-            "driver",
+            section,
             row.name,
             RegType.DWORD,
             row.unit,
@@ -62,12 +65,12 @@ def _driver() -> tuple[Row, ...]:
             int(row.high),
             int(getattr(defaults, row.field)),
         )
-        for row in SETTINGS
+        for row in settings
     )
 
 
 ROWS = (
-    *_driver(),
+    *_rows("driver", SETTINGS, Settings()),
     Row("service", "DefaultInitiatorName", RegType.SZ, home=Home.NODE_NAME),
     Row("service", "GroupKey", RegType.BINARY, home=Home.ENCRYPTED),
     Row("service", "iSNSServerList", RegType.MULTI_SZ, home=Home.ISNS_SERVERS),
@@ -87,11 +90,7 @@ ROWS = (
     Row("isns", "DebugSpewLevel", RegType.DWORD, "bits", default=0),
     Row("isns", "DHCPRetries", RegType.DWORD, "count", default=2),
     Row("isns", "DHCPTimeout", RegType.DWORD, "s", default=1),
-    Row("mpio", "PathVerifyEnabled", RegType.DWORD, "boolean", 0, 1, 0),
-    Row("mpio", "PathVerificationPeriod", RegType.DWORD, "s", 1, _ULONG, 30),
-    Row("mpio", "PDORemovePeriod", RegType.DWORD, "s", default=20),
-    Row("mpio", "RetryCount", RegType.DWORD, "count", default=3),
-    Row("mpio", "RetryInterval", RegType.DWORD, "s", default=1),
+    *_rows("mpio", MPIO_TIMERS, MpioTimers()),
     Row("reservation", "UsePersistentReservation", RegType.DWORD, "boolean", 0, 1, 0),
     Row("reservation", "PersistentReservationKey", RegType.BINARY, "bytes", 8, 8),
 )
