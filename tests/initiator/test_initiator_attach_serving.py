@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from iscsi_initiator.attach import serving as serving_module
 from iscsi_initiator.attach.serving import AT_ONCE, NbdService, OpenHandles, errno_of
 from iscsi_initiator.cli import main
 from iscsi_initiator.client import RequestFailed, ScsiError
@@ -336,6 +337,35 @@ def test_the_socket_is_ours_alone_and_a_stale_one_is_replaced(tmp_path):
         with pytest.raises(OSError, match="in use"):
             NbdService({}, {}, OpenHandles()).listen(path)
         assert path.read_text() == "a file"
+
+    asyncio.run(run())
+
+
+def test_a_client_waits_while_there_is_no_descriptor(tmp_path, monkeypatch):
+    monkeypatch.setattr(serving_module, "ACCEPT_AGAIN", 0.01)
+
+    failures = [OSError(errno.EMFILE, "Too many open files"), BlockingIOError()]
+
+    class Listener(socket.socket):
+        """Out of descriptors at first, and then one whose client is gone."""
+
+        def accept(self):
+            if failures:
+                raise failures.pop(0)
+            return super().accept()
+
+    async def run():
+        service = NbdService({}, {}, OpenHandles())
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "socket", Listener)
+            service.listen(tmp_path / "n.sock")
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "n.sock")
+        async with asyncio.timeout(10):
+            await reader.readexactly(GREETING.size)
+        assert not failures
+        writer.close()
+        await writer.wait_closed()
+        await service.close()
 
     asyncio.run(run())
 

@@ -25,6 +25,8 @@ PENDING_BYTES = 64 * 1024 * 1024
 """Bytes of data of these."""
 _BUFFERS_PER_SEND = 512
 _BACKLOG = 64
+ACCEPT_AGAIN = 1.0
+"""Seconds until a client that there was no descriptor for is looked at again."""
 FINISH_TIME = 10.0
 """Seconds that requests under way have when the exports are withdrawn."""
 
@@ -106,14 +108,23 @@ class NbdService:
             listener.close()
             raise
         self._listener, self._path = listener, path
-        self._loop.add_reader(listener, self._accept)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._listener is not None:
+            self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
         if self._listener is None:
             return
         try:
             connected, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return
         except OSError:
+            # No descriptor is left, and the client waits: to be told so again at once would be of no use.
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(ACCEPT_AGAIN, self._watch)
             return
         connected.setblocking(False)
         self.attach(connected)
