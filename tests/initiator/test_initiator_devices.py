@@ -83,7 +83,7 @@ class Bench:
 
     def submit(self, **options):
         request = DeviceRequest(opcodes.TEST_UNIT_READY.build(), **options)
-        self.device.submit(request, self.now)
+        self.device.submit(request)
         self.poll()
         return request
 

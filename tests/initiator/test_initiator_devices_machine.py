@@ -122,7 +122,7 @@ class DeviceMachine(RuleBasedStateMachine):
 
     def submit(self, request):
         self.open.add(request.token)
-        self.device.submit(request, self.now)
+        self.device.submit(request)
         self.poll()
 
     def at_target(self, attempt: Attempt):

@@ -83,7 +83,7 @@ class MultipathDevice:
         """
         turn = _Turn()
         request = DeviceRequest(cdb, data_in=data_in, data_out=data_out, replayable=replayable, token=turn)
-        self.core.submit(request, self._loop.time())
+        self.core.submit(request)
         self.pump()
         try:
             while not request.ended:

@@ -244,9 +244,8 @@ class Device:
 
     # Requests.
 
-    def submit(self, request: DeviceRequest, now: float) -> None:
+    def submit(self, request: DeviceRequest) -> None:
         """Have a request done. `Ended` tells when it is; it always comes, unless the request is cancelled."""
-        del now
         self._dispatch(request)
 
     def cancel(self, request: DeviceRequest) -> None:
