@@ -32,6 +32,7 @@ from iscsi_target.config import (
     parse_lun,
 )
 from iscsi_target.faults import fault as named_fault
+from iscsi_target.isns.command import isns_domains, isns_server
 from iscsi_target.luns.backend import LunError
 from iscsi_target.personalities import PERSONALITIES, Personality, UnknownPersonality, personality
 from iscsi_target.personalities.apply import faults_of, under, wished, with_further_nodes
@@ -69,6 +70,10 @@ class Unavailable(click.ClickException):
 @click.version_option(package_name="iscsi-conformance")
 def main() -> None:
     """An iSCSI target that keeps to RFC 7143, and breaks it where it is told to."""
+
+
+main.add_command(isns_server)
+main.add_command(isns_domains)
 
 
 @main.command(epilog=EXAMPLES)

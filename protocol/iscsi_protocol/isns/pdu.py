@@ -159,6 +159,6 @@ class Assembler:
         return Message(
             function=pdu.function,
             transaction=pdu.transaction,
-            flags=parts[0].flags & ~(Flag.FIRST | Flag.LAST),
+            flags=parts[0].flags & ~int(Flag.FIRST | Flag.LAST),
             payload=b"".join(part.payload for part in parts),
         )
