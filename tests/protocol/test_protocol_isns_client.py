@@ -161,18 +161,20 @@ def bad_answers(message: Message) -> list[bytes]:
     pdu = answer.pdus()[0]
     return [
         replace(pdu, version=2).encode(),
+        replace(pdu, sequence=2).encode(),
         replace(answer, function=0x8001).encode(),
         replace(answer, payload=bytes(4) + b"\0\0\0\1").encode(),
     ]
 
 
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(4))
 def test_a_bad_answer_is_told(which: int) -> None:
     pair = Pair()
     token = pair.client.submit(QUERY, 0)
     (message,) = pair.sent()
     pair.client.receive(SERVER, bad_answers(message)[which])
-    assert pair.events() == [Failed(token=token, trouble=Trouble.BAD_ANSWER)]
+    trouble = Trouble.BAD_ANSWER if which else Trouble.OTHER_VERSION
+    assert pair.events() == [Failed(token=token, trouble=trouble)]
     pair.client.receive(SERVER, bad_answers(message)[which])
     assert pair.events() == []
 

@@ -38,6 +38,7 @@ class Trouble(Enum):
     NO_SERVER = "no server"
     NO_ANSWER = "no answer"
     BAD_ANSWER = "bad answer"
+    OTHER_VERSION = "another version"
     CLOSED = "closed"
 
 
@@ -238,8 +239,9 @@ class IsnsClient:
     def _take(self, pdu: IsnsPdu, assembler: Assembler, where: int | Peer) -> None:
         try:
             message = assembler.add(pdu)
-        except IsnsError:
-            self._bad(pdu.transaction)
+        except IsnsError as error:
+            other = error.status == Status.VERSION_NOT_SUPPORTED
+            self._bad(pdu.transaction, Trouble.OTHER_VERSION if other else Trouble.BAD_ANSWER)
             return
         if message is None:
             return
@@ -251,10 +253,10 @@ class IsnsClient:
     def _token_of(self, transaction: int) -> int | None:
         return next((token for token, entry in self._open.items() if entry.transaction == transaction), None)
 
-    def _bad(self, transaction: int) -> None:
+    def _bad(self, transaction: int, trouble: Trouble) -> None:
         token = self._token_of(transaction)
         if token is not None:
-            self._fail(token, Trouble.BAD_ANSWER)
+            self._fail(token, trouble)
 
     def _answer(self, message: Message) -> None:
         token = self._token_of(message.transaction)
