@@ -7,47 +7,19 @@ import logging
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-import msgspec
-
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.isns.agent import IsnsAgent
 from iscsi_protocol.isns.client import SERVER, Inquired, Peer
-from iscsi_protocol.isns.codes import PORT, NodeType, status_name
+from iscsi_protocol.isns.codes import NodeType, status_name
 from iscsi_protocol.isns.description import Description, NodeSpec, PortalSpec
 from iscsi_protocol.isns.errors import IsnsError
 from iscsi_protocol.isns.registrar import Left, Lost, Refused, Registered, Report
-from iscsi_target.config import ConfigError, PortalConfig, TargetConfig, host_and_port
+from iscsi_target.config import ConfigError, IsnsRegistration, PortalConfig, TargetConfig, host_and_port, isns_server
 
 log = logging.getLogger(__name__)
 
 LEAVE_TIME = 5.0
 """Seconds that a deregistration may take when the target stops."""
-
-
-class IsnsRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section `isns` of a target's configuration.
-
-    server: HOST or HOST:PORT. entity: the entity's identifier, by default the first target's name. period: seconds, 0 leaves
-    it to the server. esi_interval: seconds, 0 for no inquiries.
-    """
-
-    server: str
-    entity: str | None = None
-    period: int = 0
-    esi_interval: int = 0
-
-    def __post_init__(self) -> None:
-        server_of(self.server)
-        for name in ("period", "esi_interval"):
-            if not 0 <= getattr(self, name) <= 0xFFFFFFFF:
-                raise ValueError(f"{name} is 0 to 4294967295 seconds")
-
-
-def server_of(text: str) -> Endpoint:
-    """Where a server is; without a port at that of iSNS. Raises ValueError."""
-    if ":" not in text.rpartition("]")[2]:
-        text = f"{text}:{PORT}"
-    return Endpoint(*host_and_port(text))
 
 
 def describe(
@@ -116,7 +88,7 @@ class TargetRegistrar:
     def __init__(self, config: TargetConfig, section: IsnsRegistration) -> None:
         self._config = config
         self._section = section
-        self._server = server_of(section.server)
+        self._server = isns_server(section.server)
         self.agent = IsnsAgent(self, tell=self._told)
         self._transports: dict[int, asyncio.Transport] = {}
         self._count = 0
