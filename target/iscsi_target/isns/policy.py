@@ -88,6 +88,8 @@ class IsnsPolicy:
     """Members of a domain are told only if they are registered (R4171-5.6.5.2-14)."""
     no_reserved_index: bool = False
     """An unregistered member has no index (R4171-5.6.5.9-14)."""
+    forget_reserved_index: bool = False
+    """A member that registers gets another index than the one that it was given (R4171-5.6.5.9-15)."""
     same_domain_names: bool = False
     """Two domains or sets may share a name (R4171-5.6.5.9-10)."""
     keep_domains: bool = False

@@ -171,6 +171,8 @@ class Registration:
             remove_node(self._realm, item.key)
             remove_if_empty(self._realm, old.eid)
         reserved = self._store.reserved_nodes.get(item.key)
+        if self._realm.policy.forget_reserved_index:
+            reserved = None
         self._store.reserved_nodes.remove(item.key)
         index = old.index if old else reserved.index if reserved else self._index(Kind.NODE)
         values = _merged(old.values if old else {}, item.values)
