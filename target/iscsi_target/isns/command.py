@@ -13,8 +13,10 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from iscsi_protocol.fault import UnknownFault
 from iscsi_target.config import ConfigError
 from iscsi_target.isns.config import IsnsConfig, load_isns_config
+from iscsi_target.isns.faults import policy_of
 from iscsi_target.isns.shell import IsnsShell
 
 EXIT_USAGE = 2
@@ -38,6 +40,7 @@ class _Stop(click.ClickException):
 @click.option("--control", type=click.Path(path_type=Path), help="Unix socket for isns-domains.")
 @click.option("--control-node", "control_nodes", multiple=True, metavar="NAME", help="A node that may do everything.")
 @click.option("--default-domain", is_flag=True, help="New nodes join domain 1, which is enabled.")
+@click.option("--fault", "fault_ids", multiple=True, metavar="ID", help="A named fault that the server shows.")
 def isns_server(
     config: Path | None,
     listen: str | None,
@@ -45,6 +48,7 @@ def isns_server(
     control: Path | None,
     control_nodes: Sequence[str],
     default_domain: bool,
+    fault_ids: Sequence[str],
 ) -> None:
     """Serve iSNS until SIGTERM or SIGINT. Prints one line of JSON with the address when it is ready.
 
@@ -58,10 +62,11 @@ def isns_server(
             "control": str(control) if control else made.control,
             "control_nodes": [*made.control_nodes, *control_nodes],
             "default_domain": default_domain or made.default_domain,
+            "policy": policy_of(fault_ids),
         }
         kept = {name: getattr(made, name) for name in made.__struct_fields__ if name not in changes}
         made = IsnsConfig(**changes, **kept)
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, UnknownFault, ValueError) as error:
         raise _Stop(str(error), EXIT_USAGE) from None
     try:
         asyncio.run(_serve(made))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 from iscsi_protocol.fault import NamedFault, Side
+from iscsi_protocol.fault.discovery import find
 from iscsi_protocol.fault.named import behaves
 from iscsi_protocol.isns.codes import Flag, Function, Status
+from iscsi_target.isns.policy import IsnsPolicy
 
 REG, QRY, NEXT, DEREG = Function.DEV_ATTR_REG, Function.DEV_ATTR_QRY, Function.DEV_GET_NEXT, Function.DEV_DEREG
 DD, DDS = Function.DD_REG, Function.DDS_REG
@@ -151,3 +155,13 @@ FAULTS = (
 def all_faults() -> dict[str, NamedFault]:
     """Every named fault of iSNS servers by id."""
     return {fault.id: fault for fault in sorted(FAULTS, key=lambda each: each.id)}
+
+
+def policy_of(fault_ids: Iterable[str]) -> IsnsPolicy:
+    """The policy of a server that has all of these faults. Raises UnknownFault."""
+    switches: dict[str, Any] = {}
+    for fault_id in fault_ids:
+        for name, value in find(all_faults(), fault_id).policy.items():
+            joins = isinstance(value, dict | frozenset) and name in switches
+            switches[name] = switches[name] | value if joins else value
+    return IsnsPolicy(**switches)

@@ -10,9 +10,26 @@ from iscsi_protocol.isns.body import decode_body
 from iscsi_protocol.isns.codes import Function, Scn
 from iscsi_protocol.isns.pdu import PduStream
 from iscsi_protocol.isns.tlv import number, text
+from iscsi_protocol.fault import UnknownFault
+from iscsi_target.isns.faults import policy_of
 from iscsi_target.isns.policy import IsnsPolicy
 
 UDP = 0x10000
+
+
+def test_faults_join() -> None:
+    ids = [
+        "isns-server.any-registration",
+        "isns-server.any-query",
+        "isns-server.no-tags-told",
+        "isns-server.no-node-type",
+    ]
+    policy = policy_of([*ids, "isns-server.no-period"])
+    assert policy.answers == {(1, 3): 0, (2, 5): 0, (3, 5): 0}
+    assert policy.leaves_out == {(1, 51), (1, 33), (2, 33)}
+    assert policy.no_period
+    with pytest.raises(UnknownFault):
+        policy_of(["isns-server.none"])
 
 
 def bench(**switches) -> Bench:

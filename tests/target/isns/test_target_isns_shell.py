@@ -272,6 +272,7 @@ def test_the_commands_work_together(tmp_path) -> None:
         (["--listen", "here"], 2, "HOST:PORT"),
         (["--control-node", "admin"], 2, "control_nodes"),
         (["--config", "none.toml"], 2, "none.toml"),
+        (["--fault", "none"], 2, "no fault is named"),
         (["--database", "/dev/null/db"], 3, "/dev/null/db"),
     ],
 )
