@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.target.isns.bench import ADMIN, DISK, HOST, OTHER, Bench, eid, messages, name, node, portal, values, want
 
+from iscsi_protocol.fault import UnknownFault
 from iscsi_protocol.isns.attributes import Tag
 from iscsi_protocol.isns.body import decode_body
 from iscsi_protocol.isns.codes import Function, Scn
 from iscsi_protocol.isns.pdu import PduStream
 from iscsi_protocol.isns.tlv import number, text
-from iscsi_protocol.fault import UnknownFault
 from iscsi_target.isns.faults import policy_of
 from iscsi_target.isns.policy import IsnsPolicy
 
