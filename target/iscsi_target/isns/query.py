@@ -122,16 +122,32 @@ def query(realm: Realm, request: Request) -> Response:
     else:
         _check_kinds(kind, parts)
         asked = parts or [(each, tags_of(each)) for each in (LINKED if kind in LINKED else (kind,))]
-        seen = {part[0]: visible(realm, source, part[0]) for part in asked}
+        seen = {part[0]: _by_entity(visible(realm, source, part[0])) for part in asked}
         for match in visible(realm, source, kind):
             if _matches(realm, match, request.key):
                 for part in asked:
-                    for found in seen[part[0]]:
+                    for found in _near(seen[part[0]], match):
                         if _is_related(realm, match, found):
                             told += _told(realm, found, part[1])
     if realm.policy.sort_results:
         told.sort(key=lambda item: item.tag)
     return Response(function=request.function, key=request.key, operating=tuple(told))
+
+
+def _by_entity(found: Sequence[Found]) -> dict[str | None, list[Found]]:
+    """Objects by the entity that they belong to; domains and sets belong to none."""
+    sorted_: dict[str | None, list[Found]] = {}
+    for each in found:
+        sorted_.setdefault(getattr(each[1], "eid", None), []).append(each)
+    return sorted_
+
+
+def _near(found: dict[str | None, list[Found]], match: Found) -> list[Found]:
+    """Those that may be related to a match: of its entity, or any where domains and sets are about."""
+    eid = getattr(match[1], "eid", None)
+    if eid is None or None in found:
+        return [each for part in found.values() for each in part]
+    return found.get(eid, [])
 
 
 def _told(realm: Realm, found: Found, tags: Sequence[int]) -> list[Attribute]:

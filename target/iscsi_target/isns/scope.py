@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from iscsi_protocol.isns.attributes import Tag, normal_name
 from iscsi_protocol.isns.codes import NodeType, Status
@@ -10,7 +12,7 @@ from iscsi_protocol.isns.errors import IsnsError
 from iscsi_protocol.isns.tlv import Attribute
 from iscsi_target.isns.config import IsnsConfig
 from iscsi_target.isns.policy import IsnsPolicy
-from iscsi_target.isns.store import Domain, DomainSet, Entity, Group, Node, Portal, PortalKey, Store
+from iscsi_target.isns.store import Domain, DomainSet, Entity, Group, Node, Portal, PortalKey, R, Store, Table
 
 ENABLED = 0x01
 """Of a set's status (6.11.1.3)."""
@@ -32,6 +34,7 @@ class Realm:
     reborn: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self._relations: dict[str, tuple[int, dict[Any, list[Any]]]] = {}
         self.control_nodes = frozenset(normal_name(name) for name in self.config.control_nodes)
 
     @property
@@ -144,18 +147,28 @@ class Realm:
             return True
         return any(source in self.store.domains[number].nodes for number in item.domains)
 
+    def _related(self, what: str, table: Table[R], by: Callable[[R], Any], key: Any) -> list[R]:
+        """The rows of a table for which `by` gives the key, in order; worked out once for each state of the table."""
+        generation, relation = self._relations.get(what, (-1, {}))
+        if generation != table.generation:
+            relation = {}
+            for row in table.rows():
+                relation.setdefault(by(row), []).append(row)
+            self._relations[what] = table.generation, relation
+        return list(relation.get(key, ()))
+
     def nodes_of(self, eid: str) -> list[Node]:
         """The nodes of an entity."""
-        return [row for row in self.store.nodes.rows() if row.eid == eid]
+        return self._related("nodes", self.store.nodes, lambda row: row.eid, eid)
 
     def portals_of(self, eid: str) -> list[Portal]:
         """The portals of an entity."""
-        return [row for row in self.store.portals.rows() if row.eid == eid]
+        return self._related("portals", self.store.portals, lambda row: row.eid, eid)
 
     def groups_of_node(self, name: str) -> list[Group]:
         """The portal groups of a node."""
-        return [row for row in self.store.groups.rows() if row.name == name]
+        return self._related("groups of nodes", self.store.groups, lambda row: row.name, name)
 
     def groups_of_portal(self, key: PortalKey) -> list[Group]:
         """The portal groups of a portal."""
-        return [row for row in self.store.groups.rows() if row.portal == key]
+        return self._related("groups of portals", self.store.groups, lambda row: row.portal, key)

@@ -116,7 +116,10 @@ class Table(Generic[R]):
     def __init__(self, name: str, journal: dict[tuple[str, Any], Any]) -> None:
         self.name = name
         self._rows: dict[Any, R] = {}
+        self._order: list[Any] | None = None
         self._journal = journal
+        self.generation = 0
+        """Counts changes, so that what was worked out from the rows is known to be stale."""
 
     def get(self, key: Any) -> R | None:
         """The row, None where there is none."""
@@ -134,7 +137,9 @@ class Table(Generic[R]):
 
     def __iter__(self) -> Iterator[Any]:
         """Keys in order (R4171-3.8-01)."""
-        return iter(sorted(self._rows))
+        if self._order is None:
+            self._order = sorted(self._rows)
+        return iter(self._order)
 
     def rows(self) -> list[R]:
         """All rows, in the order of their keys."""
@@ -143,16 +148,23 @@ class Table(Generic[R]):
     def put(self, key: Any, row: R) -> None:
         """Set a row."""
         self._journal.setdefault((self.name, key), self._rows.get(key))
+        if key not in self._rows:
+            self._order = None
+        self.generation += 1
         self._rows[key] = row
 
     def remove(self, key: Any) -> None:
         """Take a row away, if it is there."""
         if key in self._rows:
             self._journal.setdefault((self.name, key), self._rows[key])
+            self._order = None
+            self.generation += 1
             del self._rows[key]
 
     def restore(self, key: Any, row: R | None) -> None:
         """Set a row, or take it away, without a trace."""
+        self._order = None
+        self.generation += 1
         if row is None:
             self._rows.pop(key, None)
         else:
