@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 READ_SIZE = 1 << 16
 MAX_LINE = 1 << 20
+PORTS_TRIED = 5
+MAX_UNSENT = 32 << 20
+"""Bytes that a client may leave unread before its connection is given up."""
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -49,6 +52,7 @@ class IsnsShell:
         self.engine = IsnsServer(config, self._database.load() if self._database else None)
         self._writers: dict[int, asyncio.StreamWriter] = {}
         self._dialled: dict[Address, int] = {}
+        self._dialling: dict[Address, list[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -71,11 +75,8 @@ class IsnsShell:
         """Listen; where."""
         loop = asyncio.get_running_loop()
         self._epoch = time.time() - loop.time()
-        host, port = host_and_port(self._config.listen)
-        self._tcp = await asyncio.start_server(self._serve, host, port, limit=READ_SIZE)
-        address, port = self._tcp.sockets[0].getsockname()[:2]
+        address, port = await self._listen()
         try:
-            self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(address, port))
             if self._config.control:
                 before = os.umask(0o177)
                 try:
@@ -88,6 +89,24 @@ class IsnsShell:
         self.engine.start(self.now())
         self._flush()
         return Endpoint(address, port)
+
+    async def _listen(self) -> Address:
+        """TCP and UDP on one port; for any port another one is tried where UDP has it taken."""
+        loop = asyncio.get_running_loop()
+        host, wanted = host_and_port(self._config.listen)
+        for attempt in range(PORTS_TRIED):
+            self._tcp = await asyncio.start_server(self._serve, host, wanted, limit=READ_SIZE)
+            address, port = self._tcp.sockets[0].getsockname()[:2]
+            try:
+                self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(address, port))
+            except OSError:
+                self._tcp.close()
+                if wanted or attempt == PORTS_TRIED - 1:
+                    await self.stop()
+                    raise
+            else:
+                break
+        return address, port
 
     async def stop(self) -> None:
         """Close everything."""
@@ -162,25 +181,40 @@ class IsnsShell:
             self._udp.sendto(send.data, send.udp)
         elif send.tcp is not None:
             connection = self._dialled.get(send.tcp)
-            if connection is None:
-                task = asyncio.get_running_loop().create_task(self._dial(send.tcp, send.data))
+            if connection is not None:
+                self._write(connection, send.data)
+            elif send.tcp in self._dialling:
+                self._dialling[send.tcp].append(send.data)
+            else:
+                self._dialling[send.tcp] = [send.data]
+                task = asyncio.get_running_loop().create_task(self._dial(send.tcp))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            else:
-                self._writers[connection].write(send.data)
         elif send.connection in self._writers:
-            self._writers[send.connection].write(send.data)
+            self._write(send.connection, send.data)
 
-    async def _dial(self, where: Address, data: bytes) -> None:
+    def _write(self, connection: int, data: bytes) -> None:
+        """Send on a connection, unless its client reads nothing any more."""
+        transport = self._writers[connection].transport
+        if transport.get_write_buffer_size() > MAX_UNSENT:
+            log.info("connection %d: too much is unread", connection)
+            transport.abort()
+        else:
+            transport.write(data)
+
+    async def _dial(self, where: Address) -> None:
         """Open a connection to a portal that wants ESI or SCN by TCP (R4171-2.9.1-03)."""
         try:
             reader, writer = await asyncio.open_connection(*where)
         except OSError as error:
             log.debug("%s:%d: %s", *where, error)
             return
+        finally:
+            waiting = self._dialling.pop(where)
         connection = self._opened(writer)
         self._dialled[where] = connection
-        writer.write(data)
+        for data in waiting:
+            self._write(connection, data)
         await self._read(connection, reader)
 
     def _arm(self) -> None:

@@ -23,6 +23,7 @@ from iscsi_protocol.isns.tlv import UDP_PORT, address, number, text
 from iscsi_target.cli import main
 from iscsi_target.isns.command import ask
 from iscsi_target.isns.config import IsnsConfig
+from iscsi_target.isns.server import Send
 from iscsi_target.isns.shell import IsnsShell
 
 PATIENCE = 20
@@ -158,6 +159,68 @@ def test_nobody_at_the_other_end_is_no_trouble() -> None:
             shell._flush = flushed
             client.writer.close()
             await asyncio.wait_for(gone.wait(), PATIENCE)
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_while_a_connection_is_opened_goes_out_on_it() -> None:
+    async def scenario() -> None:
+        accepted: asyncio.Queue[Client] = asyncio.Queue()
+
+        async def accept(reader, writer) -> None:
+            await accepted.put(Client(reader, writer))
+
+        listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+        where = "127.0.0.1", listener.sockets[0].getsockname()[1]
+        async with running() as (shell, _):
+            for transaction in (1, 2):
+                message = Request(function=2, source=name(DISK)).message(transaction)
+                shell._send(Send(data=message.encode(), tcp=where))
+            client = await asyncio.wait_for(accepted.get(), PATIENCE)
+            assert [(await client.message()).transaction for _ in range(2)] == [1, 2]
+            shell._send(Send(data=Request(function=2, source=name(DISK)).message(3).encode(), tcp=where))
+            assert (await client.message()).transaction == 3
+            assert accepted.empty()
+            client.writer.close()
+        listener.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_reads_nothing_is_given_up(monkeypatch) -> None:
+    monkeypatch.setattr("iscsi_target.isns.shell.MAX_UNSENT", 0)
+
+    async def scenario() -> None:
+        async with running() as (shell, endpoint):
+            client = await connected(endpoint)
+            await client.ask(1, DISK, *node(DISK))
+            (connection,) = shell._writers
+            for _ in range(3):
+                shell._send(Send(data=bytes(4 << 20), connection=connection))
+            received = await asyncio.wait_for(client.reader.read(), PATIENCE)
+            assert len(received) < 8 << 20
+            assert not shell._writers
+            client.writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_another_port_is_tried_where_udp_has_it_taken(monkeypatch) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        original = loop.create_datagram_endpoint
+        asked = []
+
+        async def taken(*arguments, **options):
+            asked.append(options["local_addr"])
+            if len(asked) == 1:
+                raise OSError(98, "Address already in use")
+            return await original(*arguments, **options)
+
+        monkeypatch.setattr(loop, "create_datagram_endpoint", taken)
+        async with running() as (_, endpoint):
+            assert [port for _, port in asked][-1] == endpoint.port
+            assert len(asked) == 2
 
     asyncio.run(scenario())
 
