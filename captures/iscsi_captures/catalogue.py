@@ -1,4 +1,6 @@
-"""The numbered requirements: RFC 7143 with RFC 1994, RFC 3722 and RFC 7144, each restated, with a permanent id."""
+"""The numbered requirements: RFC 7143 with RFC 1994, RFC 3722 and RFC 7144, and RFC 4171, each restated, with a permanent
+id.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from types import MappingProxyType
 
 import msgspec
 
+FILES = ("data/requirements.json", "data/rfc4171.json")
+
 
 class Level(StrEnum):
     """How strongly a requirement binds."""
@@ -20,7 +24,9 @@ class Level(StrEnum):
 
 
 class Requirement(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the catalogue. role: target, initiator or both; testable: yes, partial or no (on the wire)."""
+    """One row of the catalogue. role: target, initiator or both, of
+    RFC 4171 server, client or both; testable: yes, partial or no (on the wire).
+    """
 
     id: str
     source: str
@@ -48,8 +54,11 @@ class UnknownRequirement(KeyError):
 @cache
 def requirements() -> Mapping[str, Requirement]:
     """All requirements by id, in the catalogue's order."""
-    text = files("iscsi_captures").joinpath("data/requirements.json").read_bytes()
-    return MappingProxyType({row.id: row for row in msgspec.json.decode(text, type=list[Requirement])})
+    rows: dict[str, Requirement] = {}
+    for name in FILES:
+        text = files("iscsi_captures").joinpath(name).read_bytes()
+        rows |= {row.id: row for row in msgspec.json.decode(text, type=list[Requirement])}
+    return MappingProxyType(rows)
 
 
 def requirement(requirement_id: str) -> Requirement:

@@ -32,14 +32,21 @@ RETIRED_IDS: frozenset[str] = frozenset()
 
 
 class Role(StrEnum):
-    """Who is under test."""
+    """Who is under test: of iSCSI a target or an initiator, of iSNS a server or a client."""
 
     TARGET = "target"
     INITIATOR = "initiator"
+    SERVER = "server"
+    CLIENT = "client"
 
 
 TARGET = Role.TARGET
 INITIATOR = Role.INITIATOR
+SERVER = Role.SERVER
+CLIENT = Role.CLIENT
+
+ISCSI_ROLES = frozenset({TARGET, INITIATOR})
+ISNS_ROLES = frozenset({SERVER, CLIENT})
 
 
 @dataclass(frozen=True, kw_only=True)

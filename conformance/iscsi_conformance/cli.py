@@ -17,13 +17,14 @@ import click
 from iscsi_captures.catalogue import requirements
 from iscsi_captures.pcapng import PcapngRecorder
 from iscsi_conformance.bundled import bundled_profile
-from iscsi_conformance.case import Case, CaseError, Role, load_cases, validate
+from iscsi_conformance.case import ISCSI_ROLES, ISNS_ROLES, Case, CaseError, Role, load_cases, validate
 from iscsi_conformance.certify.command import certification, product_for
 from iscsi_conformance.certify.product import ADAPTERS, CommandError
 from iscsi_conformance.compare import compare, read_run
 from iscsi_conformance.doctor import Check, State, examine, name_checks
 from iscsi_conformance.environments import EnvironmentSpec
 from iscsi_conformance.expected import ExpectedFailuresError, load_expected
+from iscsi_conformance.faults import all_faults
 from iscsi_conformance.profile import Profile, ProfileError, load_profile, portal_address, profile_with
 from iscsi_conformance.progress import Progress
 from iscsi_conformance.relay import NotOnTheWire, Relay, check_relayable
@@ -41,11 +42,9 @@ from iscsi_conformance.show import (
     summary_table,
 )
 from iscsi_conformance.verdict import Exit, PeerGone
-from iscsi_initiator.faults import all_faults as initiator_faults
 from iscsi_protocol.fault import NamedFault, UnknownFault
 from iscsi_protocol.history import Endpoint
 from iscsi_target.config import host_and_port
-from iscsi_target.faults import all_faults as target_faults
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -77,14 +76,23 @@ def known_cases() -> dict[str, Case]:
     """All cases, checked against catalogue and faults. Raises Refused for a broken table."""
     cases = dict(load_cases())
     try:
-        validate(cases.values(), {**target_faults(), **initiator_faults()})
+        validate(cases.values(), all_faults())
     except CaseError as error:
         raise Refused(str(error), Exit.OWN_DEFECT) from None
     return cases
 
 
+ROLES = {
+    "both": ISCSI_ROLES,
+    "isns": ISNS_ROLES,
+    "all": frozenset(Role),
+    **{role.value: frozenset({role}) for role in Role},
+}
+"""What --role may say: one role, both of iSCSI, both of iSNS, or all."""
+
+
 def _roles(role: str) -> frozenset[Role]:
-    return frozenset(Role) if role == "both" else frozenset({Role(role)})
+    return ROLES[role]
 
 
 def _portal(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -108,7 +116,7 @@ def _spec(profile: Profile, *, seed: int) -> EnvironmentSpec:
 
 
 @main.command("run", context_settings=CONTEXT)
-@click.option("--role", type=click.Choice(["target", "initiator", "both"]), default=None, help="Whom to judge.")
+@click.option("--role", type=click.Choice(list(ROLES)), default=None, help="Whom to judge.")
 @click.option(
     "--portal", metavar="HOST:PORT", callback=_portal, help="The product's portal; without it: the bundled pair."
 )
@@ -155,7 +163,7 @@ def run_command(
         raise Refused(f"{check.says}; {check.remedy}")
     options = RunOptions(
         spec=spec,
-        roles=_roles(role or ("both" if spec.kind == "bundled" else "target")),
+        roles=_roles(role or ("all" if spec.kind == "bundled" else "target")),
         expression=expression,
         jobs=jobs,
         destructive=destructive,
@@ -251,7 +259,7 @@ def _prepared(out: Path | None) -> Path | None:
 
 
 @main.command("list", context_settings=CONTEXT)
-@click.option("--role", type=click.Choice(["target", "initiator", "both"]), default="both", show_default=True)
+@click.option("--role", type=click.Choice(list(ROLES)), default="all", show_default=True)
 @click.option(
     "-k", "expression", default="", metavar="TEXT", help="Only cases whose id, title or requirements have this."
 )
@@ -274,7 +282,7 @@ def list_command(role: str, expression: str, as_json: bool) -> None:
 def explain_command(id_: str, as_json: bool) -> None:
     """Explain a case, a requirement or a fault by its id."""
     cases = known_cases()
-    faults = {**target_faults(), **initiator_faults()}
+    faults = all_faults()
     if id_ in cases:
         case_page(cases[id_], as_json=as_json)
     elif id_ in requirements():
@@ -286,11 +294,11 @@ def explain_command(id_: str, as_json: bool) -> None:
 
 
 @main.command("faults", context_settings=CONTEXT)
-@click.option("--role", type=click.Choice(["target", "initiator", "both"]), default="both", show_default=True)
+@click.option("--role", type=click.Choice(list(ROLES)), default="all", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def faults_command(role: str, as_json: bool) -> None:
     """List the named faults of targets and initiators."""
-    known = {**target_faults(), **initiator_faults()}
+    known = all_faults()
     faults = [fault for fault in known.values() if Role(fault.side.value) in _roles(role)]
     fault_table(faults, known_cases().values(), as_json=as_json)
 
@@ -359,7 +367,7 @@ def relay_command(listen: str, upstream: str, fault_ids: Sequence[str], pcap: Pa
     Prints one line of JSON with the portals when it listens, and works until SIGTERM or SIGINT. Exit codes: 0 stopped by
     a signal, 2 usage, 3 a port that cannot be had or a file that cannot be written.
     """
-    known = {**target_faults(), **initiator_faults()}
+    known = all_faults()
     try:
         faults = [_known_fault(known, fault_id) for fault_id in fault_ids]
         check_relayable(faults)

@@ -10,7 +10,7 @@ from random import Random
 from typing import Literal
 
 from iscsi_conformance.bundled import GROUP_PORTAL, LOGIN_TIME, bundled_config
-from iscsi_conformance.case import Role
+from iscsi_conformance.case import ISNS_ROLES, Role
 from iscsi_conformance.certify.scene import ForeignScene, Way
 from iscsi_conformance.peer import Environment, RandomBytes
 from iscsi_conformance.pipe import MemoryConnector
@@ -66,6 +66,8 @@ async def open_environment(
                 yield environment
         case "memory" if role is Role.INITIATOR:
             yield _stages(spec, fault)
+        case "memory" if role in ISNS_ROLES:
+            yield _naming(spec, fault)
         case "memory":
             async with _memory(spec, fault) as environment:
                 yield environment
@@ -185,6 +187,19 @@ def _stages(spec: EnvironmentSpec, fault: NamedFault | None) -> Environment:
         random_bytes=seeded(spec.seed),
         open_stage=partial(memory_stage, seed=spec.seed),
         initiator_fault=fault,
+    )
+
+
+def _naming(spec: EnvironmentSpec, fault: NamedFault | None) -> Environment:
+    """No iSCSI at all: cases about iSNS bring server and client with them."""
+    return Environment(
+        profile=spec.profile,
+        connector=TcpConnector(),
+        endpoints=(),
+        transport="memory",
+        clock="virtual",
+        random_bytes=seeded(spec.seed),
+        isns_fault=fault,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from iscsi_captures.catalogue import Level, requirements
 from iscsi_conformance.case import Case, Role
 from iscsi_conformance.clock import passed
+from iscsi_conformance.isns import bench_of
 from iscsi_conformance.peer import Environment, Peer
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Evidence, FindingRow
@@ -123,9 +124,9 @@ async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options
         for feature in case.needs:
             peer.require(feature)
         async with asyncio.timeout(limit):
-            await case.function(**await _arguments(case, peer, scene))
+            await case.function(**await _arguments(case, peer, scene, evidence))
     except Failed as failed:
-        evidence.failed.append(failed.clause)
+        evidence.failed += [failed.clause, *failed.also]
         return failed
     except Unsupported as unsupported:
         evidence.probe = f"{unsupported.feature}: {unsupported.reason}"
@@ -148,9 +149,9 @@ class _Defect(Outcome):
     verdict = Verdict.ERROR
 
 
-async def _arguments(case: Case, peer: Peer, scene: Scene | None) -> dict[str, object]:
+async def _arguments(case: Case, peer: Peer, scene: Scene | None, evidence: Evidence) -> dict[str, object]:
     """What the case asks for by the names of its parameters: peer, wire (connected), session (logged in), disk (measured),
-    discovery; scene for the initiator role.
+    discovery; scene for the initiator role; isns, a bench with the server or client under test.
     """
     makers: Mapping[str, Callable[[], object]] = {
         "scene": lambda: scene,
@@ -159,6 +160,7 @@ async def _arguments(case: Case, peer: Peer, scene: Scene | None) -> dict[str, o
         "session": peer.login,
         "disk": peer.disk,
         "discovery": peer.discovery,
+        "isns": lambda: bench_of(case.role, peer.environment.isns_fault, evidence.notes),
     }
     arguments: dict[str, object] = {}
     for name in signature(case.function).parameters:

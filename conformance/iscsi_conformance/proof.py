@@ -12,29 +12,23 @@ from importlib.resources import files
 import msgspec
 
 from iscsi_conformance.bundled import bundled_profile
-from iscsi_conformance.case import Case, Role
+from iscsi_conformance.case import Case
 from iscsi_conformance.environments import EnvironmentSpec, open_environment
 from iscsi_conformance.execute import Options, run_case
+from iscsi_conformance.faults import fault_of
 from iscsi_conformance.judge import RuleBookJudge
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult
 from iscsi_conformance.verdict import Verdict
 from iscsi_conformance.virtual import run_virtual
-from iscsi_initiator import faults as initiator_faults
 from iscsi_protocol.fault import NamedFault
 from iscsi_protocol.history import Tap
-from iscsi_target import faults as target_faults
 
 PROOF_FILE = "data/proof.json"
 
 
 class NotProven(AssertionError):
     """A case that does not behave as the proof wants; the message says on which fault and how."""
-
-
-def fault_of(role: Role, fault_id: str) -> NamedFault:
-    """The fault that a case of this role names. Raises UnknownFault."""
-    return target_faults.fault(fault_id) if role is Role.TARGET else initiator_faults.fault(fault_id)
 
 
 def run_in_memory(case: Case, fault: NamedFault | None = None, *listeners: Tap) -> CaseResult:

@@ -12,9 +12,8 @@ import click
 import msgspec
 
 from iscsi_conformance.case import Case, load_cases, validate
+from iscsi_conformance.faults import all_faults
 from iscsi_conformance.proof import PROOF_FILE, NotProven, check_clause, check_clean, check_proof
-from iscsi_initiator.faults import all_faults as initiator_faults
-from iscsi_target.faults import all_faults as target_faults
 
 
 def prove(case: Case) -> tuple[list[str], list[str]]:
@@ -47,7 +46,7 @@ def main(text: str, write: bool) -> None:
     if write and text:
         raise click.UsageError("--write proves everything")
     cases = [case for case in load_cases().values() if text in case.id]
-    validate(cases, {**target_faults(), **initiator_faults()})
+    validate(cases, all_faults())
     listed: dict[str, list[str]] = {}
     failed = 0
     for case in cases:

@@ -61,14 +61,17 @@ class Outcome(Exception):
 
 
 class Failed(Outcome):
-    """The peer broke a requirement. clause: its id; seen: what came instead, for the evidence."""
+    """The peer broke a requirement. clause: its id; seen: what came instead, for the evidence; also: what else it broke by
+    the same.
+    """
 
     verdict = Verdict.FAIL
 
-    def __init__(self, clause: str, reason: str, *, seen: str = "") -> None:
+    def __init__(self, clause: str, reason: str, *, seen: str = "", also: Iterable[str] = ()) -> None:
         super().__init__(f"{reason}; seen: {seen}" if seen else reason)
         self.clause = clause
         self.seen = seen
+        self.also = tuple(also)
 
 
 class Unsupported(Outcome):

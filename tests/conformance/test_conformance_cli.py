@@ -16,15 +16,14 @@ from iscsi_captures.pcapng import SYNTHESISED, read_packets
 from iscsi_conformance.bundled import PLAIN
 from iscsi_conformance.case import load_cases
 from iscsi_conformance.cli import main
+from iscsi_conformance.faults import all_faults
 from iscsi_conformance.result import read_results, write_results
 from iscsi_conformance.verdict import Verdict
-from iscsi_initiator.faults import all_faults as initiator_faults
 from iscsi_protocol.fault import Side
 from iscsi_protocol.pdu import NopOut, encode
-from iscsi_target.faults import all_faults as target_faults
 
 ONE_CASE = next(case.id for case in load_cases().values() if case.id.startswith("nop.") and case.role == "target")
-FAULTS = {**target_faults(), **initiator_faults()}
+FAULTS = all_faults()
 SWITCH = next(fault.id for fault in FAULTS.values() if fault.policy)
 ON_THE_WIRE = next(
     fault.id for fault in FAULTS.values() if fault.side is Side.TARGET and fault.faults and not fault.policy

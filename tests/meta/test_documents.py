@@ -17,16 +17,15 @@ from iscsi_conformance.case import load_cases
 from iscsi_conformance.corpus.__main__ import main as corpus
 from iscsi_conformance.events.index import main as event_index
 from iscsi_conformance.expected import ExpectedFailure
+from iscsi_conformance.faults import all_faults
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.fuzz.__main__ import main as fuzz
 from iscsi_conformance.profile import ChapLogin, Profile
 from iscsi_conformance.prove import main as prove
 from iscsi_conformance.result import CaseResult, Coverage, Evidence, Results
-from iscsi_initiator.faults import all_faults as initiator_faults
 from iscsi_protocol import fault as vocabulary
 from iscsi_protocol.fault import Action
 from iscsi_target import config
-from iscsi_target.faults import all_faults as target_faults
 from iscsi_target.personalities import PERSONALITIES
 from iscsi_target.policy import Policy
 
@@ -242,7 +241,7 @@ def test_vocabulary_of_faults_is_described():
 def test_faults_and_cases_in_documents_exist(path):
     """An id behind --fault is that of a fault, one behind `case =` that of a case."""
     text = path.read_text(encoding="utf-8")
-    faults = {**target_faults(), **initiator_faults()}
+    faults = all_faults()
     assert {each for each in re.findall(r"--fault ([a-z0-9.-]+)", text) if each not in faults} == set()
     assert {each for each in re.findall(r'case = "([^"]+)"', text) if each not in load_cases()} == set()
 

@@ -20,12 +20,11 @@ from iscsi_captures.pages import environment, in_script, parts
 from iscsi_conformance.case import load_cases
 from iscsi_conformance.events.catalogue import EventRow, Variation, events, name_of
 from iscsi_conformance.expected import is_news
+from iscsi_conformance.faults import all_faults
 from iscsi_conformance.report.capture import capture_path
 from iscsi_conformance.report.dialogue import Pools, packed_rows
 from iscsi_conformance.result import CaseResult, Results
 from iscsi_conformance.verdict import Verdict
-from iscsi_initiator.faults import all_faults as initiator_faults
-from iscsi_target.faults import all_faults as target_faults
 
 MEANINGS = {
     Verdict.PASS: "the requirement was seen to hold",
@@ -146,7 +145,7 @@ def _capture(result: CaseResult) -> str | None:
 
 def _head(results: Results, pools: Pools) -> dict[str, object]:
     """All that the page's script knows besides the dialogues."""
-    faults = {**target_faults(), **initiator_faults()}
+    faults = all_faults()
     known = load_cases()
     return {
         "cases": [

@@ -167,10 +167,12 @@ def _read_by(action: Action) -> list[str]:
 
 
 class Side(Enum):
-    """Whose fault it is."""
+    """Whose fault it is: a target's or initiator's, or, of iSNS, a server's or client's."""
 
     TARGET = "target"
     INITIATOR = "initiator"
+    SERVER = "server"
+    CLIENT = "client"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,3 @@
+"""How the initiator learns of targets."""
+
+from __future__ import annotations
