@@ -19,7 +19,8 @@ LARGEST_BLOCK = 16 << 20
 
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _OVERHEAD = 12
-_LONGEST_OPTION = 0xFFFF
+LONGEST_OPTION = 0xFFFF
+"""Bytes that an option's value may have."""
 
 
 class BlockType(IntEnum):
@@ -87,24 +88,25 @@ class Block:
             position = end + (-length & 3)
 
 
-def encode_options(options: Iterable[tuple[int, bytes]]) -> bytes:
-    """The options of a block, little-endian and with the end mark; nothing for none. Raises ValueError above 65535 bytes."""
+def encode_options(options: Iterable[tuple[int, bytes]], order: ByteOrder = "<") -> bytes:
+    """The options of a block with the end mark; nothing for none. Raises ValueError for a value above 65535 bytes."""
     encoded = bytearray()
     for code, value in options:
-        if len(value) > _LONGEST_OPTION:
-            raise ValueError(f"option {code} has {len(value)} bytes, {_LONGEST_OPTION} is the most")
-        encoded += struct.pack("<HH", code, len(value)) + value + bytes(-len(value) & 3)
+        if len(value) > LONGEST_OPTION:
+            raise ValueError(f"option {code} has {len(value)} bytes, {LONGEST_OPTION} is the most")
+        encoded += struct.pack(order + "HH", code, len(value)) + value + bytes(-len(value) & 3)
     return bytes(encoded) + bytes(4) if encoded else b""
 
 
-def encode_block(block_type: int, *parts: bytes) -> bytes:
-    """One little-endian block whose body is these parts, padded with zeros to 4 bytes. Raises ValueError when too large."""
+def encode_block(block_type: int, *parts: bytes, order: ByteOrder = "<") -> bytes:
+    """One block whose body is these parts, padded with zeros to 4 bytes. Raises ValueError when too large."""
     size = sum(map(len, parts))
     padding = -size & 3
     total = size + padding + _OVERHEAD
     if total > LARGEST_BLOCK:
         raise ValueError(f"a block of {total} bytes is larger than {LARGEST_BLOCK}")
-    return b"".join((struct.pack("<II", block_type, total), *parts, bytes(padding), struct.pack("<I", total)))
+    ends = struct.pack(order + "II", block_type, total), struct.pack(order + "I", total)
+    return b"".join((ends[0], *parts, bytes(padding), ends[1]))
 
 
 def read_blocks(stream: BinaryIO) -> Iterator[Block]:

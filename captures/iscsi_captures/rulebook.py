@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets
 from iscsi_captures.dialogue import Connection, Dialogue, Side, Sight
 from iscsi_captures.events import EventOracle
 from iscsi_captures.rules import FAST, TABLE, Rule, is_plain
@@ -61,17 +62,29 @@ class RuleBook:
 
     settings: what the initiator declares about itself, as a `SettingsRecord` would; such records add to it. At most
     FINDINGS_PER_RULE findings of a rule are kept; `counts` has them all. events: predict them too; at most EVENTS_KEPT are.
+    chap_secrets: by which CHAP responses are verified; no finding shows one.
     """
 
-    def __init__(self, settings: Mapping[str, object] | None = None, *, events: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, object] | None = None,
+        *,
+        events: bool = False,
+        chap_secrets: ChapSecrets | None = None,
+    ) -> None:
         self.settings: dict[str, object] = dict(settings or {})
         self.findings: list[Finding] = []
         self.events: list[PredictedEvent] = []
         self.counts: Counter[str] = Counter()
-        self._dialogue = Dialogue()
+        self._dialogue = Dialogue(chap_secrets or NO_SECRETS)
         self._connections = self._dialogue.connections
         self._index = -1
         self._oracle = EventOracle(self._predict, settings) if events else None
+
+    @property
+    def dialogue(self) -> Dialogue:
+        """What is known of the connections and sessions that are up; to be looked at only."""
+        return self._dialogue
 
     def record(self, record: Record) -> None:
         """Take the next record of the history. Never raises, whatever the bytes are."""

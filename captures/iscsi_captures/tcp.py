@@ -21,6 +21,8 @@ Frame = tuple[float, bytes, tuple[str, ...]]
 
 DEFAULT_MTU = 1500
 ISCSI_PORT = 3260
+CLOSED_BY_US = "closed by us"
+"""Comment on the closing segment of a side that closed on its own account, as TransportEvent.CLOSED_BY_US has it."""
 
 _WINDOW = 0xFFFF
 _WINDOW_SHIFT = 7
@@ -133,8 +135,10 @@ class Conversation:
             if side.unacknowledged >= _ACKNOWLEDGE_EVERY:
                 yield from self._acknowledge(time, direction)
 
-    def finish(self, time: float, direction: Direction) -> Iterator[Frame]:
-        """The end of what goes this way, and its acknowledgement. An attempt given up unanswered ends without a segment."""
+    def finish(self, time: float, direction: Direction, *, comment: str | None = None) -> Iterator[Frame]:
+        """The end of what goes this way, and its acknowledgement. An attempt given up unanswered ends without a segment.
+        comment: goes on the closing segment.
+        """
         side = self._sides[direction]
         if side.finished or self._reset:
             return
@@ -144,6 +148,7 @@ class Conversation:
             return
         yield from self.establish(time)
         side.finished = True
+        self.comments += [] if comment is None else [comment]
         yield self._frame(time, direction, TcpFlag.FIN | TcpFlag.ACK)
         side.advance(1)
         yield from self._acknowledge(time, direction)
@@ -259,7 +264,8 @@ class TcpSynthesis:
                 yield from conversation.reset(record.time, record.direction)
             else:
                 ours = record.event is TransportEvent.CLOSED_BY_US
-                yield from conversation.finish(record.time, Direction.TO_TARGET if ours else record.direction)
+                way = Direction.TO_TARGET if ours else record.direction
+                yield from conversation.finish(record.time, way, comment=CLOSED_BY_US if ours else None)
             if conversation.over:
                 self._retire(record.connection, conversation)
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 from typing import TypeVar
 
-from iscsi_conformance.catalogue import Level, requirements
+from iscsi_captures.catalogue import Level, requirements
 from iscsi_conformance.feature import Feature
 from iscsi_protocol.fault import NamedFault, Side
 

@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 import click
 
+from iscsi_captures.catalogue import requirements
 from iscsi_captures.pcapng import PcapngRecorder
 from iscsi_conformance.bundled import bundled_profile
 from iscsi_conformance.case import Case, CaseError, Role, load_cases, validate
-from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.certify.command import certification, product_for
 from iscsi_conformance.certify.product import ADAPTERS, CommandError
 from iscsi_conformance.compare import compare, read_run

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Protocol
 
+from iscsi_captures.catalogue import Level, requirements
 from iscsi_conformance.case import Case, Role
-from iscsi_conformance.catalogue import Level, requirements
 from iscsi_conformance.clock import passed
 from iscsi_conformance.peer import Environment, Peer
 from iscsi_conformance.recorder import Recorder

@@ -6,7 +6,7 @@ the fault that breaks it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 import msgspec
@@ -22,6 +22,7 @@ from iscsi_conformance.verdict import Verdict
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator import faults as initiator_faults
 from iscsi_protocol.fault import NamedFault
+from iscsi_protocol.history import Tap
 from iscsi_target import faults as target_faults
 
 PROOF_FILE = "data/proof.json"
@@ -36,16 +37,16 @@ def fault_of(role: Role, fault_id: str) -> NamedFault:
     return target_faults.fault(fault_id) if role is Role.TARGET else initiator_faults.fault(fault_id)
 
 
-def run_in_memory(case: Case, fault: NamedFault | None = None) -> CaseResult:
-    """One case against the bundled peer on the virtual clock, with a fault or without."""
-    return run_virtual(_run(case, fault))
+def run_in_memory(case: Case, fault: NamedFault | None = None, *listeners: Tap) -> CaseResult:
+    """One case against the bundled peer on the virtual clock, with a fault or without; listeners get its history."""
+    return run_virtual(_run(case, fault, listeners))
 
 
-async def _run(case: Case, fault: NamedFault | None) -> CaseResult:
+async def _run(case: Case, fault: NamedFault | None, listeners: Sequence[Tap]) -> CaseResult:
     spec = EnvironmentSpec(kind="memory", profile=bundled_profile())
     async with open_environment(spec, fault=fault, role=case.role) as environment:
         options = Options(destructive=True, judge=RuleBookJudge)
-        result = await run_case(case, environment, options, Recorder())
+        result = await run_case(case, environment, options, Recorder(*listeners))
     result.fault = fault.id if fault else None
     return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from iscsi_conformance.describe import all_fields, payload, record_line
+from iscsi_captures.describe import all_fields, payload, record_line
 from iscsi_protocol.history import BytesRecord, PduRecord, Record, Tap, TransportRecord
 
 RING = 4096

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from iscsi_conformance.catalogue import Level, requirements
+from iscsi_captures.catalogue import Level, requirements
 from iscsi_conformance.result import CaseResult, Evidence, FindingRow
 from iscsi_conformance.verdict import Verdict
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from iscsi_conformance.describe import one_line
+from iscsi_captures.describe import one_line
 from iscsi_conformance.verdict import Failed, Inconclusive, require
 from iscsi_conformance.wire import P, Wire
 from iscsi_initiator.raw import RawConnection, Received

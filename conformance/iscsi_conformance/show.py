@@ -8,8 +8,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from iscsi_captures.catalogue import Requirement, requirements
 from iscsi_conformance.case import Case
-from iscsi_conformance.catalogue import Requirement, requirements
 from iscsi_conformance.compare import Change, Comparison
 from iscsi_conformance.doctor import Check, State
 from iscsi_conformance.progress import STYLES

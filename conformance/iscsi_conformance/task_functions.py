@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iscsi_conformance.describe import one_line
+from iscsi_captures.describe import one_line
 from iscsi_conformance.session import ALIVE, Session
 from iscsi_conformance.verdict import Inconclusive, Unsupported, require
 from iscsi_protocol.pdu import (

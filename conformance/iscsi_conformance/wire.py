@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from iscsi_conformance.describe import one_line
+from iscsi_captures.describe import one_line
 from iscsi_conformance.verdict import Failed, require
 from iscsi_initiator.raw import Digest, PeerClosed, RawConnection, Received, SilentPeer
 from iscsi_protocol.history import TransportEvent

@@ -22,9 +22,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from iscsi_initiator.access import Access, Command, access_of, default_log, shared
 from iscsi_initiator.client import Client, ClientError, ScsiError, SessionFailed
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
-from iscsi_initiator.eventlog import LoggedEvent, LogReader, Remark
+from iscsi_initiator.eventlog import LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
+from iscsi_protocol.eventlog import LoggedEvent
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
 from iscsi_protocol.scsi.lun import decode_lun
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from iscsi_initiator.eventlog.dump import address, words
 from iscsi_initiator.exchange import TextExchange
 from iscsi_initiator.link import Link
 from iscsi_initiator.login import LoginExchange, LoginFailed, LoginRedirected
@@ -18,6 +17,7 @@ from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, Requ
 from iscsi_initiator.snack import Snacks
 from iscsi_initiator.tasks import ScsiTask, Task, Violation
 from iscsi_protocol.chap import ChapError
+from iscsi_protocol.eventlog.dump import address, words
 from iscsi_protocol.framing import NO_LIMIT, FramingError, HeaderDigestError
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.negotiation.engine import Negotiator

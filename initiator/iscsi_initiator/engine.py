@@ -18,12 +18,13 @@ from iscsi_initiator.policy import CONFORMING, Policy
 from iscsi_initiator.requests import Event, EventLogged, Request
 from iscsi_initiator.session import Session
 from iscsi_initiator.settings import SessionOptions, Settings, status_of_change
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
 from iscsi_initiator.upcalls import UpCalls
 from iscsi_protocol.chap import Hasher, hashlib_hasher
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.pdu import Buffer
+from iscsi_protocol.status_codes import StatusCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
-from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.settings import SessionOptions, Settings, negotiation_wishes
 from iscsi_protocol import serial
@@ -22,6 +21,7 @@ from iscsi_protocol.chap import (
     Step,
     hashlib_hasher,
 )
+from iscsi_protocol.eventlog.dump import words
 from iscsi_protocol.negotiation.engine import Negotiator
 from iscsi_protocol.negotiation.errors import EVENT_ORDER, NegotiationError
 from iscsi_protocol.negotiation.keys import Role, SessionType

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.judge import excess_data, fault_of, sense_length
 from iscsi_initiator.link import Link
 from iscsi_initiator.requests import AsyncReceived, Failure, PingResult, ScsiResult, TaskManagementResult
@@ -20,6 +19,7 @@ from iscsi_initiator.tasks import DataMissing, Reassignment, RecoveryLogout, Scs
 from iscsi_initiator.work import MAX_RESENDS
 from iscsi_protocol import serial
 from iscsi_protocol.digest import crc32c_of, digest_value
+from iscsi_protocol.eventlog.dump import words
 from iscsi_protocol.pdu import NO_TAG, AsyncMessage, NopIn, NopOut, RawPdu, Reject, decode
 from iscsi_protocol.pdu.codes import AsyncEvent, Flag, Opcode, RejectReason
 from iscsi_protocol.scsi.status import Status

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iscsi_initiator.connection import Connection, State
-from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.link import Link
 from iscsi_initiator.requests import ConnectionRemoved, Failure, SessionLost
 from iscsi_initiator.tasks import Reassignment, RecoveryLogout, ScsiTask, Task
 from iscsi_protocol import serial
+from iscsi_protocol.eventlog.dump import words
 from iscsi_protocol.pdu import LogoutRequest, LogoutResponse, RawPdu, TaskManagementRequest, decode
 from iscsi_protocol.pdu.codes import LogoutReason, LogoutResponseCode, Opcode, TaskFunction, TaskResponse
 

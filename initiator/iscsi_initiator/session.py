@@ -18,13 +18,14 @@ from iscsi_initiator.preparation import Preparation
 from iscsi_initiator.recovery import Recovery
 from iscsi_initiator.requests import Event, Failure, Ping, SessionClosed, SessionUp, TextNegotiation
 from iscsi_initiator.settings import SessionOptions
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
 from iscsi_initiator.work import Work
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.identity import Isid
 from iscsi_protocol.negotiation.parameters import OperationalParameters
 from iscsi_protocol.pdu import AsyncMessage
 from iscsi_protocol.pdu.codes import AsyncEvent, LogoutReason
+from iscsi_protocol.status_codes import StatusCode
 
 if TYPE_CHECKING:
     from iscsi_initiator.engine import InitiatorEngine

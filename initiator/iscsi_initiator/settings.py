@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from iscsi_initiator.limits import Limits
-from iscsi_initiator.status_codes import StatusCode
 from iscsi_protocol.chap import MD5, Credentials
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.identity import Isid
 from iscsi_protocol.names import check_name
+from iscsi_protocol.status_codes import StatusCode
 
 _ULONG = 0xFFFFFFFF
 

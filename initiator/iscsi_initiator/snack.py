@@ -11,10 +11,10 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.holes import Holes, Run, within
 from iscsi_initiator.link import Link
 from iscsi_initiator.tasks import ScsiTask, Trouble, Violation
+from iscsi_protocol.eventlog.dump import words
 from iscsi_protocol.pdu import NO_LUN, NO_TAG, DataIn, RawPdu, Reject, SnackRequest
 from iscsi_protocol.pdu.codes import Flag, Opcode, SnackType
 from iscsi_protocol.pdu.layout import unpacker

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from iscsi_initiator.admission import Admission
 from iscsi_initiator.escalation import Escalation
-from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.link import Link
 from iscsi_initiator.losses import Losses
 from iscsi_initiator.requests import (
@@ -25,6 +24,7 @@ from iscsi_initiator.requests import (
 )
 from iscsi_initiator.tasks import Reassignment, RecoveryLogout, ScsiTask, Task
 from iscsi_protocol import serial
+from iscsi_protocol.eventlog.dump import words
 from iscsi_protocol.pdu import NO_TAG, NopOut, TaskManagementRequest
 from iscsi_protocol.pdu.codes import Opcode, TaskFunction, TaskResponse
 

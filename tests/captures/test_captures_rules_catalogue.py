@@ -1,21 +1,18 @@
-"""The rows themselves: their ids, their clauses and roles, and that each area has its tables of histories."""
+"""The rows themselves: their ids, their clauses and roles."""
 
 from __future__ import annotations
 
 import json
 import re
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 
-from iscsi_captures import rules
 from iscsi_captures.rules import RULES, TABLE
 
-HERE = Path(__file__).resolve().parent
 CATALOGUE = {
     row["id"]: row
-    for row in json.loads((files("iscsi_conformance") / "data" / "rfc7143.json").read_text(encoding="utf-8"))
+    for row in json.loads((files("iscsi_captures") / "data" / "requirements.json").read_text(encoding="utf-8"))
 }
 
 
@@ -48,13 +45,3 @@ def test_the_rule_is_filed_where_it_applies(rule):
     found = {(opcode, phase) for (_, opcode, phase), filed in TABLE.items() for rows in filed if rule in rows}
     assert found == {(opcode, phase) for opcode in rule.opcodes for phase in rule.phases}
     assert rule.says.endswith(".")
-
-
-def test_every_area_has_its_histories():
-    """A module of rules that no table of histories covers would go untested."""
-    areas = {name for name in vars(rules) if hasattr(getattr(rules, name), "RULES")}
-    covered = set()
-    for path in HERE.glob("test_captures_rules_*.py"):
-        for names in re.findall(r"^AREAS = \(([^)]*)\)", path.read_text(encoding="utf-8"), re.MULTILINE):
-            covered |= {name.strip() for name in names.split(",") if name.strip()}
-    assert areas == covered

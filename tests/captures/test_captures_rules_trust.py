@@ -99,6 +99,13 @@ ANSWERS = {
         .login_response([("TargetPortalGroupTag", "1"), ("FirstBurstLength", "8192")])
         .write(8192, 8192)
     ),
+    "two answers to one Text Request": lambda s: (
+        s.ready()
+        .text([("MaxRecvDataSegmentLength", "512")], itt=9)
+        .text_response(final=False, ttt=0)
+        .text_response()
+        .text(itt=9, ttt=0)
+    ),
     "a transition that was not asked for": lambda s: s.operational(NAMES).login_response().command(),
 }
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from iscsi_captures.catalogue import Level, UnknownRequirement, requirement, requirements
 from iscsi_conformance import case as cases_module
 from iscsi_conformance.case import (
     CASES,
@@ -19,7 +20,6 @@ from iscsi_conformance.case import (
     load_cases,
     validate,
 )
-from iscsi_conformance.catalogue import Level, UnknownRequirement, requirement, requirements
 from iscsi_conformance.feature import Feature
 from iscsi_initiator.faults import all_faults as initiator_faults
 from iscsi_protocol.fault import Drop, Fault, NamedFault, Side, When

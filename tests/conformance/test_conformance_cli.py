@@ -11,10 +11,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from iscsi_captures.catalogue import requirements
 from iscsi_captures.pcapng import SYNTHESISED, read_packets
 from iscsi_conformance.bundled import PLAIN
 from iscsi_conformance.case import load_cases
-from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.cli import main
 from iscsi_conformance.result import read_results, write_results
 from iscsi_conformance.verdict import Verdict

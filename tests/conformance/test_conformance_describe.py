@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_conformance.describe import all_fields, arrow, one_line, payload, record_line, telling_fields
+from iscsi_captures.describe import all_fields, arrow, one_line, payload, record_line, telling_fields
 from iscsi_conformance.recorder import DIALOGUE_LIMIT, RING, Recorder
 from iscsi_protocol.history import PduRecord
 from iscsi_protocol.pdu import (

@@ -8,8 +8,8 @@ import pytest
 
 from iscsi_conformance.case import INITIATOR, load_cases
 from iscsi_conformance.events.catalogue import LATER, events, name_of
-from iscsi_initiator.eventlog import EVENTS
 from iscsi_initiator.faults import all_faults
+from iscsi_protocol.eventlog import EVENTS
 
 ABOUT = {case.id: case for case in load_cases().values() if case.about}
 VARIATIONS = [(row, each) for row in events().values() for each in row.variations]

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iscsi_captures.catalogue import requirements
+from iscsi_captures.describe import all_fields
+from iscsi_captures.legible import legible
+from iscsi_captures.pages import in_script
 from iscsi_conformance.case import load_cases
-from iscsi_conformance.catalogue import requirements
-from iscsi_conformance.describe import all_fields
 from iscsi_conformance.report import write_reports
 from iscsi_conformance.report.dialogue import Pools, packed_rows
-from iscsi_conformance.report.html import in_script
-from iscsi_conformance.report.legible import legible
 from iscsi_conformance.result import Coverage, FindingRow, read_results
 from iscsi_conformance.verdict import Verdict
 from iscsi_protocol.pdu import PDU_CLASSES, RawPdu

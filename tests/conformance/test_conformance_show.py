@@ -9,10 +9,10 @@ import re
 import pytest
 from rich.console import Console
 
+from iscsi_captures.catalogue import requirements
 from iscsi_conformance import progress as progress_module
 from iscsi_conformance import show
 from iscsi_conformance.case import Case, load_cases
-from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.compare import compare
 from iscsi_conformance.doctor.check import bad, ok, warn
 from iscsi_conformance.progress import Progress

@@ -16,16 +16,17 @@ from iscsi_conformance.clock import passed
 from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, ConnectionFailed, RequestFailed
-from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, ScsiRequest, SessionLost
 from iscsi_initiator.settings import SessionOptions, Settings
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
+from iscsi_protocol.eventlog.dump import words
 from iscsi_protocol.fault import Drop, Fault, Insert, Of, Repeat, Silence, Template, When
 from iscsi_protocol.history import Endpoint, PduRecord
 from iscsi_protocol.pdu import AsyncMessage, LoginRequest, LogoutRequest, SnackRequest, TaskManagementRequest, decode
 from iscsi_protocol.pdu.codes import Opcode, TaskFunction
 from iscsi_protocol.scsi import opcodes
+from iscsi_protocol.status_codes import StatusCode
 from iscsi_protocol.stream import Direction
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.shell.serving import close_devices, make_engine

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iscsi_initiator.eventlog import EVENTS
 from iscsi_initiator.requests import EventLogged, ScsiRequest
 from iscsi_initiator.settings import NO_DIGEST, REQUIRE_DIGEST, SessionOptions, Settings
+from iscsi_protocol.eventlog import EVENTS
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import R2T, DataIn, DataOut, ScsiCommand, encode, opcode_name
 from iscsi_protocol.pdu.base import PDU_CLASSES

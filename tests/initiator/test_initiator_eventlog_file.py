@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iscsi_initiator.eventlog import EventLogWriter, EventRecord, LogError, LoggedEvent, LogReader, Remark, parse_line
+from iscsi_initiator.eventlog import EventLogWriter, LogReader, Remark
 from iscsi_initiator.eventlog import files as log_files
 from iscsi_initiator.eventlog.reader import MAX_LINE
+from iscsi_protocol.eventlog import EventRecord, LoggedEvent, parse_line
 
 
 def read(path):
@@ -77,19 +78,6 @@ def test_every_event_is_one_write(path, monkeypatch):
     assert line.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("line", ["{}", "no json", '{"time": "2026-01-01", "dump": "zz"}', "[]", "[" * 100000, "nul\0"])
-def test_lines_that_are_no_events(line):
-    with pytest.raises(LogError, match="line 7") as refused:
-        parse_line(line, 7)
-    assert not refused.value.torn
-
-
-def test_a_time_without_its_zone_is_no_time():
-    dump = EventRecord.of(2).encode().hex()
-    with pytest.raises(LogError, match="zone"):
-        parse_line(json.dumps({"time": "2026-01-01T00:00:00", "dump": dump}))
-
-
 def test_text_goes_with_the_event_but_not_without_end(path):
     log = EventLogWriter(path)
     log.write(23, b"", 0, "F \x1bis 0")
@@ -97,15 +85,6 @@ def test_text_goes_with_the_event_but_not_without_end(path):
     first, second = (parse_line(line) for line in path.read_bytes().splitlines())
     assert first.text == "F \\x1bis 0"
     assert second.text == "x" * 1024 + "… (5000 in all)"
-    with pytest.raises(LogError, match="text"):
-        parse_line(json.dumps({**first.as_json(), "text": 3}))
-    assert parse_line(json.dumps({key: value for key, value in first.as_json().items() if key != "text"})).text == ""
-
-
-def test_an_event_without_a_row_is_read():
-    dump = EventRecord(error_code=0xC0000385, extra=b"\1\2").encode().hex()
-    event = parse_line(json.dumps({"time": "2026-01-01T00:00:00+00:00", "dump": dump}))
-    assert (event.message, event.as_json()["data"]) == ("event 901", "01 02")
 
 
 @pytest.mark.parametrize("arguments", [{"max_bytes": 0}, {"keep": 0}])
@@ -429,7 +408,8 @@ ROUNDS, WRITERS = 20, 3
 KILLER = """
 import os, random, select, signal, sys
 from pathlib import Path
-from iscsi_initiator.eventlog import EventLogWriter, LogReader, words
+from iscsi_initiator.eventlog import EventLogWriter, LogReader
+from iscsi_protocol.eventlog import words
 
 path, rounds, writers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 chance = random.Random(4)

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from iscsi_initiator.cli import main
-from iscsi_initiator.eventlog import EventLogWriter, address, words
+from iscsi_initiator.eventlog import EventLogWriter
+from iscsi_protocol.eventlog import address, words
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import LoginResponse, NopIn, encode
 

@@ -18,12 +18,12 @@ from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.service_peer import Reaction, ScriptedService, turned_over
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, RequestFailed, SessionFailed
-from iscsi_initiator.eventlog import words
 from iscsi_initiator.limits import Limits
 from iscsi_initiator.requests import Failure, SecretSealed
 from iscsi_initiator.settings import ChapOptions, SessionOptions, Settings
 from iscsi_initiator.upcalls import UpCallKind
 from iscsi_protocol.chap import SHA256, Credentials, approved_hasher
+from iscsi_protocol.eventlog import words
 from iscsi_protocol.history import Endpoint
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.shell.serving import close_devices, make_engine

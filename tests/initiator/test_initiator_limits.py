@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from iscsi_initiator.eventlog import EVENTS
 from iscsi_initiator.limits import Limits, Resource
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import (
@@ -23,6 +22,7 @@ from iscsi_initiator.requests import (
 )
 from iscsi_initiator.settings import ChapOptions, SessionOptions, Settings
 from iscsi_protocol.chap import MD5, SHA256, Credentials, approved_hasher
+from iscsi_protocol.eventlog import EVENTS
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.pdu import (
     R2T,

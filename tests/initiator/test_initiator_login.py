@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from iscsi_initiator.eventlog import words
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import Failure, ScsiRequest, SessionUp
 from iscsi_initiator.settings import (
@@ -18,6 +17,7 @@ from iscsi_initiator.settings import (
     Settings,
 )
 from iscsi_protocol.chap import Credentials, response
+from iscsi_protocol.eventlog import words
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.pdu import LoginRequest, LoginResponse, NopIn, ScsiCommand, UnknownPdu, encode
 from iscsi_protocol.text import decode_pairs, encode_pairs

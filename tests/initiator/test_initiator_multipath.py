@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from iscsi_initiator.multipath import MAX_WEIGHT, LoadBalance, Path, PathStatus, check, choose, statuses
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
+from iscsi_protocol.status_codes import StatusCode
 
 FOO, RR, SUBSET, WEIGHTED, LEAST = LoadBalance
 A, S, F = PathStatus.ACTIVE, PathStatus.STANDBY, PathStatus.FAILED

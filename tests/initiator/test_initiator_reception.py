@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from iscsi_initiator.eventlog import words
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import Failure, Ping, ScsiRequest, TaskManagement, TextNegotiation
 from iscsi_initiator.settings import REQUIRE_DIGEST, SessionOptions, Settings
 from iscsi_protocol.digest import crc32c
+from iscsi_protocol.eventlog import words
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import (
     R2T,

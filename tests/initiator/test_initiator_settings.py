@@ -8,7 +8,7 @@ import pytest
 
 from iscsi_initiator.limits import Limits
 from iscsi_initiator.settings import SETTINGS, Settings, needs_reload, status_of_change
-from iscsi_initiator.status_codes import StatusCode
+from iscsi_protocol.status_codes import StatusCode
 
 APPENDIX_F = (
     ("TCPConnectTime", 15, "s"),

@@ -6,10 +6,10 @@ import errno
 
 import pytest
 
-from iscsi_initiator.eventlog import words
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import ScsiRequest
 from iscsi_initiator.settings import SessionOptions, Settings
+from iscsi_protocol.eventlog import words
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.pdu import LogoutRequest
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from iscsi_initiator.eventlog.dump import words
 from iscsi_initiator.requests import Failure, Ping, ScsiRequest, TextNegotiation
 from iscsi_initiator.settings import REQUIRE_DIGEST, SessionOptions, Settings
+from iscsi_protocol.eventlog.dump import words
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import (
     R2T,

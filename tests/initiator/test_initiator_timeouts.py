@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from iscsi_initiator.eventlog import words
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import Failure, Ping, ScsiRequest, TaskManagement, TextNegotiation
 from iscsi_initiator.settings import Settings
+from iscsi_protocol.eventlog import words
 from iscsi_protocol.history import TransportEvent
 from iscsi_protocol.pdu import (
     AsyncMessage,

@@ -28,7 +28,8 @@ import pytest
 from tests.interop.conftest import free_port
 from tests.interop.forwarder import Forwarder
 
-from iscsi_initiator.eventlog import LoggedEvent, LogReader
+from iscsi_initiator.eventlog import LogReader
+from iscsi_protocol.eventlog import LoggedEvent
 
 MIB = 1 << 20
 SIZE = 256 * MIB

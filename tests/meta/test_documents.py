@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from iscsi_conformance.case import load_cases
+from iscsi_conformance.events.index import main as event_index
 from iscsi_conformance.expected import ExpectedFailure
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.fuzz.__main__ import main as fuzz
@@ -41,6 +42,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 def commands() -> dict[str, click.Command]:
     """Every command by the words that start it, groups left out."""
     found: dict[str, click.Command] = {
+        "python -m iscsi_conformance.events.index": event_index,
         "python -m iscsi_conformance.prove": prove,
         "python -m iscsi_conformance.fuzz": fuzz,
     }

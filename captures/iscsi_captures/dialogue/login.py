@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue.agreement import settle_login
+from iscsi_captures.dialogue.chap import binary
 from iscsi_captures.dialogue.loss import end_connection, forget_expired
 from iscsi_captures.dialogue.numbers import advance_stat_sn, advance_window
 from iscsi_captures.dialogue.sight import Sight
@@ -54,6 +55,16 @@ def hear_login(sight: Sight) -> None:
             session.discovery = said.get("SessionType") == "Discovery"
             session.initiator_name = said.get("InitiatorName", "")
             session.target_name = said.get("TargetName", "")
+
+
+def note_challenge(sight: Sight) -> None:
+    """Remember a challenge, to know it again."""
+    session, side = sight.session, int(sight.direction)
+    for pair in sight.pairs or ():
+        challenge = binary(pair.value) if pair.key == "CHAP_C" else None
+        if challenge:
+            name = session.target_name if side else session.initiator_name
+            sight.connection.login.chap.issue(side, name, challenge, sight.connection.number)
 
 
 def after_request(sight: Sight) -> None:

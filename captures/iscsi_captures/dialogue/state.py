@@ -9,6 +9,7 @@ from collections import deque
 from enum import IntEnum
 from typing import TypeVar
 
+from iscsi_captures.dialogue.chap import Chap
 from iscsi_captures.dialogue.negotiation import Negotiation
 from iscsi_captures.dialogue.task import NO_LIMIT, Status, Task
 from iscsi_protocol.pdu import Opcode
@@ -107,11 +108,15 @@ class Exchange:
 
 
 class Login:
-    """The login phase of one connection. `first` and `last` are headers of requests, `answered` that of a response."""
+    """The login phase of one connection. `first` and `last` are headers of requests, `answered` that of a response.
+
+    chap: what it shares with the other logins of the history.
+    """
 
     __slots__ = (
         "answered",
         "asked",
+        "chap",
         "first",
         "first_answer",
         "last",
@@ -122,7 +127,8 @@ class Login:
         "whole_requests",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, chap: Chap) -> None:
+        self.chap = chap
         self.negotiation = Negotiation()
         self.first = b""
         self.first_answer = b""
@@ -316,14 +322,14 @@ class Connection:
         "unsolicited",
     )
 
-    def __init__(self, number: int, *, known: bool) -> None:
+    def __init__(self, number: int, *, known: bool, chap: Chap | None = None) -> None:
         self.number = number
         self.known = known
         self.fresh = True
         self.phase = Phase.LOGIN
         self.session = Session()
         self.limits = Limits()
-        self.login = Login()
+        self.login = Login(chap or Chap())
         self.cid = 0
         self.stat_sn: int | None = None
         self.cmd_sn: int | None = None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets
 from iscsi_captures.dialogue import login, loss, retention, transfer
 from iscsi_captures.dialogue.agreement import declare_segments
 from iscsi_captures.dialogue.bits import ACKNOWLEDGE, FINAL, STATUS
+from iscsi_captures.dialogue.chap import Chap
 from iscsi_captures.dialogue.numbers import (
     HOLES_KEPT,
     NUMBERED,
@@ -47,8 +49,10 @@ MULTI_TASK = _WHOLE_UNIT | _WHOLE_TARGET
 class Dialogue:
     """All connections and sessions of a history. Connections that are closed are forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, chap_secrets: ChapSecrets = NO_SECRETS) -> None:
+        """chap_secrets: what is known of the secrets of either side."""
         self.connections: dict[int, Connection] = {}
+        self._chap = Chap(chap_secrets)
         self.sessions: login.Sessions = {}
         self._half_closed: set[int] = set()
 
@@ -56,7 +60,7 @@ class Dialogue:
         """Something happened to a TCP connection."""
         number, event = record.connection, record.event
         if event is TransportEvent.CONNECTED:
-            self.connections[number] = Connection(number, known=True)
+            self.connections[number] = Connection(number, known=True, chap=self._chap)
             self._half_closed.discard(number)
         elif event in _GONE or (event is TransportEvent.FIN and number in self._half_closed):
             self._half_closed.discard(number)
@@ -73,7 +77,7 @@ class Dialogue:
     def begin_in_the_middle(self, number: int, raw: RawPdu) -> Connection:
         """The connection of a PDU that no connect came before: known when the PDU opens a login, else seen from here on."""
         opens = raw.opcode == Opcode.LOGIN_REQUEST and b"InitiatorName=" in bytes(raw.data)
-        connection = self.connections[number] = Connection(number, known=opens)
+        connection = self.connections[number] = Connection(number, known=opens, chap=self._chap)
         connection.session.uncertain = not opens
         if not opens and not login.is_login(raw.opcode):
             connection.phase = Phase.FULL
@@ -106,6 +110,7 @@ class Dialogue:
             return
         if login.is_login(sight.opcode):
             if connection.phase is Phase.LOGIN and not raw.data_digest_error:
+                login.note_challenge(sight)
                 if sight.opcode == Opcode.LOGIN_REQUEST:
                     login.after_request(sight)
                 else:

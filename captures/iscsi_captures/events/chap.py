@@ -157,6 +157,9 @@ class Authentication:
         response = binary(given)
         if response is None or len(response) > LONGEST or response == self._response(self._secret):
             return False
+        if self._peer_secret is None:
+            # A history may be silent about the secret; then nobody can tell.
+            return True
         return response == self._response(self._peer_secret) and self._peer_name in (None, name)
 
     def _response(self, secret: bytes | None) -> bytes | None:

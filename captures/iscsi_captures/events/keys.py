@@ -125,6 +125,8 @@ class Negotiated:
     def _judge_answer(self, rule: KeyRule, key: str, value: str) -> Fault | None:
         if rule is PRIVATE_KEY or rule.informative:
             return None
+        if rule.function is Function.OBSOLETE and value in ("No", "Reject"):
+            return None
         if rule.function is Function.REQUEST:
             return None if value in ("Reject", "Irrelevant") else ILLEGAL
         if value == "NotUnderstood":

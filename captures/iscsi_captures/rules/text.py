@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iscsi_captures.dialogue import Phase, Sight
-from iscsi_captures.dialogue.numbers import is_retry
+from iscsi_captures.dialogue.numbers import is_resent, is_retry
 from iscsi_captures.rules.model import Rules, Stain, above_segment
 from iscsi_protocol.pdu import NO_TAG, Opcode, opcode_name
 
@@ -95,11 +95,13 @@ def response_too_long(sight: Sight) -> str | None:
 
 @RULES("text.response-tag", "R7143-11.11.3-01", _RESPONSE)
 def response_tag(sight: Sight) -> str | None:
-    """A Text Response has the tag of the request that it answers."""
+    """A Text Response has the tag of the request that it answers, and answers it once."""
     exchange = sight.exchange
-    if exchange is not None and exchange.itt == sight.itt:
+    if is_resent(sight):
         return None
-    return f"Initiator Task Tag {sight.itt:#010x} is that of no Text Request"
+    if exchange is None or exchange.itt != sight.itt:
+        return f"Initiator Task Tag {sight.itt:#010x} is that of no Text Request"
+    return None if exchange.asked else "a second Text Response to one Text Request"
 
 
 @RULES("text.answer-to-continue", "R7143-6.2-02", _RESPONSE)

@@ -18,9 +18,9 @@ from iscsi_conformance.service_peer import ScriptedService
 from iscsi_conformance.stimulus import A_MOMENT, configured
 from iscsi_conformance.verdict import Failed, Inconclusive, require
 from iscsi_initiator.client import Client, ClientError, SessionFailed
-from iscsi_initiator.eventlog import EVENTS
 from iscsi_initiator.limits import Limits
 from iscsi_initiator.settings import SessionOptions, Settings
+from iscsi_protocol.eventlog import EVENTS
 from iscsi_protocol.history import TransportEvent
 from iscsi_protocol.pdu import Pdu, RawPdu
 from iscsi_protocol.scsi.opcodes import TEST_UNIT_READY

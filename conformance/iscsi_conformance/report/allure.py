@@ -16,10 +16,10 @@ from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import ATTACHMENT_PATTERN, Attachment, Label, Link, Status, StatusDetails, TestResult
 from allure_commons.types import AttachmentType, LabelType, LinkType, Severity
 
-from iscsi_conformance.catalogue import Level, requirements
+from iscsi_captures.catalogue import Level, requirements
+from iscsi_captures.legible import legible
 from iscsi_conformance.expected import is_news
 from iscsi_conformance.report.capture import capture_path
-from iscsi_conformance.report.legible import legible
 from iscsi_conformance.result import CaseResult, Results
 from iscsi_conformance.verdict import Verdict
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iscsi_conformance.report.legible import legible
+from iscsi_captures.legible import legible
 
 Packed = list[Any]
 Layout = tuple[tuple[Any, ...], ...]

@@ -7,25 +7,21 @@ else, so that text of the product under test stays text.
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 from collections.abc import Iterable
-from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
+from iscsi_captures.catalogue import requirements
+from iscsi_captures.legible import legible
+from iscsi_captures.pages import environment, in_script, parts
 from iscsi_conformance.case import load_cases
-from iscsi_conformance.catalogue import requirements
 from iscsi_conformance.events.catalogue import EventRow, Variation, events, name_of
 from iscsi_conformance.expected import is_news
 from iscsi_conformance.report.capture import capture_path
 from iscsi_conformance.report.dialogue import Pools, packed_rows
-from iscsi_conformance.report.legible import legible
 from iscsi_conformance.result import CaseResult, Results
 from iscsi_conformance.verdict import Verdict
 from iscsi_initiator.faults import all_faults as initiator_faults
@@ -46,64 +42,41 @@ _KINDS = {
     "foreign": "A foreign product",
     "initiator": "A foreign initiator",
 }
-_UNSAFE_IN_SCRIPT = str.maketrans(
-    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-)
 
 
 def write_html(results: Results, path: Path, written: dt.datetime) -> Path:
     """Write the page; its path. written: in UTC. Raises OSError."""
-    environment = Environment(
-        loader=PackageLoader("iscsi_conformance.report", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: legible(value) if type(value) is str else value,
-    )
-    folder = files("iscsi_conformance.report").joinpath("page")
-    style = folder.joinpath("report.css").read_text("utf-8")
-    script = folder.joinpath("report.js").read_text("utf-8")
     pools = Pools()
     # Rows first: they fill the pools that the head carries.
     dialogues = [(result.id, in_script(packed_rows(result.evidence.dialogue, pools))) for result in results.cases]
     shown = [verdict for verdict in Verdict if any(result.verdict is verdict for result in results.cases)]
-    page = environment.get_template("report.html").render(
-        results=results,
-        written=written.strftime("%Y-%m-%d %H:%M UTC"),
-        subject=results.dut.get("target_name") or results.profile or "nameless product",
-        summary_line=_summary_line(results),
-        facts=_facts(results),
-        probe=_probe(results),
-        verdicts=shown,
-        meanings=MEANINGS,
-        areas=_areas(results.cases, shown),
-        events=_events(results.cases),
-        attention=[result for result in results.cases if needs_attention(result)],
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
-        style_digest=_digest(style),
-        script_digest=_digest(script),
-        head=in_script(_head(results, pools)),
-        dialogues=dialogues,
+    page = (
+        environment("iscsi_conformance.report")
+        .get_template("report.html")
+        .render(
+            results=results,
+            written=written.strftime("%Y-%m-%d %H:%M UTC"),
+            subject=results.dut.get("target_name") or results.profile or "nameless product",
+            summary_line=_summary_line(results),
+            facts=_facts(results),
+            probe=_probe(results),
+            verdicts=shown,
+            meanings=MEANINGS,
+            areas=_areas(results.cases, shown),
+            events=_events(results.cases),
+            attention=[result for result in results.cases if needs_attention(result)],
+            head=in_script(_head(results, pools)),
+            dialogues=dialogues,
+            **parts("iscsi_conformance.report", "report"),
+        )
     )
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def in_script(value: object) -> Markup:
-    """A value as JSON that may stand in a script element: no text in it can end the element or begin a comment."""
-    text = msgspec.json.encode(value).decode()
-    return Markup(text.translate(_UNSAFE_IN_SCRIPT))  # noqa: S704 - made safe for its place by the translation
-
-
 def needs_attention(result: CaseResult) -> bool:
     """Whether a reader has to look at the case: it makes a run fail, or warns."""
     return is_news(result) or (result.verdict is Verdict.WARN and result.expected_failure is None)
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(sha256(text.encode()).digest()).decode()
 
 
 def _under_test(results: Results) -> str:

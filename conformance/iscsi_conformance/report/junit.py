@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from iscsi_captures.legible import legible
 from iscsi_conformance.expected import is_news
-from iscsi_conformance.report.legible import legible
 from iscsi_conformance.result import CaseResult, Results
 from iscsi_conformance.verdict import Verdict
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iscsi_initiator.eventlog import files
-from iscsi_initiator.eventlog.entry import LogError, LoggedEvent, parse_line
+from iscsi_protocol.eventlog.entry import LogError, LoggedEvent, parse_line
 
 _CHUNK = 1 << 16
 MAX_LINE = 1 << 20

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from iscsi_initiator.eventlog.entry import LoggedEvent
-from iscsi_initiator.eventlog.explain import details
-from iscsi_initiator.eventlog.parts import UNTITLED, Part, printable
+from iscsi_protocol.eventlog.entry import LoggedEvent
+from iscsi_protocol.eventlog.explain import details
+from iscsi_protocol.eventlog.parts import UNTITLED, Part, printable
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "information": "bold green"}
 _SEVERITY_WIDTH = max(map(len, _STYLES))

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from iscsi_initiator.eventlog import files
-from iscsi_initiator.eventlog.entry import LogError, LoggedEvent, parse_line
-from iscsi_initiator.eventlog.parts import printable, shortened
-from iscsi_initiator.eventlog.record import EventRecord
+from iscsi_protocol.eventlog.entry import LogError, LoggedEvent, parse_line
+from iscsi_protocol.eventlog.parts import printable, shortened
+from iscsi_protocol.eventlog.record import EventRecord
 
 MAX_BYTES = 4 << 20
 KEEP = 4

@@ -4,8 +4,8 @@ not react to it (guide, Appendix B).
 
 from __future__ import annotations
 
-from iscsi_initiator.eventlog import EVENTS
 from iscsi_initiator.faults import behaves, takes_for
+from iscsi_protocol.eventlog import EVENTS
 from iscsi_protocol.fault import FieldIs, HasKey, Plus, Relation, Set, SetKey
 from iscsi_protocol.pdu import NO_TAG, Opcode
 

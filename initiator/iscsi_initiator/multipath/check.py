@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from iscsi_initiator.multipath.path import LoadBalance, Path
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.status_codes import Refused
+from iscsi_protocol.status_codes import StatusCode
 
 MAX_WEIGHT = 0xFFFFFFFF
 

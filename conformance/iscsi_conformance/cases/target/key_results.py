@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import SHOULD, TARGET, case
 from iscsi_conformance.cases.target.keys import number, offered
 from iscsi_conformance.cases.target.login import OFFERS, OPEN, no_success, outcome, responses, walk
 from iscsi_conformance.cases.target.login_stages import NO_METHOD, begun, first
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.session import Session

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import TARGET, case
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import TESTER_ISID, Peer
 from iscsi_conformance.session import Session

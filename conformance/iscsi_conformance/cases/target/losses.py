@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import SHOULD, TARGET, case
 from iscsi_conformance.cases.target.connections import CLEARED_BY_PROTOCOL, SEVERAL, SEVERAL_WRITABLE
 from iscsi_conformance.cases.target.identity import NO_UNSOLICITED
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.pending import aftermath, give_data, pending_write

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import SHOULD, TARGET, case
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.session import Session

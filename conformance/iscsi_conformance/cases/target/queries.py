@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import TARGET, case
 from iscsi_conformance.cases.target.identity import NO_UNSOLICITED, WRITABLE
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.pending import give_data, pending_write

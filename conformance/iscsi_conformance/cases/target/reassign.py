@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import SHOULD, TARGET, case
 from iscsi_conformance.cases.target.connections import CLEARED_BY_PROTOCOL, TUR
 from iscsi_conformance.cases.target.identity import NO_UNSOLICITED, WRITABLE
 from iscsi_conformance.cases.target.level1 import SMALL, TAG, all_anew, read_all
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.pending import aftermath, give_data, pending_write, response_among

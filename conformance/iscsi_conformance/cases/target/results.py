@@ -4,9 +4,9 @@ RFC 1994).
 
 from __future__ import annotations
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import TARGET, case
 from iscsi_conformance.cases.target.chap import Talk, accepted, begin
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.peer import Peer
 from iscsi_conformance.session import Session

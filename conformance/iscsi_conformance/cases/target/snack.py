@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import TARGET, case
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.pending import aftermath, give_data, pending_write, rejects_among, response_among
 from iscsi_conformance.session import ALIVE, Session, TaskResult

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from iscsi_captures.describe import one_line
 from iscsi_conformance.case import TARGET, case
-from iscsi_conformance.describe import one_line
 from iscsi_conformance.feature import Feature
 from iscsi_conformance.pending import give_data, pending_write
 from iscsi_conformance.session import ALIVE, Session
