@@ -1,0 +1,1 @@
+"""The initiator service: what it is asked (`api`), and how requests reach it (`client`, `listener`)."""
