@@ -251,7 +251,7 @@ class Client:
         finally:
             self._moving.pop(cid, None)
         if not isinstance(event, wanted):
-            raise ConnectionFailed(cid, getattr(event, "reason", ""))
+            raise ConnectionFailed(cid, event if isinstance(event, ConnectionRemoved | SessionClosed) else None)
 
     def use_lun(self, lun: int) -> None:
         """Address another LUN from now on."""
