@@ -18,7 +18,6 @@ _SEVERITY_WIDTH = max(map(len, _STYLES))
 
 def event_json(event: LoggedEvent) -> dict[str, object]:
     """The object of the log, and `details` with what its extra data says: part, offset, name, value, text."""
-    record = event.record
     return event.as_json() | {
         "details": [
             {"part": part.title, "offset": each.offset, "name": each.name, "value": each.value, "text": each.text}
