@@ -29,6 +29,7 @@ from iscsi_initiator.store import (
     StoreUnreadable,
     default_folder,
     files,
+    state,
 )
 from iscsi_initiator.store import format as form
 from iscsi_initiator.store.sealed import Sealed
@@ -52,6 +53,7 @@ from iscsi_initiator.store.state import (
     TargetPortal,
     TunnelAddress,
 )
+from iscsi_initiator.store.store import FILE, KEY, LOCK
 
 NAME = "iqn.2026-01.org.example:disk"
 SEALED = Sealed(nonce=bytes(12), sealed=bytes(range(20)))
@@ -365,7 +367,7 @@ def test_a_folder_that_another_made_first_will_do(tmp_path, monkeypatch):
     def taken(path, mode):
         raise FileExistsError(errno.EEXIST, "exists", str(path))
 
-    monkeypatch.setattr(files.os, "mkdir", taken)
+    monkeypatch.setattr("iscsi_initiator.store.files.os.mkdir", taken)
     files.make_folder(tmp_path / "new")
 
 
@@ -374,7 +376,7 @@ def test_a_lock_that_cannot_be_written_is_closed_again(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "pwrite", full)
+        patch.setattr("iscsi_initiator.store.files.os.pwrite", full)
         with pytest.raises(StoreUnreadable, match="full"):
             Store(tmp_path)
     Store(tmp_path).close()
@@ -394,3 +396,13 @@ def test_where_the_store_is(monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert str(default_folder()) == expected
+
+
+def test_the_file_is_described():
+    """docs/store.md names every field of the file, and every file of the folder."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "store.md").read_text(encoding="utf-8")
+    structs = [each for each in vars(state).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    ipsec = (TunnelAddress, PresharedKey, GroupKey, ForeignValue)
+    names = {name for each in structs if each not in ipsec for name in each.__struct_fields__}
+    names |= set(form._File.__struct_fields__) | set(Sealed.__struct_fields__) | {FILE, LOCK, KEY, form.SCHEMA}
+    assert sorted(name for name in names if f"`{name}`" not in text) == []

@@ -48,7 +48,7 @@ class Shim:
     def open(self, path, flags, mode=0o777):
         self._call()
         fd = os.open(path, flags, mode)
-        inode = os.fstat(fd).st_ino
+        inode: object = os.fstat(fd).st_ino
         if flags & os.O_CREAT and flags & os.O_EXCL:
             inode = ("made", len(self.journal))
             self.journal.append(("link", str(path), inode))
@@ -116,6 +116,8 @@ class Disk:
                 self.pending = [each for each in self.pending if each[0] != folder]
             case ("fsync", inode):
                 self.stable[inode] = self.written[inode]
+            case _:
+                raise AssertionError(entry)
 
     def now(self):
         names = dict(self.names)

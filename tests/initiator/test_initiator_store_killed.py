@@ -80,6 +80,7 @@ def test_killed_at_random_points(tmp_path):
         with subprocess.Popen(
             [sys.executable, "-c", WORKER, str(tmp_path), str(CHANGES)], stdout=subprocess.PIPE, text=True
         ) as worker:
+            assert worker.stdout is not None
             for line in worker.stdout:
                 promised = int(line) + 1
                 if point is not None and promised >= point:

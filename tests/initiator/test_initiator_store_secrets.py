@@ -24,7 +24,6 @@ from iscsi_initiator.store import (
     SecretError,
     State,
     Store,
-    files,
 )
 from iscsi_initiator.store.sealed import Sealed, seal, unseal
 from iscsi_initiator.store.state import (
@@ -99,10 +98,15 @@ def test_no_secret_in_clear_anywhere(filled):
 
 def test_no_secret_in_what_is_written_on_the_way(tmp_path, monkeypatch):
     written = []
+
+    def write(fd, data):
+        written.append(bytes(data))
+        return real(fd, data)
+
     real = os.write
     with Store(tmp_path) as store:
         store.seal(b"first", "x")
-        monkeypatch.setattr(files.os, "write", lambda fd, data: written.append(bytes(data)) or real(fd, data))
+        monkeypatch.setattr("iscsi_initiator.store.files.os.write", write)
         store.put(every_secret(store))
     assert written
     assert SECRET not in b"".join(written)
@@ -268,7 +272,9 @@ def test_the_keyring_has_the_key(tmp_path, keyring):
         store.put(every_secret(store))
     with Store(tmp_path, keys=keys) as store:
         assert store.broken_secrets() == []
-    assert keyring.kept == {("iscsi-initiator", "main"): keys.load().hex()}
+    key = keys.load()
+    assert key is not None
+    assert keyring.kept == {("iscsi-initiator", "main"): key.hex()}
     assert not (tmp_path / "key").exists()
 
 

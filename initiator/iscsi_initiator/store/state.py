@@ -276,12 +276,13 @@ class ForeignValue(_Record, frozen=True, kw_only=True):
 class StoredSettings(_Record, frozen=True, kw_only=True):
     """What was set, by the names of the guide's Appendices E and F; what is not here has its default.
 
-    driver, service, isns, mpio, reservation: the keys that Appendix F has them under. foreign: all that
+    driver, service, eventlog, isns, mpio, reservation: the keys that Appendix F has them under. foreign: all that
     an import brought besides.
     """
 
     driver: dict[str, SettingValue] = {}
     service: dict[str, SettingValue] = {}
+    eventlog: dict[str, SettingValue] = {}
     isns: dict[str, SettingValue] = {}
     mpio: dict[str, SettingValue] = {}
     reservation: dict[str, SettingValue] = {}
