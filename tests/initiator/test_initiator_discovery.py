@@ -219,7 +219,6 @@ class Told:
 class Card:
     """An adapter that does what its test says."""
 
-    name = "hba0"
     addresses: tuple[str, ...] = ()
     isid: bytes | None = None
 
@@ -248,8 +247,8 @@ def test_the_example_is_a_plug_in(tmp_path, monkeypatch):
     path = flash(tmp_path, isid="00023d000001", targets=[{"name": ONE, "portals": ["192.0.2.1"], "alias": "disk"}])
     host = Told()
     adapter = adapters.load("card", str(path), host, host)
-    assert (adapter.name, adapter.addresses, adapter.isid) == ("example0", (), bytes.fromhex("00023d000001"))
-    instances, dropped = adapters.discovered(adapter)
+    assert (adapter.addresses, adapter.isid) == ((), bytes.fromhex("00023d000001"))
+    instances, dropped = adapters.discovered("example0", adapter)
     assert dropped == []
     assert [(each.name, each.portals, str(each.source)) for each in instances] == [(ONE, (PORTAL,), "HBA:example0")]
     assert isinstance(adapter, example_adapter.ExampleAdapter)
@@ -296,12 +295,12 @@ def test_up_calls_that_are_not_well_formed(request_):
 )
 def test_how_an_adapter_fails(answer, status):
     with pytest.raises(Refused) as refused:
-        adapters.discovered(Card(answer))
+        adapters.discovered("hba0", Card(answer))
     assert refused.value.status == status
 
 
 def test_an_adapter_drops_names_too():
-    instances, dropped = adapters.discovered(Card([AdapterTarget("no name", ()), AdapterTarget(ONE, ())]))
+    instances, dropped = adapters.discovered("hba0", Card([AdapterTarget("no name", ()), AdapterTarget(ONE, ())]))
     assert [each.name for each in instances] == [ONE]
     assert len(dropped) == 1
 
@@ -310,14 +309,14 @@ def test_keys_of_adapters(tmp_path):
     host = Told()
     bare = example_adapter.make(host, str(flash(tmp_path)))
     with pytest.raises(Refused) as refused:
-        adapters.cache_key(bare, PORTAL, b"key", host)
+        adapters.cache_key("hba0", bare, PORTAL, b"key", host)
     assert refused.value.status == StatusCode.HBA_SECURITY_CACHE_NOT_SUPPORTED
     card = example_adapter.make(host, str(flash(tmp_path, key_slots=1)))
-    adapters.cache_key(card, PORTAL, b"key", host)
-    adapters.cache_key(card, PORTAL, b"another", host)
+    adapters.cache_key("hba0", card, PORTAL, b"key", host)
+    adapters.cache_key("hba0", card, PORTAL, b"another", host)
     assert host.events == []
     with pytest.raises(Refused) as refused:
-        adapters.cache_key(card, Portal(address="192.0.2.7"), b"key", host)
+        adapters.cache_key("hba0", card, Portal(address="192.0.2.7"), b"key", host)
     assert refused.value.status == StatusCode.HBA_SECURITY_CACHE_FULL
     assert [event[0] for event in host.events] == [110]
 
@@ -329,7 +328,7 @@ def test_an_example_with_a_bad_file(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(Refused):
-        adapters.discovered(adapters.attach("example", example_adapter.make, str(path), host, host))
+        adapters.discovered("hba0", adapters.attach("example", example_adapter.make, str(path), host, host))
 
 
 # All together.
@@ -355,8 +354,8 @@ def test_each_mechanism_logs_its_failure_and_leaves_what_was_found():
         made.all(
             [
                 lambda: made.portal(TargetPortal(portal=PORTAL)),
-                lambda: made.adapter(card),
-                lambda: made.adapter(dead),
+                lambda: made.adapter("hba0", card),
+                lambda: made.adapter("hba1", dead),
                 static,
             ]
         )

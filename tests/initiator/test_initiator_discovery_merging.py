@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from iscsi_initiator.discovery.instance import STATIC, Group, Instance, Kind, Source
@@ -43,7 +46,9 @@ VALUES = {
     ],
 )
 def test_rule_1_the_call_before_the_instance_before_what_was_configured(name, said, taken):
-    sources = [Options(**{name: value}) if says else NOTHING for value, says in zip(VALUES[name], said, strict=True)]
+    sources: list[Any] = [
+        replace(NOTHING, **{name: value}) if says else NOTHING for value, says in zip(VALUES[name], said, strict=True)
+    ]
     assert getattr(merge_options(*sources), name) == VALUES[name][taken]
 
 

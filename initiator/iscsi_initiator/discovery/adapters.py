@@ -62,11 +62,10 @@ class AdapterTarget:
 
 @runtime_checkable
 class Adapter(Protocol):
-    """name: the initiator instance that it is; addresses: of its ports, in the order of their numbers, empty for one port at
-    any address; isid: the one that all its sessions have, 6 bytes, None where it can have any.
+    """addresses: of its ports, in the order of their numbers, empty for one port at any address; isid: the one that all its
+    sessions have, 6 bytes, None where it can have any.
     """
 
-    name: str
     addresses: tuple[str, ...]
     isid: bytes | None
 
@@ -102,7 +101,7 @@ def attach(name: str, factory: Callable[[Host, str], object], argument: str, hos
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything while it starts
         return _refuse(tell, name, f"it does not start ({type(error).__name__}: {error})")
     if not isinstance(adapter, Adapter) or not callable(adapter.discover):
-        return _refuse(tell, name, "it does not answer as an iSCSI initiator: no name, addresses, isid or discover")
+        return _refuse(tell, name, "it does not answer as an iSCSI initiator: no addresses, isid or discover")
     return adapter
 
 
@@ -117,16 +116,18 @@ def up_call_kind(request: object) -> str | None:
     return kind if kind == TARGETS_CHANGED else None
 
 
-def discovered(adapter: Adapter) -> tuple[list[Instance], list[str]]:
-    """The targets that an adapter finds, and what was wrong with those that were dropped. Raises Refused."""
-    answer = _ask(adapter, adapter.discover)
+def discovered(name: str, adapter: Adapter) -> tuple[list[Instance], list[str]]:
+    """The targets that an adapter finds, and what was wrong with those that were dropped. name: the initiator instance that
+    the adapter is. Raises Refused.
+    """
+    answer = _ask(name, adapter.discover)
     try:
         targets = list(answer)
     except TypeError:
         targets = [answer]
     if not all(isinstance(target, AdapterTarget) for target in targets):
-        raise Refused(StatusCode.DRIVER_BUG, f"adapter {adapter.name}: discover gives something else than targets")
-    source = Source(Kind.HBA, adapter.name, adapter.name)
+        raise Refused(StatusCode.DRIVER_BUG, f"adapter {name}: discover gives something else than targets")
+    source = Source(Kind.HBA, name, name)
     instances, dropped = [], []
     for target in targets:
         try:
@@ -141,24 +142,24 @@ def discovered(adapter: Adapter) -> tuple[list[Instance], list[str]]:
     return instances, dropped
 
 
-def cache_key(adapter: Adapter, portal: Portal, key: bytes, tell: Teller) -> None:
+def cache_key(name: str, adapter: Adapter, portal: Portal, key: bytes, tell: Teller) -> None:
     """Have an adapter keep an IPsec key. Raises Refused: HBA_SECURITY_CACHE_NOT_SUPPORTED, HBA_SECURITY_CACHE_FULL, what
     else the adapter says; event 110 for a failure.
     """
     if not isinstance(adapter, KeyCache):
-        raise Refused(StatusCode.HBA_SECURITY_CACHE_NOT_SUPPORTED, f"adapter {adapter.name} keeps no keys")
+        raise Refused(StatusCode.HBA_SECURITY_CACHE_NOT_SUPPORTED, f"adapter {name} keeps no keys")
     try:
-        _ask(adapter, lambda: adapter.cache_key(portal, key))
+        _ask(name, lambda: adapter.cache_key(portal, key))
     except Refused as error:
         tell(110, str(error))
         raise
 
 
-def _ask(adapter: Adapter, request: Callable[[], Any]) -> Any:
+def _ask(name: str, request: Callable[[], Any]) -> Any:
     try:
         return request()
     except AdapterFailure as error:
-        raise Refused(error.status, f"adapter {adapter.name}: {error}") from error
+        raise Refused(error.status, f"adapter {name}: {error}") from error
     except Exception as error:
-        reason = f"adapter {adapter.name} raised {type(error).__name__}: {error}"
+        reason = f"adapter {name} raised {type(error).__name__}: {error}"
         raise Refused(StatusCode.DRIVER_BUG, reason) from error

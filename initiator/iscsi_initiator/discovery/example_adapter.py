@@ -2,7 +2,7 @@
 
 FILE has what the flash memory of a real adapter has, as JSON:
 
-    {"name": "example0", "addresses": ["127.0.0.1"], "isid": "00023d000001", "key_slots": 4,
+    {"addresses": ["127.0.0.1"], "isid": "00023d000001", "key_slots": 4,
      "targets": [{"name": "iqn.2026-01.org.example:disk", "alias": null, "portals": ["127.0.0.1:3260"]}]}
 
 All but `targets` may be left out. Without key_slots it keeps no IPsec keys; isid is one that all sessions share.
@@ -30,7 +30,6 @@ class _Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class _Flash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: str = "example0"
     addresses: tuple[str, ...] = ()
     isid: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{12}$")] | None = None
     key_slots: int | None = None
@@ -44,7 +43,6 @@ class ExampleAdapter:
         self.path = path
         self._host = host
         flash = self._flash()
-        self.name = flash.name
         self.addresses = flash.addresses
         self.isid = bytes.fromhex(flash.isid) if flash.isid is not None else None
 

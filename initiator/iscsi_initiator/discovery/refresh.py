@@ -66,16 +66,16 @@ class Discovery:
             ],
         )
 
-    async def adapter(self, adapter: Adapter) -> None:
-        """Ask one adapter, in a thread of its own as it may block. Raises Refused."""
+    async def adapter(self, name: str, adapter: Adapter) -> None:
+        """Ask the adapter that an initiator instance is, in a thread of its own as it may block. Raises Refused."""
         try:
-            instances, dropped = await asyncio.to_thread(discovered, adapter)
+            instances, dropped = await asyncio.to_thread(discovered, name, adapter)
         except Refused as error:
-            self._tell(115, str(error), adapter.name)
+            self._tell(115, str(error), name)
             raise
         for reason in dropped:
-            self._tell(115, reason, adapter.name)
-        self.catalogue.put(Source(Kind.HBA, adapter.name, adapter.name), instances)
+            self._tell(115, reason, name)
+        self.catalogue.put(Source(Kind.HBA, name, name), instances)
 
     def static(self, records: Iterable[StaticTarget]) -> None:
         """Take over what was configured by hand; damaged records are left out. Raises Refused CACHE_CORRUPTED for those."""

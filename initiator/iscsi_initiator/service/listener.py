@@ -25,6 +25,8 @@ Handler = Callable[[Operation[Any]], Awaitable[Answer]]
 
 MAX_CONNECTIONS = 64
 SOCKET_MODE = 0o600
+LINGER = 2.0
+"""Seconds that a caller has to take the last answer of a connection."""
 
 
 class Listener:
@@ -85,7 +87,7 @@ class Listener:
         try:
             if len(self._tasks) >= self._max_connections:
                 reason = f"the service has {self._max_connections} connections already"
-                writer.write(encode_answer(Failure(status=StatusCode.OUT_OF_RESOURCES, message=reason)))
+                await _dismiss(reader, writer, Failure(status=StatusCode.OUT_OF_RESOURCES, message=reason))
                 return
             self._tasks[task] = False
             while self._server is not None and await self._answer_one(task, reader, writer):
@@ -104,31 +106,43 @@ class Listener:
             line = await reader.readline()
         except ValueError:
             reason = f"a request has at most {self._max_request} bytes"
-            writer.write(encode_answer(Failure(status=StatusCode.INVALID_PARAMETER, message=reason)))
+            await _dismiss(reader, writer, Failure(status=StatusCode.INVALID_PARAMETER, message=reason))
             return False
         if not line:
             return False
         self._tasks[task] = True
-        answer, more = await self._answer(line)
+        try:
+            answer = await self._answer(line)
+        except NoRequest as error:
+            await _dismiss(reader, writer, failure_of(error))
+            return False
         writer.write(answer)
         await writer.drain()
         self._tasks[task] = False
-        return more
+        return True
 
-    async def _answer(self, line: bytes) -> tuple[bytes, bool]:
-        size: int | None = None
+    async def _answer(self, line: bytes) -> bytes:
         try:
             request = decode_request(line)
-            size = request.buffer_size
-            return encode_answer(await self._handler(request), size), True
-        except NoRequest as error:
-            return encode_answer(failure_of(error)), False
+            return encode_answer(await self._handler(request), request.buffer_size)
+        except NoRequest:
+            raise
         except Refused as error:
-            return encode_answer(failure_of(error)), True
+            return encode_answer(failure_of(error))
         except Exception as error:  # noqa: BLE001 - one defect must not end the service
             self._defect(error)
             reason = f"the service failed ({type(error).__name__})"
-            return encode_answer(Failure(status=StatusCode.NON_SPECIFIC_ERROR, message=reason)), True
+            return encode_answer(Failure(status=StatusCode.NON_SPECIFIC_ERROR, message=reason))
+
+
+async def _dismiss(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, failure: Failure) -> None:
+    """Say why, and read on for a while: closed with unread data, a socket takes back what it said last."""
+    writer.write(encode_answer(failure))
+    writer.write_eof()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while await reader.read(1 << 16):
+                pass
 
 
 def _bind(path: Path) -> socket.socket:

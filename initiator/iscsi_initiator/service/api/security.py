@@ -72,8 +72,10 @@ class _Payload(Operation[A_co], frozen=True, kw_only=True):
     def check(self) -> None:
         check_initiator(self.initiator, self.initiator_port)
         check_range(self.id_type, 0, 0xFF, "an id type", StatusCode.IKE_ID_PAYLOAD_TYPE_NOT_SUPPORTED)
-        if not 1 <= len(self.id) <= MAX_DNS_NAME:
-            raise Refused(StatusCode.IKE_ID_PAYLOAD_INCORRECT_SIZE, f"an IKE id has 1 to {MAX_DNS_NAME} characters")
+        if not (self.id.isprintable() and 1 <= len(self.id) <= MAX_DNS_NAME):
+            raise Refused(
+                StatusCode.IKE_ID_PAYLOAD_INCORRECT_SIZE, f"an IKE id has 1 to {MAX_DNS_NAME} printable characters"
+            )
         if self.id_type == IdType.IPV4_ADDRESS:
             try:
                 ipaddress.IPv4Address(self.id)
