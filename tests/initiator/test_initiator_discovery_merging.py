@@ -23,7 +23,7 @@ from iscsi_initiator.store.sealed import Sealed
 from iscsi_initiator.store.state import AuthType, LoginOptions, LunMapping, Portal
 
 NOTHING = Options()
-VALUES = {
+VALUES: dict[str, Any] = {
     "login_flags": (1, 2, 3),
     "header_digest": (False, True, True),
     "data_digest": (True, False, True),

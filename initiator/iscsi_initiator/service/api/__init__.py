@@ -41,6 +41,7 @@ from iscsi_initiator.service.api.answers import (
     failure_of,
     succeeded,
 )
+from iscsi_initiator.service.api.balance import PathSetting, SetLoadBalancePolicy
 from iscsi_initiator.service.api.devices import (
     AddPersistentDevice,
     BindPersistentDevices,
@@ -139,6 +140,7 @@ __all__ = [
     "NodeNameSet",
     "Operation",
     "PSKey",
+    "PathSetting",
     "PersistentDeviceEntry",
     "PersistentDevices",
     "PersistentLoginEntry",
@@ -166,6 +168,7 @@ __all__ = [
     "SessionEntry",
     "SessionList",
     "Sessions",
+    "SetLoadBalancePolicy",
     "StopService",
     "TargetInfo",
     "TargetInformation",

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from iscsi_initiator.service.api.answers import Answer, Failure, RequestFailed, succeeded
+from iscsi_initiator.service.api.balance import SetLoadBalancePolicy
 from iscsi_initiator.service.api.devices import (
     AddPersistentDevice,
     BindPersistentDevices,
@@ -86,6 +87,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ReportLUNs,
     ReportTargetMappings,
     SessionList,
+    SetLoadBalancePolicy,
     CHAPSecret,
     TunnelAddr,
     GroupKey,

@@ -1,0 +1,61 @@
+"""What the service does for each request: a table from the type of a request to a function (core, request) -> answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from iscsi_initiator.service import api
+from iscsi_initiator.service.api.operation import Operation
+from iscsi_initiator.service.core import Core
+from iscsi_initiator.service.operations import devices, discovery, node, persistent, scsi, sessions, targets
+from iscsi_initiator.status_codes import Refused, StatusCode
+
+Function = Callable[[Core, Any], Awaitable[api.Answer]]
+
+TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
+    {
+        api.AddTarget: targets.add_target,
+        api.RemoveTarget: targets.remove_target,
+        api.AddTargetPortal: discovery.add_target_portal,
+        api.RemoveTargetPortal: discovery.remove_target_portal,
+        api.RefreshTargetPortal: discovery.refresh_target_portal,
+        api.ListTargetPortals: discovery.list_target_portals,
+        api.ListTargets: discovery.list_targets,
+        api.TargetInfo: discovery.target_info,
+        api.LoginTarget: sessions.login_target,
+        api.LogoutTarget: sessions.logout_target,
+        api.SessionList: sessions.session_list,
+        api.AddConnection: sessions.add_connection,
+        api.RemoveConnection: sessions.remove_connection,
+        api.SetLoadBalancePolicy: sessions.set_load_balance,
+        api.ReportTargetMappings: sessions.report_target_mappings,
+        api.ScsiInquiry: scsi.scsi_inquiry,
+        api.ReadCapacity: scsi.read_capacity,
+        api.ReportLUNs: scsi.report_luns,
+        api.PersistentLoginTarget: persistent.persistent_login_target,
+        api.ListPersistentTargets: persistent.list_persistent_targets,
+        api.RemovePersistentTarget: persistent.remove_persistent_target,
+        api.BindPersistentDevices: devices.bind_persistent_devices,
+        api.ReportPersistentDevices: devices.report_persistent_devices,
+        api.AddPersistentDevice: devices.add_persistent_device,
+        api.RemovePersistentDevice: devices.remove_persistent_device,
+        api.ClearPersistentDevices: devices.clear_persistent_devices,
+        api.CHAPSecret: node.chap_secret,
+        api.NodeName: node.node_name,
+        api.ListInitiators: node.list_initiators,
+        api.VersionInfo: node.version_info,
+        api.ServiceStatus: node.service_status,
+        api.StopService: node.stop_service,
+    }
+)
+"""Every operation that this service can do; the others are REQUEST_NOT_SUPPORTED."""
+
+
+async def perform(core: Core, request: Operation[Any]) -> api.Answer:
+    """Do what is asked. Raises Refused."""
+    function = TABLE.get(type(request))
+    if function is None:
+        raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, f"{type(request).__name__} is nothing that this service can do")
+    return await function(core, request)
