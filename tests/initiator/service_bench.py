@@ -1,5 +1,5 @@
-"""A service without process and socket: its core over a store in the test's folder, the bundled target in memory, and time that
-the loop makes up.
+"""A service without process and socket: its core over a store in the test's folder, the bundled target in memory, and time
+that the loop makes up.
 """
 
 from __future__ import annotations

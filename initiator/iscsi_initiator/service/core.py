@@ -204,6 +204,20 @@ class Core:
         """Every device with its session."""
         return [(session, device) for session in self.sessions.values() for device in session.devices]
 
+    def open_device(self, session_id: str, lun: int, who: str) -> Device:
+        """Somebody opens a LUN, a structure as a number, until `handles.close`. Raises Refused: INVALID_SESSION_ID,
+        REQUEST_NOT_SUPPORTED for a session that is not reported to the system, INVALID_PARAMETER for a LUN without a device.
+        """
+        session = self.session(session_id)
+        if not session.report_to_pnp:
+            reason = "a session that is not reported to the system takes INQUIRY, REPORT LUNS and READ CAPACITY alone"
+            raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, reason)
+        for device in session.devices:
+            if device.mapping.target_lun == lun:
+                self.handles.open(session_id, device.interface_name, who)
+                return device
+        raise Refused(StatusCode.INVALID_PARAMETER, f"session {session_id} has no device at LUN {lun:#018x}")
+
     def device_behind(self, source: str) -> str | None:
         """The interface name of the LUN that a device of this host serves; None for one that serves none."""
         return self.attached.get(source)
