@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ SESSION = "1f-4000013700000002"
 OPTIONS = api.LoginOptions(login_flags=2, header_digest=True, user_name="user", password=b"12 bytes long", auth_type=1)
 MAPPING = LunMapping(target_lun=1 << 48, os_bus=0, os_target=1, os_lun=5)
 
-SAMPLES: list[api.Operation] = [
+SAMPLES: list[api.Operation[Any]] = [
     api.AddTarget(target_name=NAME, target_alias="Disk", portal=PORTAL, target_flags=6, options=OPTIONS),
     api.RemoveTarget(target_name=NAME),
     api.ListTargets(update=True),

@@ -11,6 +11,7 @@ import stat
 import threading
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,11 +40,9 @@ async def answer(request):
 
 
 @asynccontextmanager
-async def listening(path, handler=answer, **limits):
-    """A listener that is closed in the end; what its handler should not have raised is kept in `defects`."""
-    defects: list[Exception] = []
-    service = Listener(path, handler, defect=defects.append, **limits)
-    service.defects = defects
+async def listening(path, handler=answer, defects=None, **limits):
+    """A listener that is closed in the end; what its handler should not have raised goes to `defects`."""
+    service = Listener(path, handler, defect=[].append if defects is None else defects.append, **limits)
     await service.start()
     try:
         yield service
@@ -51,7 +50,7 @@ async def listening(path, handler=answer, **limits):
         await service.close()
 
 
-async def exchange(path, *lines: bytes) -> list[dict]:
+async def exchange(path, *lines: bytes) -> list[dict[str, Any]]:
     """Write lines over one connection, end it, and read what comes until its other end is over."""
     reader, writer = await asyncio.open_unix_connection(path)
     writer.writelines(lines)
@@ -62,7 +61,7 @@ async def exchange(path, *lines: bytes) -> list[dict]:
 
 
 @pytest.fixture
-def path(tmp_path) -> Path:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "below" / "s"
 
 
@@ -126,7 +125,8 @@ def test_refused_request_leaves_the_connection(path):
     """A request that is refused does not spoil the next one."""
 
     async def scene():
-        async with listening(path) as service:
+        defects: list[Exception] = []
+        async with listening(path, defects=defects):
             got = await exchange(
                 path,
                 b'{"op":"Nonsense"}\n',
@@ -143,7 +143,7 @@ def test_refused_request_leaves_the_connection(path):
                 0,
             ]
             assert got[2]["message"] == "the service failed (ZeroDivisionError)"
-            assert [str(error) for error in service.defects] == ["a defect"]
+            assert [str(error) for error in defects] == ["a defect"]
 
     asyncio.run(scene())
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, also with a warning code; 1 an error code; 2 usage. The code
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,21 @@ def _complain(text: str) -> None:
 
 def _ask(name: str) -> str:
     return str(click.prompt(name, hide_input=True, err=True, default="", show_default=False))
+
+
+def _read() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line
+
+
+def _read_asking() -> str:
+    try:
+        return input(PROMPT)
+    except EOFError:
+        click.echo()
+        raise
 
 
 class _Program(click.Command):
@@ -60,7 +76,7 @@ def program(words: tuple[str, ...], as_json: bool, socket: Path, timeout: float 
     runner = Runner(BlockingClient(socket, timeout), Secrets(_ask if asked else None), _echo, _complain, as_json)
     if words:
         return runner.run(words)
-    return converse(runner, lambda: input(PROMPT if asked else ""))
+    return converse(runner, _read_asking if asked else _read)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.UsageError as error:
         _complain(complaint(StatusCode.INVALID_PARAMETER, error.format_message()))
         status = USAGE
+    except BrokenPipeError:
+        # what flushes standard output at the end is not to fail over it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED
     except (click.Abort, KeyboardInterrupt):
         _complain("iscsicli: interrupted")
         status = FAILED

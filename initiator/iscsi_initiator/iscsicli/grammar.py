@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from iscsi_initiator.iscsicli.parameters import Malformed, Parameter, Usage
+from iscsi_initiator.iscsicli.parameters import TRUTH, Malformed, Parameter, Usage
 from iscsi_initiator.iscsicli.places import CHAP, MAPPING, MAPPING_COUNT
 from iscsi_initiator.iscsicli.table import Command
 from iscsi_initiator.service import api
@@ -58,21 +58,25 @@ def _places(command: Command, arguments: Sequence[str]) -> list[Parameter]:
         more = f" and {left - 1} more" if left > 1 else ""
         raise Usage(
             StatusCode.MISSING_PARAMETER,
-            f"{command.name}: <{places[len(arguments)].name}>{more} missing; usage: {command.usage}",
+            f"{command.name}: <{places[len(arguments)].name}>{more} missing; {_see(command)}",
         )
     if len(arguments) > len(places):
         takes = f"{len(places)} arguments" if len(places) != 1 else "1 argument"
         raise Usage(
             StatusCode.INVALID_PARAMETER,
-            f"{command.name} takes {takes if places else 'no arguments'}, not {len(arguments)}; usage: {command.usage}",
+            f"{command.name} takes {takes if places else 'no arguments'}, not {len(arguments)}; {_see(command)}",
         )
     return places
+
+
+def _see(command: Command) -> str:
+    return f"see iscsicli {command.name} /?"
 
 
 def _value(place: Parameter, text: str) -> Any:
     if text == STAR and place.star is not None:
         return place.star.value
-    if text == STAR and place.kind.secret:
+    if text == STAR and place.kind is not TRUTH:
         raise Usage(StatusCode.INVALID_PARAMETER, f"<{place.name}> has no default")
     return _read(place, text)
 
@@ -90,7 +94,7 @@ def _check_chap(command: Command, given: int) -> None:
     if set(CHAP) <= set(command.parameters) and given == command.required + 1:
         raise Usage(
             StatusCode.MISSING_PARAMETER,
-            f"{command.name}: <{CHAP[1].name}> missing, which goes with a user name; usage: {command.usage}",
+            f"{command.name}: <{CHAP[1].name}> missing, which goes with a user name; {_see(command)}",
         )
 
 

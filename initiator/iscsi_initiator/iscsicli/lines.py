@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 
 def row(label: str, value: object, indent: int = 4) -> str:
     """A name and its value."""
-    return f"{' ' * indent}{label:<{WIDTH}}: {printable(str(value))}".rstrip()
+    return f"{' ' * indent}{printable(label):<{WIDTH}}: {printable(str(value))}".rstrip()
 
 
 def item(value: object, indent: int = 4) -> str:
@@ -56,7 +56,7 @@ def lun_text(lun: int) -> str:
 
 def via(initiator: str | None, port: int | None, indent: int = 4) -> list[str]:
     """An initiator instance and its port."""
-    return [row("Initiator Name", any_text(initiator), indent), row("Port Number", any_text(port), indent)]
+    return [row("Initiator Name", any_text(initiator), indent), row("Initiator Port", any_text(port), indent)]
 
 
 def options_text(options: api.LoginOptions, password_stored: bool, indent: int = 4) -> list[str]:

@@ -18,6 +18,9 @@ from iscsi_initiator.status_codes import StatusCode
 from iscsi_protocol.scsi.lun import MAX_LONG_EXTENDED_FLAT_LUN, encode_lun
 
 _NUMBER = re.compile(r"0[xX]([0-9a-fA-F]{1,64})|([0-9]{1,64})", re.ASCII)
+LUN_DIGITS = 13
+"""Characters of the longest number of a LUN, 2^40 - 1 in decimal."""
+
 _LUN = re.compile(r"0[xX]([0-9a-fA-F]{16})", re.ASCII)
 
 
@@ -103,6 +106,9 @@ def _lun_structure(text: str) -> int:
 def _lun(text: str) -> int:
     if _LUN.fullmatch(text):
         return _lun_structure(text)
+    if len(text) > LUN_DIGITS:
+        # neither a number nor eight bytes: a digit too many or too few is not to become another LUN
+        raise Malformed
     number = _number(text)
     if number > MAX_LONG_EXTENDED_FLAT_LUN:
         raise Malformed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from typing import Any
 
 import msgspec
@@ -13,7 +15,11 @@ from iscsi_initiator.iscsicli.places import MAPPING
 from iscsi_initiator.iscsicli.table import GROUPS, Command
 from iscsi_initiator.service import api
 from iscsi_initiator.status_codes import StatusCode
+from iscsi_protocol.scsi.sense import parse_sense
+from iscsi_protocol.scsi.status import status_name
 
+HELP_WIDTH = 100
+_GLUE = "\N{NO-BREAK SPACE}"
 _LUNS = frozenset({"lun", "target_lun", "luns"})
 
 
@@ -32,6 +38,15 @@ def complaint(status: int, reason: str) -> str:
     kind = "warning" if status and StatusCode(status).is_warning else "error"
     text = StatusCode(status).name.lower().replace("_", " ")
     return f"iscsicli: {kind} {code_text(status)} {code_name(status)}: {printable(reason or text)}"
+
+
+def detail(failure: api.Failure) -> str:
+    """Why something was not done, with what a LUN said about it."""
+    if failure.scsi_status is None:
+        return failure.message
+    sense = parse_sense(failure.sense)
+    said = [failure.message, status_name(failure.scsi_status), str(sense) if sense is not None else ""]
+    return ": ".join(part for part in said if part)
 
 
 def text_lines(command: Command, answer: api.Answer) -> list[str]:
@@ -69,7 +84,7 @@ def _plain(value: Any, name: str = "") -> Any:
 
 def command_help(command: Command) -> list[str]:
     """How one command is used."""
-    lines = [f"iscsicli {command.usage}", "", command.summary]
+    lines = [*wrap(f"iscsicli {command.usage}", "    "), "", command.summary]
     if command.notes:
         lines.append(command.notes)
     if command.long:
@@ -79,8 +94,24 @@ def command_help(command: Command) -> list[str]:
     places = [*command.parameters, *(MAPPING if command.takes_mappings else ())]
     if places:
         width = max(len(each.usage) for each in places)
-        lines += ["", *(f"  {each.usage:<{width}}  {about(each)}" for each in places)]
+        lines.append("")
+        for each in places:
+            lines += wrap(f"  {each.usage:<{width}}  {about(each)}", " " * (width + 4))
     return lines
+
+
+def wrap(text: str, indent: str) -> list[str]:
+    """Text in lines of 100 characters; those behind the first are indented. Words in brackets stay whole."""
+    whole = re.sub(r"[<\[][^>\]]*[>\]]", lambda match: match[0].replace(" ", _GLUE), text)
+    lines = textwrap.wrap(
+        whole,
+        HELP_WIDTH,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+    return [line.replace(_GLUE, " ") for line in lines]
 
 
 def about(place: Parameter) -> str:

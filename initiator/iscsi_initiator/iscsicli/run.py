@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from iscsi_initiator.iscsicli.grammar import SecretSource, make_request
 from iscsi_initiator.iscsicli.parameters import Usage
-from iscsi_initiator.iscsicli.render import command_help, complaint, json_text, overview, text_lines
+from iscsi_initiator.iscsicli.render import command_help, complaint, detail, json_text, overview, text_lines
 from iscsi_initiator.iscsicli.table import find
 from iscsi_initiator.service import api
 from iscsi_initiator.status_codes import Refused
@@ -57,7 +57,8 @@ class Runner:
         except Usage as error:
             return self._complain(as_json, name, error.status, error.reason, None, USAGE)
         except Refused as error:
-            return self._complain(as_json, name, error.status, error.reason, api.failure_of(error), FAILED)
+            failure = api.failure_of(error)
+            return self._complain(as_json, name, error.status, detail(failure), failure, FAILED)
         if as_json:
             self.out(json_text(name, answer.status, answer.message, answer))
         else:

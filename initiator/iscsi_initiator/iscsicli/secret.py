@@ -6,7 +6,6 @@ A secret that is an argument stands in the list of processes and in the shell's 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,11 +41,9 @@ class Secrets:
 
 
 def _from_file(path: Path, name: str) -> bytes:
-    """The file without the end of its line."""
+    """The file, or what a pipe brings, without the end of its line."""
     try:
         with path.open("rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _wrong(f"<{name}>: {path} is no regular file")
             content = file.read(MAX_FILE + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "no path of a file"

@@ -39,7 +39,6 @@ from iscsi_initiator.service.api.answers import (
     TargetPortals,
     Versions,
     failure_of,
-    succeeded,
 )
 from iscsi_initiator.service.api.balance import PathSetting, SetLoadBalancePolicy
 from iscsi_initiator.service.api.devices import (
@@ -182,5 +181,4 @@ __all__ = [
     "Versions",
     "answer_type",
     "failure_of",
-    "succeeded",
 ]

@@ -282,8 +282,3 @@ def failure_of(error: Refused) -> Failure:
     if isinstance(error, RequestFailed):
         return error.failure
     return Failure(status=error.status, message=error.reason)
-
-
-def succeeded(status: int) -> bool:
-    """Whether a status code says that the request was done: 0 and warnings."""
-    return status >> 28 != 0xE

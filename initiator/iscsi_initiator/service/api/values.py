@@ -109,7 +109,7 @@ def node_name(name: str) -> str:
     try:
         return prepare_name(name)
     except IscsiNameError as error:
-        raise Refused(StatusCode.INVALID_ISCSI_NAME, str(error)) from error
+        raise Refused(StatusCode.INVALID_ISCSI_NAME, f"{error.reason} ({error.clause})") from error
 
 
 def persistent_name(name: str) -> str:

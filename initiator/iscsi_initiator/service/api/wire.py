@@ -15,8 +15,12 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+<<<<<<< HEAD
 from iscsi_initiator.service.api.answers import Answer, Failure, RequestFailed, succeeded
 from iscsi_initiator.service.api.balance import SetLoadBalancePolicy
+=======
+from iscsi_initiator.service.api.answers import Answer, Failure, RequestFailed
+>>>>>>> iscsicli
 from iscsi_initiator.service.api.devices import (
     AddPersistentDevice,
     BindPersistentDevices,
@@ -169,7 +173,8 @@ def encode_answer(answer: Answer | Failure, buffer_size: int | None = None) -> b
 def decode_answer(line: bytes, kind: type[Operation[A]]) -> A:
     """The answer to a request of a kind. Raises RequestFailed for an error code, ValueError for what is no answer."""
     try:
-        if succeeded(_status.decode(line).status):
+        status = _status.decode(line).status
+        if status == 0 or StatusCode(status).is_warning:
             return cast(A, msgspec.json.decode(line, type=answer_type(kind)))
         failed = RequestFailed(_failure.decode(line))
     except (ValueError, RecursionError, Refused) as error:

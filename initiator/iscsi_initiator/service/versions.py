@@ -1,0 +1,31 @@
+"""What the service is made of, and in which versions."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from iscsi_initiator.service.api.answers import FileVersion
+
+PROJECT = "iscsi-conformance"
+PARTS = ("iscsi_initiator", "iscsi_protocol")
+"""Packages that have the project's version."""
+
+LIBRARIES = ("msgspec", "cryptography")
+UNKNOWN = "not installed"
+
+
+def file_versions() -> tuple[FileVersion, ...]:
+    """The packages of the service, the libraries that they stand on, and Python."""
+    found = [(part, PROJECT) for part in PARTS] + [(library, library) for library in LIBRARIES]
+    return (
+        *(FileVersion(name=name, version=_version(distribution)) for name, distribution in found),
+        FileVersion(name="python", version=platform.python_version()),
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return UNKNOWN
