@@ -105,18 +105,19 @@ def test_the_node_follows_its_host_until_it_is_fixed(tmp_path):
         assert (answer.node_name, answer.fixed) == (mine, True)
         await bench.discover()
         session = await bench.log_in()
-        asked = api.NodeName(node_name="iqn.2026-01.org.example:other")
+        name = "iqn.2026-01.org.example:other"
+        asked = api.NodeName(node_name=name)
         assert await bench.refused(asked) == StatusCode.CONNECTION_ALREADY_EXISTS
         assert (await bench.ask(api.NodeName(node_name=mine))).node_name == mine
         await bench.ask(api.LogoutTarget(session_id=session.session_id))
         other = NodeClaim()
-        assert other.take(asked.node_name)
+        assert other.take(name)
         try:
             assert await bench.refused(asked) == StatusCode.INITIATOR_NODE_ALREADY_EXISTS
         finally:
             other.release()
         assert (await bench.ask(asked)).node_name == asked.node_name
-        assert not other.take(asked.node_name)
+        assert not other.take(name)
         answer = await bench.ask(api.NodeName(node_name=None))
         assert (answer.node_name, answer.fixed) == ("iqn.1991-05.com.microsoft:bench.example.org", False)
 

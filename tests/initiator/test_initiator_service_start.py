@@ -36,6 +36,7 @@ from iscsi_initiator.store.state import (
     StoredSettings,
     TargetPortal,
 )
+from iscsi_protocol.eventlog import LoggedEvent
 
 LISTED = TargetPortal(portal=HOST)
 LOGIN = PersistentLogin(target_name=PLAIN)
@@ -151,8 +152,8 @@ def test_bound_devices_are_waited_for(tmp_path):
 
 
 def test_bound_devices_that_do_not_appear(tmp_path):
-    service = {"VolumeRetryCount": 7, "VolumeRetryTimer": 500}
-    state = State(persistent_devices=bound(), settings=StoredSettings(service=service))
+    settings = StoredSettings(service={"VolumeRetryCount": 7, "VolumeRetryTimer": 500})
+    state = State(persistent_devices=bound(), settings=settings)
 
     async def test(bench):
         assert await started(bench) == pytest.approx(3.5)
@@ -202,7 +203,7 @@ def journal(tmp_path):
 def told(tmp_path):
     reader = LogReader(tmp_path / "events.jsonl")
     try:
-        return [(each.record.id, *each.inserts) for each in reader.read()]
+        return [(each.record.id, *each.inserts) for each in reader.read() if isinstance(each, LoggedEvent)]
     finally:
         reader.close()
 

@@ -15,12 +15,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-<<<<<<< HEAD
-from iscsi_initiator.service.api.answers import Answer, Failure, RequestFailed, succeeded
-from iscsi_initiator.service.api.balance import SetLoadBalancePolicy
-=======
 from iscsi_initiator.service.api.answers import Answer, Failure, RequestFailed
->>>>>>> iscsicli
+from iscsi_initiator.service.api.balance import SetLoadBalancePolicy
 from iscsi_initiator.service.api.devices import (
     AddPersistentDevice,
     BindPersistentDevices,
