@@ -24,6 +24,7 @@ from iscsi_initiator.client import Client, ClientError, ScsiError, SessionFailed
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
 from iscsi_initiator.eventlog import LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
+from iscsi_initiator.service.command import service
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.eventlog import LoggedEvent
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
@@ -425,6 +426,9 @@ def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bo
         show(reader.read())
         show(reader.finish())
     return sound
+
+
+main.add_command(service)
 
 
 if __name__ == "__main__":

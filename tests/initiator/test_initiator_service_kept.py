@@ -142,7 +142,7 @@ def test_the_service_tells_about_itself(tmp_path):
         bench.core.stop_wanted = lambda: wanted.append(True)
         assert (await bench.ask(api.ListInitiators())).initiators == (SOFTWARE,)
         names = [each.name for each in (await bench.ask(api.VersionInfo())).files]
-        assert names[:2] == ["python", "iscsi-conformance"]
+        assert "iscsi_initiator" in names
         state = await bench.ask(api.ServiceStatus())
         assert (state.state, state.node_name, state.sessions, state.message) == (
             "starting",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-from importlib.metadata import version
 
 import msgspec
 
@@ -12,11 +10,10 @@ from iscsi_initiator.node_name import DEFAULT, name_node
 from iscsi_initiator.service import api
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.operations.records import seal
+from iscsi_initiator.service.versions import file_versions
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import Secrets
 from iscsi_protocol.chap import MIN_SECRET_LENGTH
-
-_PARTS = ("iscsi-conformance", "click", "crc32c", "cryptography", "msgspec", "rich")
 
 
 async def chap_secret(core: Core, request: api.CHAPSecret) -> api.Answer:
@@ -49,15 +46,10 @@ async def list_initiators(core: Core, request: api.ListInitiators) -> api.Initia
     return api.Initiators(initiators=tuple(each.name for each in core.instances))
 
 
-def _versions() -> tuple[api.FileVersion, ...]:
-    parts = [api.FileVersion(name="python", version=platform.python_version())]
-    return tuple(parts + [api.FileVersion(name=name, version=version(name)) for name in _PARTS])
-
-
 async def version_info(core: Core, request: api.VersionInfo) -> api.Versions:
     """What the service is made of."""
     del core, request
-    return api.Versions(files=_versions())
+    return api.Versions(files=file_versions())
 
 
 async def service_status(core: Core, request: api.ServiceStatus) -> api.ServiceState:
@@ -68,7 +60,7 @@ async def service_status(core: Core, request: api.ServiceStatus) -> api.ServiceS
         pid=os.getpid(),
         node_name=core.node_name,
         sessions=len(core.sessions),
-        versions=_versions(),
+        versions=file_versions(),
         message="" if core.trouble is None else str(core.trouble),
     )
 

@@ -1,0 +1,242 @@
+"""The service as a process on a socket of its own, the bundled target on the loopback, and iscsicli between them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from iscsi_conformance.bundled import CHAP, PLAIN, bundled_config
+from iscsi_initiator.cli import main
+from iscsi_initiator.iscsicli import cli
+from iscsi_initiator.service import api
+from iscsi_initiator.service.blocking import BlockingClient
+from iscsi_initiator.service.process import notify
+from iscsi_initiator.store import Store
+from iscsi_initiator.store.state import StoredSettings
+from iscsi_target.portal import TargetServer
+from iscsi_target.shell.serving import close_devices, make_engine
+
+PROGRAM = [sys.executable, "-c", "from iscsi_initiator.cli import main; main()", "service", "start"]
+SECRET = "one-way-secret-1"
+DEFAULTS = ["*", "*", "*", "*", "*"]
+
+
+@pytest.fixture(scope="module")
+def target():
+    """The bundled target on a free port of loopback, in a thread of its own."""
+    ready = threading.Event()
+    found: dict[str, Any] = {}
+
+    async def serve() -> None:
+        config = bundled_config()
+        engine, devices = make_engine(config, random_bytes=random.Random(3).randbytes)
+        server = TargetServer(engine)
+        found["endpoint"] = (await server.start(config.portals))[0]
+        found["stop"] = asyncio.Event()
+        found["loop"] = asyncio.get_running_loop()
+        ready.set()
+        await found["stop"].wait()
+        await server.stop()
+        close_devices(devices)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(20)
+    yield found["endpoint"]
+    found["loop"].call_soon_threadsafe(found["stop"].set)
+    thread.join(20)
+
+
+class Running:
+    """A service that was started and is ready."""
+
+    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.socket = folder / "s"
+        places = ["--socket", str(self.socket), "--store", str(folder / "store")]
+        log = ["--event-log", str(folder / "events.jsonl")]
+        self.process = subprocess.Popen(
+            [*PROGRAM, *places, *log, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert json.loads(line or "{}") == {"ready": str(self.socket)}
+
+    def ask(self, request: Any) -> Any:
+        return BlockingClient(self.socket).ask(request)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; its exit code and what it complained about."""
+        _, complaints = self.process.communicate(timeout=60)
+        return self.process.returncode, complaints
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Runs an iscsicli command; its exit status and its answer."""
+
+    def start(*words: object) -> tuple[int, dict[str, Any]]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit) as left:
+            cli.main(["--socket", str(tmp_path / "s"), "--json", *map(str, words)])
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), json.loads(out or err)
+
+    return start
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Runs `iscsi-initiator service`."""
+
+    def start(*words: str) -> Any:
+        return CliRunner().invoke(main, ["service", *words, "--socket", str(tmp_path / "s")])
+
+    return start
+
+
+def test_from_portal_to_logout_over_a_restart(tmp_path, target, run, command):
+    service = Running(tmp_path)
+    assert stat.S_IMODE(service.socket.stat().st_mode) == 0o600
+    portal = [target.host, target.port]
+    assert run("AddTargetPortal", *portal, "*", "*", "*", *DEFAULTS, "*", "*", "*", "*")[0] == 0
+    assert PLAIN in run("ListTargets")[1]["targets"]
+    assert run("TargetInfo", PLAIN)[1]["discovery_mechanisms"] == [f"SendTargets:{target}"]
+    status, answer = run("QLoginTarget", CHAP, "tester", SECRET)
+    assert status == 0
+    session = answer["session_id"]
+    (entry,) = run("SessionList")[1]["sessions"]
+    assert (entry["session_id"], entry["target_name"]) == (session, CHAP)
+    assert run("ScsiInquiry", session, 0, 0, 0)[0] == 0
+    assert run("ReadCapacity", session, 0)[1]["block_length"] == 512
+    assert run("ReportLUNs", session)[0] == 0
+    login = [CHAP, "T", "*", "*", "*", "*", "*", *DEFAULTS, "*", "tester", SECRET, 1, "*", 0]
+    assert run("PersistentLoginTarget", *login)[0] == 0
+    device = entry["devices"][0]["interface_name"]
+    assert run("AddPersistentDevice", device)[0] == 0
+    shown = command("status", "--json")
+    assert json.loads(shown.output)["sessions"] == 1
+    assert command("stop").exit_code == 0
+    assert service.end() == (0, "")
+    assert not service.socket.exists()
+
+    store_settings(tmp_path / "store", StoredSettings(service={"VolumePostDiscoveryTimer": 0}))
+    again = Running(tmp_path, "--login-time", "20")
+    (entry,) = run("SessionList")[1]["sessions"]
+    assert entry["target_name"] == CHAP
+    assert entry["session_id"] != session
+    assert run("LogoutTarget", entry["session_id"])[0] == 0
+    assert run("SessionList")[1]["sessions"] == []
+    status, answer = run("LogoutTarget", entry["session_id"])
+    assert (status, answer["code"]) == (1, "0xEFFF001C")
+    assert run("RemovePersistentTarget", "*", CHAP, "*", "*", "*")[0] == 0
+    again.process.send_signal(signal.SIGTERM)
+    assert again.end() == (0, "")
+    for file in [*tmp_path.rglob("*.json*")]:
+        assert SECRET.encode() not in file.read_bytes()
+
+
+def store_settings(folder: Path, settings: StoredSettings) -> None:
+    """What a service finds at its next start."""
+    with Store(folder) as store:
+        store.change(lambda state: msgspec.structs.replace(state, settings=settings))
+
+
+def test_systemd_is_told(tmp_path):
+    where = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(where))
+        manager.settimeout(30)
+        service = Running(tmp_path, environment={"NOTIFY_SOCKET": str(where)})
+        assert manager.recv(100) == b"READY=1"
+        service.ask(api.StopService())
+        assert manager.recv(100) == b"STOPPING=1"
+        assert service.end()[0] == 0
+
+
+def test_an_abstract_socket_of_systemd():
+    name = f"iscsi-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{name}")
+        notify("READY=1", {"NOTIFY_SOCKET": f"@{name}"})
+        assert manager.recv(100) == b"READY=1"
+    notify("READY=1", {"NOTIFY_SOCKET": "/nowhere/at/all"})
+    notify("READY=1", {})
+
+
+def test_without_a_service(command):
+    for words in (["status"], ["stop"]):
+        result = command(*words)
+        assert (result.exit_code, result.output.count("\n")) == (3, 1)
+        assert "0xEFFF003E" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--address", "nowhere"], 2),
+        (["--adapter", "=x"], 2),
+        (["--adapter", "a", "--adapter", "a=b"], 2),
+        (["--login-time", "-1"], 2),
+    ],
+)
+def test_usage(command, options, code):
+    assert command("start", *options).exit_code == code
+
+
+def test_a_store_that_is_none_is_one_line(tmp_path, command):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "store.json").write_text("no store")
+    log = str(tmp_path / "events.jsonl")
+    result = command("start", "--store", str(folder), "--event-log", log)
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert "store.json" in result.output
+    result = CliRunner().invoke(main, ["events", "--log", log])
+    assert "MSiSCSI 106" in result.output
+
+
+def test_settings_and_sockets_that_cannot_be(tmp_path, command):
+    folder, log = tmp_path / "store", str(tmp_path / "events.jsonl")
+    (tmp_path / "s").write_text("no socket")
+    result = command("start", "--store", str(folder), "--event-log", log)
+    assert (result.exit_code, "socket" in result.output) == (1, True)
+    store_settings(folder, StoredSettings(driver={"ErrorRecoveryLevel": 7}))
+    result = command("start", "--store", str(folder), "--event-log", log)
+    assert (result.exit_code, "ErrorRecoveryLevel" in result.output) == (1, True)
+
+
+def test_status_and_trouble_in_words(tmp_path, command):
+    service = Running(tmp_path, "--adapter", "nothing-like-it")
+    result = command("status")
+    assert result.output.startswith("running, process ")
+    assert "driver bug" in result.output
+    assert command("stop", "--force").exit_code == 0
+    code, complaints = service.end()
+    assert (code, complaints.count("\n")) == (0, 1)
+
+
+def test_the_unit_file():
+    result = CliRunner().invoke(main, ["service", "unit"])
+    assert result.exit_code == 0
+    assert "Type=notify" in result.output
+    assert "@EXECUTABLE@" not in result.output
