@@ -17,6 +17,7 @@ STAR = "*"
 SecretSource = Callable[[str, str], bytes]
 """Makes a secret of an argument (the secret, `?` or `@FILE`) and the name of its parameter. Raises Usage."""
 
+_ANY_SECRET = b"x"
 _OPTIONS = frozenset(api.LoginOptions.__struct_fields__)
 
 
@@ -32,9 +33,11 @@ def make_request(command: Command, arguments: Sequence[str], secret: SecretSourc
     }
     mappings = _mappings(arguments[len(command.parameters) :]) if command.takes_mappings else ()
     _check_chap(command, len(arguments))
-    for place, text in _pairs(places, arguments):
-        if _is_secret(place, text):
-            values[place.field] = _read(place, secret(text, place.name))
+    secrets = [(place, text) for place, text in _pairs(places, arguments) if _is_secret(place, text)]
+    if secrets:
+        # made with any secret at first, so that whoever types one does not do so in vain
+        _build(command, values | {place.field: _ANY_SECRET for place, _ in secrets}, mappings)
+    values |= {place.field: _read(place, secret(text, place.name)) for place, text in secrets}
     return _build(command, values, mappings)
 
 
@@ -86,7 +89,7 @@ def _read(place: Parameter, given: str | bytes) -> Any:
         return place.kind.read(given)
     except Malformed as error:
         star = f", or * for the default ({place.star.meaning})" if place.star is not None else ""
-        raise Usage(error.status, f"<{place.name}> is {place.kind.form}{star}") from error
+        raise Usage(error.status, f"<{place.name}> is {place.kind.form}{place.kind.hint}{star}") from error
 
 
 def _check_chap(command: Command, given: int) -> None:

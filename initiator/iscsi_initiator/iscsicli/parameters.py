@@ -43,11 +43,14 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way to write a value. form: what to call it; read: makes the value, raises Malformed; secret: read is given bytes."""
+    """A way to write a value. form: what to call it; read: makes the value, raises Malformed; secret: read is given bytes;
+    hint: what to tell besides where it was written otherwise.
+    """
 
     form: str
     read: Callable[[Any], Any]
     secret: bool = False
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def _hex_or_text(secret: bytes) -> bytes:
 
 
 TEXT = Kind("text", _text)
-NUMBER = Kind("a number, decimal or hexadecimal with 0x in front", _number)
+NUMBER = Kind("a number", _number, hint=", decimal or hexadecimal with 0x in front")
 FLAGS = Kind("flags, a number such as 0x2", _number)
 TRUTH = Kind("T or t for yes, anything else for no", _truth)
 DIGEST = Kind("a number, 0 for no and any other for yes", _nonzero)

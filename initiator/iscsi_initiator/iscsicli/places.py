@@ -73,8 +73,8 @@ def login(connections: str = "Max Connections") -> tuple[Parameter, ...]:
         Parameter("Header Digest", "header_digest", DIGEST, "whether PDU headers have a digest", _DRIVER),
         Parameter("Data Digest", "data_digest", DIGEST, "whether PDU data has a digest", _DRIVER),
         Parameter(connections, "maximum_connections", NUMBER, "connections that a session may have", _DRIVER),
-        Parameter("DefaultTime2Wait", "default_time2wait", NUMBER, "seconds, 0 to 3600", _DRIVER),
-        Parameter("DefaultTime2Retain", "default_time2retain", NUMBER, "seconds, 0 to 3600", _DRIVER),
+        Parameter("DefaultTime2Wait", "default_time2wait", NUMBER, "seconds", _DRIVER),
+        Parameter("DefaultTime2Retain", "default_time2retain", NUMBER, "seconds", _DRIVER),
         user_name("Username"),
         password("Password"),
         Parameter(

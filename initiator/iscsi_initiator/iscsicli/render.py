@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from iscsi_initiator.iscsicli.lines import lun_text, printable
-from iscsi_initiator.iscsicli.parameters import Parameter
+from iscsi_initiator.iscsicli.parameters import NUMBER, Parameter
 from iscsi_initiator.iscsicli.places import MAPPING
 from iscsi_initiator.iscsicli.table import GROUPS, Command
 from iscsi_initiator.service import api
+from iscsi_initiator.service.api.values import RANGES
 from iscsi_initiator.status_codes import StatusCode
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import status_name
@@ -117,7 +118,13 @@ def wrap(text: str, indent: str) -> list[str]:
 def about(place: Parameter) -> str:
     """What a parameter is, how it is written, and what `*` stands for."""
     star = f" (*: {place.star.meaning})" if place.star is not None else ""
-    return f"{place.about}; {place.kind.form}{star}"
+    return f"{place.about}; {form(place)}{star}"
+
+
+def form(place: Parameter) -> str:
+    """How a parameter is written, and which numbers there are."""
+    bounds = RANGES.get(place.field) if place.kind is NUMBER else None
+    return f"{place.kind.form}, {bounds.low} to {bounds.high}" if bounds is not None else place.kind.form
 
 
 def overview() -> list[str]:

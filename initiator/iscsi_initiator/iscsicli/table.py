@@ -36,7 +36,7 @@ from iscsi_initiator.iscsicli.places import (
     socket,
 )
 from iscsi_initiator.service import api
-from iscsi_initiator.service.api.sessions import DEFAULT_INQUIRY_LENGTH, MAX_INQUIRY_LENGTH
+from iscsi_initiator.service.api.sessions import DEFAULT_INQUIRY_LENGTH
 from iscsi_initiator.status_codes import StatusCode
 
 Values = dict[str, Any]
@@ -297,12 +297,12 @@ SCSI = (
             SESSION_ID,
             LUN_NUMBER,
             Parameter("EvpdCmddt", "evpd_cmddt", NUMBER, "1 for a vital product data page", Star(0, "0")),
-            Parameter("PageCode", "page_code", NUMBER, "the page, 0 to 255", Star(0, "0")),
+            Parameter("PageCode", "page_code", NUMBER, "the page", Star(0, "0")),
             Parameter(
                 "Length",
                 "length",
                 NUMBER,
-                f"allocation length, 0 to {MAX_INQUIRY_LENGTH} bytes",
+                "allocation length in bytes",
                 Star(DEFAULT_INQUIRY_LENGTH, f"{DEFAULT_INQUIRY_LENGTH:#X}".replace("X", "x")),
                 optional=True,
             ),

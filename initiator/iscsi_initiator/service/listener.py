@@ -51,13 +51,13 @@ class Listener:
         self._max_request = max_request
         self._defect = defect
         self._server: asyncio.Server | None = None
-        self._inode = 0
+        self._identity = (0, 0)
         self._tasks: dict[asyncio.Task[None], bool] = {}
 
     async def start(self) -> None:
         """Listen. Raises OSError: EADDRINUSE where another service answers, FileExistsError where the path is no socket."""
         listening = _bind(self.path)
-        self._inode = self.path.stat().st_ino
+        self._identity = _identity(self.path)
         self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=self._max_request)
 
     async def close(self, patience: float | None = None) -> None:
@@ -79,7 +79,7 @@ class Listener:
             if late:
                 await asyncio.wait(late)
         with suppress(FileNotFoundError):
-            if self.path.stat().st_ino == self._inode:
+            if _identity(self.path) == self._identity:
                 self.path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,6 +143,12 @@ async def _dismiss(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, f
         async with asyncio.timeout(LINGER):
             while await reader.read(1 << 16):
                 pass
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What tells a socket from another in its place; an inode alone is used again at once."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def _bind(path: Path) -> socket.socket:

@@ -13,6 +13,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 
 from iscsi_initiator.iscsicli.places import MAPPING
+from iscsi_initiator.iscsicli.render import form
 from iscsi_initiator.iscsicli.table import GROUPS, Command
 from iscsi_initiator.service import api
 from iscsi_initiator.service.api.wire import OPERATIONS
@@ -45,11 +46,13 @@ def parameters() -> list[str]:
         for command in group:
             for place in (*command.parameters, *(MAPPING if command.takes_mappings else ())):
                 star = "" if place.star is None else place.star.meaning
-                names = rows.setdefault((place.about, place.kind.form, star), [])
+                names = rows.setdefault((place.about, form(place), star), [])
                 if place.name not in names:
                     names.append(place.name)
     lines = ["| argument | what it is | how it is written | `*` |", "|---|---|---|---|"]
-    lines += [f"| {', '.join(names)} | {about} | {form} | {star} |" for (about, form, star), names in rows.items()]
+    lines += [
+        f"| {', '.join(names)} | {about} | {written} | {star} |" for (about, written, star), names in rows.items()
+    ]
     return [*lines, ""]
 
 

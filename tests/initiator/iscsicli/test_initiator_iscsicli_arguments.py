@@ -14,7 +14,7 @@ from iscsi_initiator.iscsicli.run import HELP
 from iscsi_initiator.iscsicli.table import COMMANDS, GROUPS
 from iscsi_initiator.service import api
 from iscsi_initiator.service.api.wire import OPERATIONS
-from iscsi_initiator.status_codes import StatusCode
+from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import LunMapping, Portal
 
 ROWS = [each for group in GROUPS.values() for each in group]
@@ -428,13 +428,83 @@ def test_nobody_is_asked_in_vain():
     row = COMMANDS["pskey"]
     arguments = ["?" if place.kind.secret else GOOD[place.field] for place in row.parameters]
     assert bench.request("PSKey", *arguments).key == ASKED.encode()
-    arguments[2] = "none"
     asked: list[str] = []
 
     def ask(text: str, name: str) -> bytes:
         asked.append(name)
         return text.encode()
 
-    with pytest.raises(kinds.Usage):
-        make_request(row, arguments, ask)
+    for wrong, error in (("none", kinds.Usage), ("0x80", Refused)):
+        arguments[2] = wrong
+        with pytest.raises(error):
+            make_request(row, arguments, ask)
     assert asked == []
+
+
+LOGIN_FORM = (
+    "Login Flags, Header Digest, Data Digest, Max Connections, DefaultTime2Wait, DefaultTime2Retain, "
+    "Username, Password, AuthType"
+)
+FORMS = {
+    "AddTarget": f"TargetName, TargetAlias, TargetPortalAddress, TargetPortalSocket, Target Flags, Persist, {LOGIN_FORM}, "
+    "Mapping Count, Target Lun, OS Bus, OS Target, OS LUN",
+    "QAddTarget": "TargetName, TargetPortalAddress",
+    "RemoveTarget": "TargetName",
+    "AddTargetPortal": "TargetPortalAddress, TargetPortalSocket, Initiator Instance Name, Initiator Port Number, "
+    f"Security Flags, {LOGIN_FORM}",
+    "QAddTargetPortal": "TargetPortalAddress, [CHAP Username], [CHAP Password]",
+    "RemoveTargetPortal": "TargetPortalAddress, TargetPortalSocket, Initiator Name, Initiator Port Number",
+    "RefreshTargetPortal": "TargetPortalAddress, TargetPortalSocket, Initiator Name, Initiator Port Number",
+    "ListTargetPortals": "",
+    "AddiSNSServer": "iSNS Server Address",
+    "RemoveiSNSServer": "iSNS Server Address",
+    "RefreshiSNSServer": "iSNS Server Address",
+    "ListiSNSServers": "",
+    "TargetInfo": "TargetName, [Discovery Mechanism]",
+    "LoginTarget": "TargetName, ReportToPNP, TargetPortalAddress, TargetPortalSocket, Initiator Instance Name, Port Number, "
+    f"Security Flags, {LOGIN_FORM}, Key, Mapping Count, Target Lun, OS Bus, OS Target, OS LUN",
+    "QLoginTarget": "TargetName, [CHAP Username], [CHAP Password]",
+    "LogoutTarget": "SessionId",
+    "PersistentLoginTarget": "TargetName, ReportToPNP, TargetPortalAddress, TargetPortalSocket, Initiator Instance Name, "
+    f"Port Number, Security Flags, {LOGIN_FORM}, Key, Mapping Count, Target Lun, OS Bus, OS Target, OS LUN",
+    "ListPersistentTargets": "",
+    "RemovePersistentTarget": "Initiator Name, TargetName, Initiator Port Number, Target Portal Address, "
+    "Target Portal Socket",
+    "AddConnection": "SessionId, Initiator Instance Name, Initiator Port Number, Target Portal Address, "
+    f"Target Portal Socket, Security Flags, {LOGIN_FORM}, Key",
+    "QAddConnection": "SessionId, Initiator Instance Name, Target Portal Address, [CHAP Username], [CHAP Password]",
+    "RemoveConnection": "SessionId, ConnectionId",
+    "ScsiInquiry": "SessionId, LUN, EvpdCmddt, PageCode, [Length]",
+    "ReadCapacity": "SessionId, LUN",
+    "ReportLUNs": "SessionId",
+    "ReportTargetMappings": "",
+    "TunnelAddr": "Initiator Name, Initiator Port, Destination Address, Tunnel Address, Persist",
+    "GroupKey": "Key, Persist",
+    "PSKey": "Initiator Name, Initiator Port, Security Flags, Id Type, Id, Key, Persist",
+    "BindPersistentVolumes": "",
+    "BindPersistentDevices": "",
+    "ReportPersistentDevices": "",
+    "AddPersistentDevice": "Device or Volume Path",
+    "RemovePersistentDevice": "Device or Volume Path",
+    "ClearPersistentDevices": "",
+    "ListInitiators": "",
+    "NodeName": "Node Name",
+    "SessionList": "",
+    "CHAPSecret": "CHAP secret",
+    "VersionInfo": "",
+}
+"""The commands of Appendix C as the guide gives them, typed by hand; square brackets are its own."""
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_are_the_guides(name):
+    """The same arguments in the same order, and those that may be left out."""
+    row = COMMANDS[name.lower()]
+    shown = [place.usage for place in (*row.parameters, *(MAPPING if row.takes_mappings else ()))]
+    wanted = [part if part[:1] == "[" else f"<{part}>" for part in FORMS[name].split(", ") if part]
+    assert shown == [part.replace("Max Conn", "Maximum Conn") if name == "AddTargetPortal" else part for part in wanted]
+
+
+def test_commands_of_the_guide_are_marked():
+    """What Appendix C has not says so."""
+    assert {row.name for row in ROWS if row.guide} | {"BindPersistentDevices"} == set(FORMS)

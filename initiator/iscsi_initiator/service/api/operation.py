@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar, get_args
 
 from iscsi_initiator.service.api.answers import Answer
-from iscsi_initiator.service.api.values import Discreet, check_range
-from iscsi_initiator.status_codes import StatusCode
+from iscsi_initiator.service.api.values import Discreet, check_ranges
+from iscsi_initiator.status_codes import Refused, StatusCode
 
 VERSION = 1
 """Of the whole vocabulary of requests and answers."""
-
-MAX_BUFFER = 1 << 24
 
 A_co = TypeVar("A_co", bound=Answer, covariant=True)
 
@@ -28,8 +26,11 @@ class Operation(
     buffer_size: int | None = None
 
     def __post_init__(self) -> None:
-        check_range(self.version, VERSION, VERSION, "the version", StatusCode.REQUEST_NOT_SUPPORTED)
-        check_range(self.buffer_size, 0, MAX_BUFFER, "buffer_size", StatusCode.INVALID_PARAMETER)
+        if self.version != VERSION:
+            raise Refused(
+                StatusCode.REQUEST_NOT_SUPPORTED, f"requests of version {VERSION} are taken, not {self.version}"
+            )
+        check_ranges(self, "buffer_size")
         self.check()
 
     def check(self) -> None:

@@ -12,7 +12,7 @@ from iscsi_initiator.service.api.values import (
     check_initiator,
     check_ip_address,
     check_key,
-    check_range,
+    check_ranges,
     check_secret,
 )
 from iscsi_initiator.status_codes import Refused, StatusCode
@@ -71,7 +71,7 @@ class _Payload(Operation[A_co], frozen=True, kw_only=True):
 
     def check(self) -> None:
         check_initiator(self.initiator, self.initiator_port)
-        check_range(self.id_type, 0, 0xFF, "an id type", StatusCode.IKE_ID_PAYLOAD_TYPE_NOT_SUPPORTED)
+        check_ranges(self, "id_type")
         if not (self.id.isprintable() and 1 <= len(self.id) <= MAX_DNS_NAME):
             raise Refused(
                 StatusCode.IKE_ID_PAYLOAD_INCORRECT_SIZE, f"an IKE id has 1 to {MAX_DNS_NAME} printable characters"

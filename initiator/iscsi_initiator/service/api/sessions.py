@@ -17,7 +17,6 @@ from iscsi_initiator.service.api.answers import (
 )
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.api.values import (
-    LUN_MAX,
     NO_OPTIONS,
     LoginOptions,
     check_flags,
@@ -25,7 +24,7 @@ from iscsi_initiator.service.api.values import (
     check_key,
     check_mappings,
     check_portal,
-    check_range,
+    check_ranges,
     node_name,
     persistent_name,
     set_field,
@@ -35,7 +34,6 @@ from iscsi_initiator.status_codes import StatusCode
 from iscsi_initiator.store.state import LunMapping, Portal, SecurityFlag
 
 DEFAULT_INQUIRY_LENGTH = 0xFF
-MAX_INQUIRY_LENGTH = 8192
 
 A_co = TypeVar("A_co", bound=Answer, covariant=True)
 
@@ -147,7 +145,7 @@ class _LunOperation(_SessionOperation[A_co], frozen=True, kw_only=True):
 
     def check(self) -> None:
         super().check()
-        check_range(self.lun, 0, LUN_MAX, "a LUN", StatusCode.INVALID_PARAMETER)
+        check_ranges(self, "lun")
 
 
 class ScsiInquiry(_LunOperation[ScsiData], frozen=True, kw_only=True):
@@ -159,9 +157,7 @@ class ScsiInquiry(_LunOperation[ScsiData], frozen=True, kw_only=True):
 
     def check(self) -> None:
         super().check()
-        check_range(self.evpd_cmddt, 0, 3, "EvpdCmddt", StatusCode.INVALID_PARAMETER)
-        check_range(self.page_code, 0, 0xFF, "a page code", StatusCode.INVALID_PARAMETER)
-        check_range(self.length, 0, MAX_INQUIRY_LENGTH, "the length of an inquiry", StatusCode.INVALID_PARAMETER)
+        check_ranges(self, "evpd_cmddt", "page_code", "length")
 
 
 class ReadCapacity(_LunOperation[Capacity], frozen=True, kw_only=True):

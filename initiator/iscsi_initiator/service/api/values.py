@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -27,9 +30,6 @@ MAX_USER_NAME = 223
 
 MAX_SECRET = 1024
 """Bytes of a CHAP secret or an IPsec key; a CHAP response hashes any length, this is a bound on memory alone."""
-
-MAX_OS_TARGET = 0xFF
-"""SCSI target numbers of a host are one byte."""
 
 MAX_MAPPINGS = 256
 MAX_TEXT = 4096
@@ -68,9 +68,52 @@ class Discreet(Struct, frozen=True, kw_only=True):
 
 
 def check_range(value: int | None, low: int, high: int, what: str, status: StatusCode) -> None:
-    """None is in every range. Raises Refused with the status."""
+    """None, which stands for a default, is in every range. Raises Refused with the status."""
     if value is not None and not low <= value <= high:
         raise Refused(status, f"{what} is {low} to {high}, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a number may be. low, high: inclusive; what: its name in messages; status: the code outside."""
+
+    low: int
+    high: int
+    what: str
+    status: StatusCode
+
+    def check(self, value: int | None) -> None:
+        """Raises Refused."""
+        check_range(value, self.low, self.high, self.what, self.status)
+
+
+RANGES: Mapping[str, Range] = MappingProxyType(
+    {
+        "buffer_size": Range(0, 1 << 24, "buffer_size", StatusCode.INVALID_PARAMETER),
+        "port": Range(1, 65535, "the TCP port of a portal", StatusCode.INVALID_PARAMETER),
+        "initiator_port": Range(0, ULONG_MAX, "the port number of an initiator", StatusCode.INVALID_PORT_NUMBER),
+        "maximum_connections": Range(1, 65535, "the number of connections", StatusCode.LOGIN_USER_INFO_BAD),
+        "default_time2wait": Range(0, 3600, "DefaultTime2Wait", StatusCode.LOGIN_USER_INFO_BAD),
+        "default_time2retain": Range(0, 3600, "DefaultTime2Retain", StatusCode.LOGIN_USER_INFO_BAD),
+        "auth_type": Range(0, 2, "the authentication type", StatusCode.INVALID_LOGON_AUTH_TYPE),
+        "target_lun": Range(0, LUN_MAX, "a target LUN", StatusCode.INVALID_TARGET_MAPPING),
+        "os_bus": Range(0, ULONG_MAX, "an OS bus", StatusCode.TARGET_MAPPING_OUT_OF_RANGE),
+        "os_target": Range(0, 0xFF, "an OS target", StatusCode.INVALID_TARGET_ID),
+        "os_lun": Range(0, ULONG_MAX, "an OS LUN", StatusCode.TARGET_MAPPING_OUT_OF_RANGE),
+        "lun": Range(0, LUN_MAX, "a LUN", StatusCode.INVALID_PARAMETER),
+        "evpd_cmddt": Range(0, 3, "EvpdCmddt", StatusCode.INVALID_PARAMETER),
+        "page_code": Range(0, 0xFF, "a page code", StatusCode.INVALID_PARAMETER),
+        "length": Range(0, 8192, "the length of an inquiry", StatusCode.INVALID_PARAMETER),
+        "id_type": Range(0, 0xFF, "an id type", StatusCode.IKE_ID_PAYLOAD_TYPE_NOT_SUPPORTED),
+    }
+)
+"""Every number of a request by the name of its field, flags left out. SCSI target numbers of a host are one byte."""
+
+
+def check_ranges(struct: Struct, *fields: str) -> None:
+    """Raises Refused for the first of a struct's fields that is not in its range."""
+    for name in fields:
+        RANGES[name].check(getattr(struct, name))
 
 
 def check_flags(
@@ -141,7 +184,7 @@ def check_portal(portal: Portal | None) -> None:
     """Raises Refused INVALID_PARAMETER."""
     if portal is not None:
         check_address(portal.address, "the address of a portal")
-        check_range(portal.port, 1, 65535, "the TCP port of a portal", StatusCode.INVALID_PARAMETER)
+        check_ranges(portal, "port")
 
 
 def check_ip_address(address: str, what: str) -> None:
@@ -155,7 +198,7 @@ def check_ip_address(address: str, what: str) -> None:
 def check_initiator(name: str | None, port: int | None) -> None:
     """An initiator instance and its physical port. Raises Refused: INVALID_PARAMETER, INVALID_PORT_NUMBER."""
     check_text(name, "the name of an initiator instance")
-    check_range(port, 0, ULONG_MAX, "the port number of an initiator", StatusCode.INVALID_PORT_NUMBER)
+    RANGES["initiator_port"].check(port)
 
 
 def check_mappings(mappings: tuple[LunMapping, ...]) -> None:
@@ -167,11 +210,7 @@ def check_mappings(mappings: tuple[LunMapping, ...]) -> None:
     if len(mappings) > MAX_MAPPINGS:
         raise Refused(StatusCode.INVALID_TARGET_MAPPING, f"at most {MAX_MAPPINGS} mappings, not {len(mappings)}")
     for each in mappings:
-        if not 0 <= each.target_lun <= LUN_MAX:
-            raise Refused(StatusCode.INVALID_TARGET_MAPPING, "a target LUN is 8 bytes")
-        for value, what in ((each.os_bus, "an OS bus"), (each.os_lun, "an OS LUN")):
-            check_range(value, 0, ULONG_MAX, what, StatusCode.TARGET_MAPPING_OUT_OF_RANGE)
-        check_range(each.os_target, 0, MAX_OS_TARGET, "an OS target", StatusCode.INVALID_TARGET_ID)
+        check_ranges(each, "target_lun", "os_bus", "os_lun", "os_target")
     if len(set(mappings)) < len(mappings):
         raise Refused(StatusCode.TARGET_MAPPING_EXISTS, "a mapping is given twice")
     for field, what in (("os_bus", "OS bus"), ("os_target", "OS target")):
@@ -208,11 +247,8 @@ class LoginOptions(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     auth_type: int = AuthType.NONE
 
     def __post_init__(self) -> None:
-        bad = StatusCode.LOGIN_USER_INFO_BAD
-        check_flags(self.login_flags, LoginFlag, "login flags", bad)
-        check_range(self.maximum_connections, 1, 65535, "the number of connections", bad)
-        check_range(self.default_time2wait, 0, 3600, "DefaultTime2Wait", bad)
-        check_range(self.default_time2retain, 0, 3600, "DefaultTime2Retain", bad)
+        check_flags(self.login_flags, LoginFlag, "login flags", StatusCode.LOGIN_USER_INFO_BAD)
+        check_ranges(self, "maximum_connections", "default_time2wait", "default_time2retain")
         if self.user_name is not None and not (
             self.user_name.isprintable() and 1 <= len(self.user_name) <= MAX_USER_NAME
         ):
@@ -221,10 +257,7 @@ class LoginOptions(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         if self.password is not None:
             check_secret(self.password)
-        if self.auth_type not in set(AuthType):
-            raise Refused(
-                StatusCode.INVALID_LOGON_AUTH_TYPE, "the authentication type is 0 (none), 1 (CHAP) or 2 (mutual CHAP)"
-            )
+        check_ranges(self, "auth_type")
 
 
 NO_OPTIONS = LoginOptions()
