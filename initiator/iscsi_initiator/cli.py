@@ -20,17 +20,21 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from iscsi_initiator.access import Access, Command, access_of, default_log, shared
+from iscsi_initiator.boot.commands import boot_group
 from iscsi_initiator.client import Client, ClientError, ScsiError, SessionFailed
+from iscsi_initiator.command_help import CONTEXT, FAILED
+from iscsi_initiator.command_help import command_help as _help
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
 from iscsi_initiator.eventlog import LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
+from iscsi_initiator.registry.commands import settings_group
 from iscsi_initiator.service.command import service
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.eventlog import LoggedEvent
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
 from iscsi_protocol.scsi.lun import decode_lun
 
-OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+UNREACHABLE = 3
 _FOLLOW_INTERVAL = 0.25
 T = TypeVar("T")
 
@@ -64,17 +68,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         sys.exit(FAILED)
 
 
-def _help(summary: str, *examples: str, more: str = "") -> str:
-    """The help of a command: examples first, kept as they are (the backspace says so to click)."""
-    lines = "\n".join(f"  iscsi-initiator {example}" for example in examples)
-    return f"\b\nExamples:\n{lines}\n\n{summary}" + (f"\n\n{more}" if more else "")
-
-
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-
-
 @click.group(
-    context_settings=_CONTEXT,
+    context_settings=CONTEXT,
     short_help="Look at iSCSI targets, and read, write and copy their disks.",
     help=_help(
         "Look at iSCSI targets, and read, write and copy their disks.",
@@ -429,6 +424,8 @@ def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bo
 
 
 main.add_command(service)
+main.add_command(settings_group)
+main.add_command(boot_group)
 
 
 if __name__ == "__main__":

@@ -2,92 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
-import random
 import signal
 import socket
 import stat
-import subprocess
 import sys
-import threading
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from click.testing import CliRunner
+from tests.initiator.service_running import Running, store_settings, target_served
 
-from iscsi_conformance.bundled import CHAP, PLAIN, bundled_config
+from iscsi_conformance.bundled import CHAP, PLAIN
 from iscsi_initiator.cli import main
 from iscsi_initiator.iscsicli import cli
 from iscsi_initiator.service import api
-from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.service.process import notify
-from iscsi_initiator.store import Store
 from iscsi_initiator.store.state import StoredSettings
-from iscsi_target.portal import TargetServer
-from iscsi_target.shell.serving import close_devices, make_engine
 
-PROGRAM = [sys.executable, "-c", "from iscsi_initiator.cli import main; main()", "service", "start"]
 SECRET = "one-way-secret-1"
 DEFAULTS = ["*", "*", "*", "*", "*"]
 
 
 @pytest.fixture(scope="module")
 def target():
-    """The bundled target on a free port of loopback, in a thread of its own."""
-    ready = threading.Event()
-    found: dict[str, Any] = {}
-
-    async def serve() -> None:
-        config = bundled_config()
-        engine, devices = make_engine(config, random_bytes=random.Random(3).randbytes)
-        server = TargetServer(engine)
-        found["endpoint"] = (await server.start(config.portals))[0]
-        found["stop"] = asyncio.Event()
-        found["loop"] = asyncio.get_running_loop()
-        ready.set()
-        await found["stop"].wait()
-        await server.stop()
-        close_devices(devices)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(20)
-    yield found["endpoint"]
-    found["loop"].call_soon_threadsafe(found["stop"].set)
-    thread.join(20)
-
-
-class Running:
-    """A service that was started and is ready."""
-
-    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None) -> None:
-        self.folder = folder
-        self.socket = folder / "s"
-        places = ["--socket", str(self.socket), "--store", str(folder / "store")]
-        log = ["--event-log", str(folder / "events.jsonl")]
-        self.process = subprocess.Popen(
-            [*PROGRAM, *places, *log, *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environment or {})},
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert json.loads(line or "{}") == {"ready": str(self.socket)}
-
-    def ask(self, request: Any) -> Any:
-        return BlockingClient(self.socket).ask(request)
-
-    def end(self) -> tuple[int, str]:
-        """Wait for its end; its exit code and what it complained about."""
-        _, complaints = self.process.communicate(timeout=60)
-        return self.process.returncode, complaints
+    with target_served() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -153,12 +95,6 @@ def test_from_portal_to_logout_over_a_restart(tmp_path, target, run, command):
     assert again.end() == (0, "")
     for file in [*tmp_path.rglob("*.json*")]:
         assert SECRET.encode() not in file.read_bytes()
-
-
-def store_settings(folder: Path, settings: StoredSettings) -> None:
-    """What a service finds at its next start."""
-    with Store(folder) as store:
-        store.change(lambda state: msgspec.structs.replace(state, settings=settings))
 
 
 def test_systemd_is_told(tmp_path):

@@ -52,8 +52,18 @@ def commands() -> dict[str, click.Command]:
     for name, place in PROJECT["project"]["scripts"].items():
         module, _, attribute = place.partition(":")
         if name not in PLAIN:
-            group = getattr(import_module(module), attribute)
-            found |= {f"{name} {word}": command for word, command in group.commands.items()}
+            found |= below(name, getattr(import_module(module), attribute))
+    return found
+
+
+def below(words: str, group: click.Group) -> dict[str, click.Command]:
+    """The commands of a group and of the groups in it."""
+    found: dict[str, click.Command] = {}
+    for word, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= below(f"{words} {word}", command)
+        else:
+            found[f"{words} {word}"] = command
     return found
 
 
@@ -115,7 +125,7 @@ def test_options_are_those_that_exist(name):
 def test_commands_in_documents_exist(path):
     """Every command that a document shows as a line to type exists, and so do the options on that line."""
     for words in invocations(path.read_text(encoding="utf-8")):
-        size = 3 if words[0] == "python" else 2
+        size = 2 if " ".join(words[:2]) in COMMANDS else 3
         command = COMMANDS[" ".join(words[:size])]
         given = {word for word in words[size:] if OPTION.fullmatch(word)}
         assert given <= options(command), words

@@ -36,9 +36,8 @@ class Home(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting. section: of StoredSettings; unit: s, ms, count, bytes, level, boolean, bits, or empty; low, high: bounds of
-    a REG_DWORD, of which -1 stands for the largest number; for a REG_BINARY high is the length in bytes. default: None where
-    there is none.
+    """One setting. section: of StoredSettings; unit: s, ms, count, bytes, level, boolean, bits, or empty; low, high: bounds
+    of a REG_DWORD, where -1 stands for the largest number, or of the length of a REG_BINARY. default: None for none.
     """
 
     section: str
@@ -111,10 +110,7 @@ KEYS = {
 """Section to the key that it is written under, below HKEY_LOCAL_MACHINE. The guide names none for MPIO's timers; they are
 where Windows has them."""
 
-ALSO = {
-    r"SYSTEM\CurrentControlSet\Services\msdsm\Parameters": "mpio",
-    r"SYSTEM\CurrentControlSet\Services\MSiSCDSM\Parameters": "mpio",
-}
+ALSO = {rf"SYSTEM\CurrentControlSet\Services\{name}\Parameters": "mpio" for name in ("msdsm", "MSiSCDSM")}
 """Keys that are read besides: modules for MPIO have its timers under keys of their own."""
 
 ENCRYPTED_KEYS = tuple(
@@ -137,7 +133,7 @@ INSTALLATION = (
     r"SYSTEM\CurrentControlSet\Services\AFD",
     r"SYSTEM\CurrentControlSet\Services\Tcpip",
 )
-"""Keys of Appendix E, with all below them, that tell Windows how to find and start driver and service. Kept, without effect."""
+"""Keys of Appendix E, with all below them, that tell Windows how to start driver and service. Kept, without effect."""
 
 _INSTANCE = re.compile(re.escape(rf"SYSTEM\CurrentControlSet\{CLASS}") + r"\\([0-9]{4})(\\.*)?", re.IGNORECASE)
 _CONTROL_SET = re.compile(r"[^\\]+\\(?:CurrentControlSet|ControlSet[0-9]{3})(\\.*)?", re.IGNORECASE)

@@ -19,14 +19,13 @@ VERSION_5 = "Windows Registry Editor Version 5.00"
 REGEDIT4 = "REGEDIT4"
 _HEADINGS = (VERSION_5, REGEDIT4)
 _WIDTH = 80
-_KEY = re.compile(r"\[(-?)([^\]\[\r\n]+(?:\[[^\]]*\][^\]\[]*)*)\]\s*(?:;.*)?")
+_KEY = re.compile(r"\[(-?)(.+)\]|\[(-?)([^\]]+)\]\s*;.*")
 _NAME = re.compile(r'(?:@|"((?:[^"\\]|\\.)*)")\s*=\s*(.*)', re.DOTALL)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:;.*)?', re.DOTALL)
-_OPEN_STRING = re.compile(r'(?:@|"(?:[^"\\]|\\.)*")\s*=\s*"(?:[^"\\]|\\.)*\\?', re.DOTALL)
-_DWORD = re.compile(r"dword:\s*([0-9a-f]{1,8})\s*(?:;.*)?", re.IGNORECASE)
-_HEX = re.compile(
-    r"hex(?:\(([0-9a-f]{1,8})\))?:\s*((?:[0-9a-f]{1,2}\s*,\s*)*(?:[0-9a-f]{1,2})?)\s*(?:;.*)?", re.IGNORECASE
-)
+_OPEN_STRING = re.compile(r'(?:@|"(?:[^"\\]|\\.)*")\s*=\s*"(?:[^"\\]|\\.)*\\?')
+_STILL_OPEN = re.compile(r'(?:[^"\\]|\\.)*\\?')
+_DWORD = re.compile(r"dword:([0-9a-f]{1,8})", re.IGNORECASE)
+_HEX = re.compile(r"hex(?:\(([0-9a-f]{1,8})\))?:((?:[0-9a-f]{1,2},)*(?:[0-9a-f]{1,2})?)", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -43,10 +42,8 @@ def _ansi_gap(error: UnicodeError) -> tuple[str | bytes, int]:
     """The five bytes that Windows-1252 leaves open are control characters to Windows."""
     if isinstance(error, UnicodeDecodeError):
         return chr(error.object[error.start]), error.start + 1
-    assert isinstance(error, UnicodeEncodeError)
-    code = ord(error.object[error.start])
-    if code in (0x81, 0x8D, 0x8F, 0x90, 0x9D):
-        return bytes([code]), error.start + 1
+    if isinstance(error, UnicodeEncodeError) and error.object[error.start] in "\x81\x8d\x8f\x90\x9d":
+        return error.object[error.start].encode("latin-1"), error.start + 1
     raise error
 
 
@@ -128,29 +125,33 @@ def _logical(lines: list[str]) -> Iterator[tuple[int, str]]:
         at += 1
         if not line or line.startswith(";"):
             continue
-        parts = [lines[number - 1].lstrip()]
-        while _OPEN_STRING.fullmatch("\n".join(parts)):
+        if _OPEN_STRING.fullmatch(lines[number - 1].lstrip()):
+            parts = [lines[number - 1].lstrip()]
+            while at < len(lines) and _STILL_OPEN.fullmatch(lines[at]):
+                parts.append(lines[at])
+                at += 1
             if at == len(lines):
                 raise RegError("a text without its closing quotation mark", number)
-            parts.append(lines[at])
+            yield number, "\n".join([*parts, lines[at].rstrip()])
             at += 1
-        line = "\n".join(parts).rstrip()
-        if not line.endswith('"'):
-            while line.endswith("\\"):
-                while at < len(lines) and not lines[at].strip():
-                    at += 1
-                if at == len(lines):
-                    raise RegError("the file ends in the middle of a value", number)
-                line = line[:-1].rstrip() + lines[at].strip()
+            continue
+        parts = [line]
+        while parts[-1].endswith("\\"):
+            while at < len(lines) and not lines[at].strip():
                 at += 1
-        yield number, line
+            if at == len(lines):
+                raise RegError("the file ends in the middle of a value", number)
+            parts[-1] = parts[-1][:-1]
+            parts.append(lines[at].strip())
+            at += 1
+        yield number, "".join(parts)
 
 
 def _key(line: str, number: int) -> RegKey:
     found = _KEY.fullmatch(line)
     if found is None:
         raise RegError("a key without its closing bracket", number)
-    return RegKey(found[2], line=number, deleted=bool(found[1]))
+    return RegKey(found[2] or found[4], line=number, deleted=bool(found[1] or found[3]))
 
 
 def _value(line: str, number: int, *, ansi: bool) -> RegValue:
@@ -158,10 +159,11 @@ def _value(line: str, number: int, *, ansi: bool) -> RegValue:
     if found is None:
         raise RegError('neither a [key] nor a "name"=value', number)
     name, text = _ESCAPE.sub(r"\1", found[1] or ""), found[2]
-    if text.partition(";")[0].strip() == "-":
-        return RegValue(name, line=number, deleted=True)
     if string := _STRING.fullmatch(text):
         return RegValue(name, RegType.SZ, from_text(_ESCAPE.sub(r"\1", string[1])), number)
+    text = "".join(text.partition(";")[0].split())
+    if text == "-":
+        return RegValue(name, line=number, deleted=True)
     if dword := _DWORD.fullmatch(text):
         return RegValue(name, RegType.DWORD, int(dword[1], 16).to_bytes(4, "little"), number)
     listed = _HEX.fullmatch(text)

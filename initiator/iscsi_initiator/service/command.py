@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from iscsi_initiator.access import default_log
+from iscsi_initiator.command_help import CONTEXT, FAILED, command_help
 from iscsi_initiator.service import api
 from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.service.place import default_socket
@@ -24,13 +25,11 @@ from iscsi_initiator.service.startup import LOGIN_TIME, StartFailed
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import KeyringKey, default_folder
 
-OK, FAILED, USAGE, NOT_RUNNING = 0, 1, 2, 3
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+NOT_RUNNING = 3
 
 
 def _help(summary: str, *examples: str, more: str = "") -> str:
-    lines = "\n".join(f"  iscsi-initiator service {example}" for example in examples)
-    return f"\b\nExamples:\n{lines}\n\n{summary}" + (f"\n\n{more}" if more else "")
+    return command_help(summary, *(f"service {example}" for example in examples), more=more)
 
 
 _socket = click.option(
@@ -44,7 +43,7 @@ _socket = click.option(
 
 @click.group(
     "service",
-    context_settings=_CONTEXT,
+    context_settings=CONTEXT,
     short_help="Start, stop and look at the initiator service.",
     help=_help("Start, stop and look at the initiator service, which iscsicli speaks to.", "start", "status", "stop"),
 )
@@ -72,7 +71,7 @@ def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @service.command(
-    context_settings=_CONTEXT,
+    context_settings=CONTEXT,
     short_help="Be the service, in the foreground, until it is stopped.",
     help=_help(
         "Be the service, in the foreground, until it is stopped by SIGTERM, SIGINT or `stop`.",
@@ -157,7 +156,7 @@ def _ask(path: Path, request: Any) -> Any:
 
 
 @service.command(
-    context_settings=_CONTEXT,
+    context_settings=CONTEXT,
     short_help="End the service.",
     help=_help("Log out of all sessions and end the service.", "stop", "stop --force"),
 )
@@ -169,7 +168,7 @@ def stop(path: Path, force: bool) -> None:
 
 
 @service.command(
-    context_settings=_CONTEXT,
+    context_settings=CONTEXT,
     short_help="Say how the service is.",
     help=_help("Say how the service is.", "status", "status --json"),
 )
@@ -189,7 +188,7 @@ def status(path: Path, as_json: bool) -> None:
 
 
 @service.command(
-    context_settings=_CONTEXT,
+    context_settings=CONTEXT,
     short_help="Print a unit file for systemd.",
     help=_help("Print a unit file for systemd.", "unit > /etc/systemd/system/iscsi-initiator.service"),
 )

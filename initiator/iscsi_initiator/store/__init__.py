@@ -21,7 +21,7 @@ from iscsi_initiator.store.errors import (
 from iscsi_initiator.store.keys import KeyFile, KeyringKey, KeySource
 from iscsi_initiator.store.sealed import Sealed
 from iscsi_initiator.store.state import State
-from iscsi_initiator.store.store import Store, default_folder
+from iscsi_initiator.store.store import Store, default_folder, read_state
 
 __all__ = [
     "KeyDamaged",
@@ -45,4 +45,5 @@ __all__ = [
     "StoreTooNew",
     "StoreUnreadable",
     "default_folder",
+    "read_state",
 ]

@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,6 +39,20 @@ def default_folder() -> Path:
     named = os.environ.get("ISCSI_INITIATOR_STORE")
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(named) if named else Path(state) / "iscsi-conformance" / "initiator"
+
+
+def read_state(folder: Path) -> State:
+    """The state that a store has on the disk, also while a process has it open; an empty one where there is none.
+
+    Raises StoreUnreadable, StoreDamaged, StoreForeign or StoreTooNew.
+    """
+    path = folder / FILE
+    try:
+        data = files.read(path, form.SIZE_LIMIT)
+    except OSError as error:
+        kind = StoreDamaged if error.errno == errno.EFBIG else StoreUnreadable
+        raise kind(path, f"the store cannot be read: {error.strerror}") from None
+    return State() if data is None else form.decode(data, path)
 
 
 class Store:
@@ -146,18 +161,11 @@ class Store:
 
     def _load(self) -> tuple[State, State | None]:
         """The state, and what the file has of it: None where there is no file yet."""
-        try:
-            data = files.read(self.path, form.SIZE_LIMIT)
-            # What a killed process left half written; a folder that takes no writing has nothing of the kind.
-            if files.new_name(self.path).exists():
-                files.discard(self.path)
-        except OSError as error:
-            kind = StoreDamaged if error.errno == errno.EFBIG else StoreUnreadable
-            raise kind(self.path, f"the store cannot be read: {error.strerror}") from None
-        if data is None:
-            return State(), None
-        state = form.decode(data, self.path)
-        return state, state
+        state = read_state(self.folder)
+        # What a killed process left half written; where the folder takes no writing it does no harm.
+        with suppress(OSError):
+            files.discard(self.path)
+        return state, state if self.path.exists() else None
 
     def _replace(self, data: bytes) -> None:
         if self._lock is None:
