@@ -23,6 +23,7 @@ from iscsi_target.config import (
     ChapConfig,
     ChapMutual,
     ConfigError,
+    IsnsRegistration,
     LunConfig,
     PortalConfig,
     TargetConfig,
@@ -32,6 +33,8 @@ from iscsi_target.config import (
     parse_lun,
 )
 from iscsi_target.faults import fault as named_fault
+from iscsi_target.isns.command import isns_domains, isns_server
+from iscsi_target.isns.registrar import TargetRegistrar
 from iscsi_target.luns.backend import LunError
 from iscsi_target.personalities import PERSONALITIES, Personality, UnknownPersonality, personality
 from iscsi_target.personalities.apply import faults_of, under, wished, with_further_nodes
@@ -71,6 +74,10 @@ def main() -> None:
     """An iSCSI target that keeps to RFC 7143, and breaks it where it is told to."""
 
 
+main.add_command(isns_server)
+main.add_command(isns_domains)
+
+
 @main.command(epilog=EXAMPLES)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file; the options below add to it.")
 @click.option("--portal", "portals", multiple=True, metavar="HOST:PORT[,TAG]", help="Where to listen; port 0 is any.")
@@ -88,6 +95,7 @@ def main() -> None:
 @click.option(
     "--state", type=click.Path(path_type=Path), help="File of what outlives the process (APTPL, saved pages)."
 )
+@click.option("--isns", metavar="HOST[:PORT]", help="The iSNS server to register with.")
 @click.option("--personality", "personality_name", metavar="NAME", help=f"What to imitate: {', '.join(PERSONALITIES)}.")
 @click.option("--fault", "fault_ids", multiple=True, metavar="ID", help="A named fault that every connection shows.")
 @click.option("--pcap", type=click.Path(path_type=Path), help="Write everything that crosses to a pcapng file.")
@@ -100,6 +108,7 @@ def serve(
     max_connections: int | None,
     error_recovery_level: int | None,
     state: Path | None,
+    isns: str | None,
     personality_name: str | None,
     fault_ids: Sequence[str],
     pcap: Path | None,
@@ -114,6 +123,8 @@ def serve(
         made = _with_keys(made, max_connections, error_recovery_level)
         if state is not None:
             made = msgspec.structs.replace(made, state=str(state))
+        if isns is not None:
+            made = msgspec.structs.replace(made, isns=_struct(IsnsRegistration, server=isns))
         faults, switches = _faults(fault_ids)
         if switches:
             made = msgspec.structs.replace(made, policy=replace(made.policy, **switches))
@@ -131,7 +142,9 @@ def serve(
             recorder = PcapngRecorder(pcap)
         keep_freed_memory()
         server = TargetServer(engine, tap=None if recorder is None else recorder.record, faults=faults)
-        asyncio.run(_serve(server, made.portals))
+        asyncio.run(_serve(server, made))
+    except ConfigError as error:
+        raise Refused(str(error)) from None
     except OSError as error:
         raise Unavailable(str(error)) from None
     finally:
@@ -140,17 +153,26 @@ def serve(
             recorder.close()
 
 
-async def _serve(server: TargetServer, portals: Sequence[PortalConfig]) -> None:
+async def _serve(server: TargetServer, config: TargetConfig) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    endpoints = await server.start(portals)
+    endpoints = await server.start(config.portals)
+    registrar = None if config.isns is None else TargetRegistrar(config, config.isns)
+    if registrar is not None:
+        try:
+            await registrar.start(endpoints)
+        except (ConfigError, OSError):
+            await server.stop()
+            raise
     click.echo(json.dumps({"ready": [str(endpoint) for endpoint in endpoints]}))
     while not stopped.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), GIVE_BACK_EVERY)
         give_back_freed_memory()
+    if registrar is not None:
+        await registrar.stop()
     await server.stop()
 
 

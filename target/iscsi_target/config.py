@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from iscsi_protocol.chap import MAX_BINARY_LENGTH
+from iscsi_protocol.history import Endpoint
+from iscsi_protocol.isns.codes import PORT as ISNS_PORT
 from iscsi_protocol.names import check_name
 from iscsi_protocol.negotiation.keys import KEYS, PRIVATE_PREFIX
 from iscsi_target.policy import Policy
@@ -338,6 +340,25 @@ class Timers(_Row, frozen=True, kw_only=True):
                 raise ValueError(f"{name} is a number of seconds, 0 or more")
 
 
+class IsnsRegistration(_Row, frozen=True, kw_only=True):
+    """The section `isns` of a target's configuration.
+
+    server: HOST or HOST:PORT. entity: the entity's identifier, by default the first target's name. period: seconds, 0 leaves
+    it to the server. esi_interval: seconds, 0 for no inquiries.
+    """
+
+    server: str
+    entity: str | None = None
+    period: int = 0
+    esi_interval: int = 0
+
+    def __post_init__(self) -> None:
+        isns_server(self.server)
+        for name in ("period", "esi_interval"):
+            if not 0 <= getattr(self, name) <= 0xFFFFFFFF:
+                raise ValueError(f"{name} is 0 to 4294967295 seconds")
+
+
 class TargetConfig(_Row, frozen=True, kw_only=True):
     """A whole server: several nodes behind common portals."""
 
@@ -348,6 +369,8 @@ class TargetConfig(_Row, frozen=True, kw_only=True):
     discovery_chap: ChapConfig | None = None
     state: str | None = None
     """File of what has to outlive the process (persistent reservations with APTPL, saved mode pages); None: nothing does."""
+    isns: IsnsRegistration | None = None
+    """The iSNS server that the target registers itself with."""
     first_stat_sn: int | None = None
     """StatSN at which every connection begins, so that what happens around 2^32 can be seen; None: drawn anew each time."""
     limits: Limits = Limits()
@@ -413,6 +436,13 @@ def host_and_port(address: str) -> tuple[str, int]:
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
         raise ValueError(f"expected HOST:PORT, got {address!r}")
     return host, int(port)
+
+
+def isns_server(text: str) -> Endpoint:
+    """Where an iSNS server is; without a port at that of iSNS. Raises ValueError."""
+    if ":" not in text.rpartition("]")[2]:
+        text = f"{text}:{ISNS_PORT}"
+    return Endpoint(*host_and_port(text))
 
 
 def parse_lun(text: str) -> tuple[int, LunConfig]:
