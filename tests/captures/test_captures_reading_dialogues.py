@@ -172,7 +172,12 @@ def test_records_come_out_as_they_went_in(tmp_path, digests):
         [*opened(), *login(), transport(TransportEvent.FIN, 3.0, OUT), transport(TransportEvent.FIN, 4.0, IN)],
         [transport(TransportEvent.CONNECT, 1.0, OUT), transport(TransportEvent.REFUSED, 2.0)],
         [transport(TransportEvent.CONNECT, 1.0, OUT), transport(TransportEvent.TIMED_OUT, 2.0), *opened(3.0, 2)],
-        [*opened(), *login(), *exchange(3), BytesRecord(1, 5.0, OUT, b"\1" + bytes(20), "the stream ended within a PDU")],
+        [
+            *opened(),
+            *login(),
+            *exchange(3),
+            BytesRecord(1, 5.0, OUT, b"\1" + bytes(20), "the stream ended within a PDU"),
+        ],
     ],
 )
 def test_ends_of_connections_come_out_as_they_went_in(tmp_path, records):
@@ -186,7 +191,9 @@ def test_ends_of_connections_come_out_as_they_went_in(tmp_path, records):
 def without_loss(sink: Kept) -> list[Record]:
     """The records without what only the capture's order decides: their times."""
     return [
-        PduRecord(record.connection, 0.0, record.direction, record.raw) for record in sink.records if isinstance(record, PduRecord)
+        PduRecord(record.connection, 0.0, record.direction, record.raw)
+        for record in sink.records
+        if isinstance(record, PduRecord)
     ]
 
 

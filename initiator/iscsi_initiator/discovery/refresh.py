@@ -1,7 +1,7 @@
 """Asking the mechanisms again: at the start, on demand, and when one of them says that something changed.
 
 Each mechanism puts what it found into the catalogue and logs its failure as its event: 111 static targets, 113 and 114
-SendTargets, 115 adapters. A failure leaves what was found before.
+SendTargets, 115 adapters; iSNS servers do it themselves (`isns_servers`). A failure leaves what was found before.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from iscsi_initiator.client import Client
 from iscsi_initiator.discovery.adapters import Adapter, Teller, discovered
 from iscsi_initiator.discovery.catalogue import Catalogue
 from iscsi_initiator.discovery.instance import STATIC, Instance, Kind, Source, portal_text
+from iscsi_initiator.discovery.isns import Found
+from iscsi_initiator.discovery.isns_servers import isns_instance, isns_source
 from iscsi_initiator.discovery.portal import ask_portal
 from iscsi_initiator.discovery.static import static_instances
 from iscsi_initiator.status_codes import Refused, StatusCode
@@ -76,6 +78,13 @@ class Discovery:
         for reason in dropped:
             self._tell(115, reason, name)
         self.catalogue.put(Source(Kind.HBA, name, name), instances)
+
+    def server(self, name: str, found: Found) -> None:
+        """Take over what an iSNS server told; event 114 for names that are none."""
+        source = isns_source(name)
+        for each in found.invalid:
+            self._tell(114, f"{each!r} is no iSCSI name", name)
+        self.catalogue.put(source, [isns_instance(source, target) for target in found.targets])
 
     def static(self, records: Iterable[StaticTarget]) -> None:
         """Take over what was configured by hand; damaged records are left out. Raises Refused CACHE_CORRUPTED for those."""

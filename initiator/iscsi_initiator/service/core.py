@@ -15,6 +15,7 @@ import msgspec
 
 from iscsi_initiator.client import Client
 from iscsi_initiator.discovery.adapters import TARGETS_CHANGED, Adapter, up_call_kind
+from iscsi_initiator.discovery.isns_servers import PORT, Servers
 from iscsi_initiator.discovery.refresh import Discovery, Refresh, outcome
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.instances import complete
@@ -26,14 +27,15 @@ from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.logins import connect_discovery
 from iscsi_initiator.service.ports import LocalInstance, choose
-from iscsi_initiator.service.resolving import Resolver, system_resolver
+from iscsi_initiator.service.resolving import Resolver, resolve, system_resolver
 from iscsi_initiator.service.tunables import driver_settings, service_settings
 from iscsi_initiator.service.volumes import host_mounts
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import State, Store, StoreError
-from iscsi_initiator.store.state import LunMapping, TargetPortal
+from iscsi_initiator.store.state import LunMapping, Portal, TargetPortal
 from iscsi_initiator.transport import Connector
+from iscsi_protocol.history import Endpoint
 
 _FIRST_SESSION = 0x4000_0137_0000_0000
 Connectors = Callable[[], Connector | None]
@@ -43,7 +45,8 @@ class Core:
     """addresses: of the software initiator's ports; adapters: entry point to adapter; settings: what holds where the store
     says nothing; connectors: makes what connections are opened by, TCP where it gives None.
 
-    host: this computer's name and domain; mounts: the text of its mountinfo. attached: devices of this host that serve a LUN,
+    host: this computer's name and domain; mounts: the text of its mountinfo; isns_port: where iSNS servers
+    listen. attached: devices of this host that serve a LUN,
     and the interface name of that. Raises ValueError for stored settings that are out of bounds.
     """
 
@@ -59,6 +62,7 @@ class Core:
         connectors: Connectors = lambda: None,
         host: Callable[[], tuple[str, str]] = this_host,
         mounts: Callable[[], str] = host_mounts,
+        isns_port: int = PORT,
     ) -> None:
         self.store = store
         self.journal = journal
@@ -79,7 +83,10 @@ class Core:
         self.state = "starting"
         self.trouble: Refused | None = None
         self.stop_wanted: Callable[[], None] = lambda: None
-        self.adapters_changed: Callable[[str], None] = lambda _name: None
+        self.changed: Callable[[Refresh], None] = lambda _refresh: None
+        self.servers = Servers(
+            journal.tell, self._where, lambda: self.node_name, tuple(addresses), self._server_changed, isns_port
+        )
         self._addresses = tuple(addresses)
         self._prefix = f"{int.from_bytes(random_bytes(7), 'big') | 1 << 56:x}"
         self._last_session = 0
@@ -125,7 +132,7 @@ class Core:
         if up_call_kind(request) == TARGETS_CHANGED:
             for each in self.instances:
                 if each.adapter is not None:
-                    self.adapters_changed(each.name)
+                    self.changed(self._asks_adapter(each.name, each.adapter))
         else:
             self.journal.tell(109)
 
@@ -149,6 +156,7 @@ class Core:
         state = self.store.state
         asked: list[Refresh] = [self._asks_portal(portal) for portal in state.target_portals]
         asked += [self._asks_adapter(each.name, each.adapter) for each in self.instances if each.adapter is not None]
+        asked += [self._asks_server(server) for server in state.isns_servers]
         if state.static_targets:
             asked.append(self._asks_static)
         return asked
@@ -169,11 +177,23 @@ class Core:
             await self._asks_static()
         return outcome(len(asked), await self.discovery.all(asked))
 
-    async def refresh_adapter(self, name: str) -> None:
-        """Ask the adapter that an instance is. Raises Refused."""
-        found = self.instance(name)
-        if found.adapter is not None:
-            await self.discovery.adapter(found.name, found.adapter)
+    async def ask_server(self, server: str, *, stay: bool = True) -> None:
+        """Ask an iSNS server. stay: remain registered with it. Raises Refused."""
+        self.discovery.server(server, await self.servers.ask(server, stay=stay))
+
+    def _asks_server(self, server: str) -> Refresh:
+        return lambda: self.ask_server(server)
+
+    def register_again(self) -> None:
+        """Have all iSNS servers asked, in the background."""
+        for server in self.store.state.isns_servers:
+            self._server_changed(server)
+
+    def _server_changed(self, server: str) -> None:
+        self.changed(self._asks_server(server))
+
+    async def _where(self, portal: Portal) -> Endpoint:
+        return await resolve(portal, self.resolver)
 
     async def _discover(self, portal: TargetPortal) -> Client:
         return await connect_discovery(self, portal)

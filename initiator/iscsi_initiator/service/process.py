@@ -125,5 +125,6 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIME):
                 await asyncio.gather(*(close(session) for session in core.sessions.values()))
+        await core.servers.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -5,7 +5,7 @@
     node name    there is a name, and it is kept                106 and no start
     instances    there are initiator instances, with adapters   106 and no start; 108 and a start without that adapter
     secret       the initiator's secret opens                   107
-    discovery    every mechanism is asked                       111, 113 to 115
+    discovery    every mechanism is asked                       111 to 115, 119
     logins       the persistent logins are made                 PERSISTENT_LOGIN_TIMEOUT; they go on being tried
     volumes      bound devices and volumes are waited for       102, 103
 """
@@ -17,6 +17,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 
 from iscsi_initiator.discovery.adapters import Adapter, load
+from iscsi_initiator.discovery.refresh import Refresh
 from iscsi_initiator.node_name import follow
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
@@ -112,7 +113,7 @@ class Start:
     async def run(self) -> None:
         """Do them all. What goes wrong is logged, and is the core's `trouble`."""
         core = self._core
-        core.adapters_changed = self._changed
+        core.changed = self._changed
         told = await core.refresh_all()
         if told is not None:
             core.trouble = told
@@ -123,18 +124,17 @@ class Start:
 
     def stop(self) -> None:
         """Try nothing any more."""
-        self._core.adapters_changed = lambda _name: None
+        self._core.changed = lambda _refresh: None
         for task in self._tasks:
             task.cancel()
 
-    def _changed(self, name: str) -> None:
-        """An adapter has other targets now."""
-        task = self._keep(self._ask_again(name))
-        task.set_name(name)
+    def _changed(self, refresh: Refresh) -> None:
+        """An adapter or an iSNS server has other targets now."""
+        self._keep(self._ask_again(refresh)).set_name("refresh")
 
-    async def _ask_again(self, name: str) -> None:
+    async def _ask_again(self, refresh: Refresh) -> None:
         try:
-            await self._core.refresh_adapter(name)
+            await refresh()
         except Refused as error:
             self._core.trouble = error
 

@@ -9,7 +9,7 @@ from typing import Any
 from iscsi_initiator.service import api
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.core import Core
-from iscsi_initiator.service.operations import devices, discovery, node, persistent, scsi, sessions, targets
+from iscsi_initiator.service.operations import devices, discovery, node, persistent, scsi, servers, sessions, targets
 from iscsi_initiator.status_codes import Refused, StatusCode
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
@@ -22,6 +22,10 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.RemoveTargetPortal: discovery.remove_target_portal,
         api.RefreshTargetPortal: discovery.refresh_target_portal,
         api.ListTargetPortals: discovery.list_target_portals,
+        api.AddiSNSServer: servers.add_isns_server,
+        api.RemoveiSNSServer: servers.remove_isns_server,
+        api.RefreshiSNSServer: servers.refresh_isns_server,
+        api.ListiSNSServers: servers.list_isns_servers,
         api.ListTargets: discovery.list_targets,
         api.TargetInfo: discovery.target_info,
         api.LoginTarget: sessions.login_target,

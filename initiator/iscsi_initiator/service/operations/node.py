@@ -36,7 +36,11 @@ async def node_name(core: Core, request: api.NodeName) -> api.NodeNameSet:
             raise Refused(StatusCode.CONNECTION_ALREADY_EXISTS, "the name cannot be changed while there are sessions")
         if not core.claim(node.name):
             raise Refused(StatusCode.INITIATOR_NODE_ALREADY_EXISTS, f"another service here is {node.name}")
+    renamed = node.name != core.node_name
     core.keep(node=node)
+    if renamed:
+        await core.servers.close()
+        core.register_again()
     return api.NodeNameSet(node_name=node.name, fixed=node.fixed)
 
 
