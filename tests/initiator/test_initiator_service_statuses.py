@@ -11,7 +11,7 @@ from tests.initiator.service_bench import HOST, QUICK, with_service
 
 from iscsi_conformance.bundled import DENIED, GONE, MOVED, PLAIN, bundled_config
 from iscsi_conformance.pipe import Road
-from iscsi_initiator.client import ClientError, ConnectionFailed
+from iscsi_initiator.client import ClientError, ConnectionFailed, ScsiError
 from iscsi_initiator.discovery import adapters
 from iscsi_initiator.failures import (
     CLOSING_EVENTS,
@@ -22,7 +22,7 @@ from iscsi_initiator.failures import (
     status_of_login,
 )
 from iscsi_initiator.limits import Limits
-from iscsi_initiator.requests import Failure, LoginFault, SessionClosed
+from iscsi_initiator.requests import Failure, LoginFault, ScsiResult, SessionClosed
 from iscsi_initiator.service import api
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import StatusCode
@@ -176,7 +176,7 @@ def test_an_instance_with_one_isid_has_one_session_with_a_portal_group(tmp_path,
     async def test(bench):
         assert (await bench.ask(api.ListInitiators())).initiators == ("ROOT\\ISCSIPRT\\0000_0", name)
         assert (await bench.ask(api.ListTargets(update=True))).targets == (PLAIN,)
-        session = await bench.log_in()
+        session = await bench.log_in(initiator=name.lower())
         assert (session.initiator, session.isid.hex()) == (name, "00023d000001")
         again = api.LoginTarget(target_name=PLAIN, options=MULTIPATH)
         assert await bench.refused(again) == StatusCode.SESSION_ALREADY_EXISTS
@@ -209,6 +209,7 @@ def test_every_failure_has_a_code():
     assert status_of_login(SessionClosed(1, event=52)) == StatusCode.SERVICE_DID_NOT_RESPOND
     assert status_of_login(SessionClosed(1)) == StatusCode.LOGIN_FAILED
     assert status_of(ConnectionFailed(1)) == StatusCode.LOGIN_FAILED
+    assert status_of(ScsiError(ScsiResult(0x28), "READ")) == StatusCode.TARGET_OUT_OF_RESORCES
     assert status_of(ClientError("x")) == StatusCode.LOGON_FAILED
     assert all(not code.is_warning for code in CLOSING_EVENTS.values())
     assert QUICK.portal_retry_count == 0

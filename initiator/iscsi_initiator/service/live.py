@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from iscsi_initiator.client import Client
-from iscsi_initiator.client.errors import ClientError, ConnectionFailed, RequestFailed
+from iscsi_initiator.client.errors import ConnectionFailed, RequestFailed
 from iscsi_initiator.discovery.merging import Options
 from iscsi_initiator.failures import SCSI_STATUSES, SEND_FAILED_EVENT, refusal_of
 from iscsi_initiator.requests import EventLogged, ScsiRequest, ScsiResult
@@ -208,11 +208,3 @@ def _whole(data: bytes, length: int) -> bytes:
 
 def _portal(endpoint: Endpoint) -> Portal:
     return Portal(address=endpoint.host, port=endpoint.port)
-
-
-async def close(session: LiveSession) -> None:
-    """Log out of a session, whatever becomes of that: the target, or the network, may be gone."""
-    try:
-        await session.logout()
-    except (ClientError, Refused):
-        session.client.abort()

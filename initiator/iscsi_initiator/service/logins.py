@@ -29,7 +29,7 @@ from iscsi_initiator.failures import refusal_of
 from iscsi_initiator.requests import Event, SessionUp
 from iscsi_initiator.service import api
 from iscsi_initiator.service.devices import check_free, check_limits, describe, map_luns
-from iscsi_initiator.service.live import LiveSession, close
+from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.ports import LocalInstance
 from iscsi_initiator.service.resolving import resolve
 from iscsi_initiator.service.secrets import SecretService
@@ -133,7 +133,7 @@ async def log_in(core: Core, wanted: Wanted) -> LiveSession:
         await inventory(core, session, mappings)
     except Refused:
         core.sessions.pop(session.session_id, None)
-        await close(session)
+        await session.logout()
         raise
     return session
 

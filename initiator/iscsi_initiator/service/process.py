@@ -12,20 +12,16 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from iscsi_initiator.eventlog import EventLogWriter
-from iscsi_initiator.service import api
-from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.listener import Listener
-from iscsi_initiator.service.live import close
 from iscsi_initiator.service.operations import perform
 from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
 from iscsi_initiator.settings import Settings
-from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.keys import KeySource
 
 STOP_TIME = 30.0
@@ -85,15 +81,10 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
     stopped = asyncio.Event()
     core.stop_wanted = stopped.set
 
-    async def handle(request: Operation[Any]) -> api.Answer:
-        if core.state == "stopping" and not isinstance(request, api.ServiceStatus):
-            raise Refused(StatusCode.SERVICE_NOT_RUNNING, "the service is stopping")
-        return await perform(core, request)
-
     def defect(error: Exception) -> None:
         complain(f"{type(error).__name__}: {error}")
 
-    listener = Listener(place.socket, handle, defect=defect)
+    listener = Listener(place.socket, partial(perform, core), defect=defect)
     try:
         await listener.start()
     except OSError as error:
@@ -124,7 +115,7 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
         await listener.close(STOP_TIME)
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIME):
-                await asyncio.gather(*(close(session) for session in core.sessions.values()))
+                await asyncio.gather(*(session.logout() for session in core.sessions.values()))
         await core.servers.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -8,7 +8,7 @@ from iscsi_initiator.discovery.merging import of_call
 from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.service import api
 from iscsi_initiator.service.core import Core
-from iscsi_initiator.service.live import LiveSession, close
+from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.logins import check_ipsec, log_in, of_request, same_login
 from iscsi_initiator.service.resolving import resolve
 from iscsi_initiator.status_codes import Refused, StatusCode
@@ -25,7 +25,7 @@ async def logout_target(core: Core, request: api.LogoutTarget) -> api.Answer:
     """End a session. Raises Refused INVALID_SESSION_ID, DEVICE_BUSY_ON_SESSION."""
     session = core.session(request.session_id)
     core.handles.check_unused(session.session_id)
-    await close(session)
+    await session.logout()
     core.sessions.pop(session.session_id, None)
     return api.Answer()
 
