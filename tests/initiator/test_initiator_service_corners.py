@@ -131,7 +131,7 @@ def test_the_secret_that_is_kept_for_a_target(tmp_path):
 
 def test_up_calls_that_are_not_about_stored_secrets(tmp_path):
     async def test(bench):
-        answered = []
+        answered: list[bytes | None] = []
         service = SecretService(bench.core.store)
         service.take(UpCallWanted(1, 1, UpCallKind.CONFIGURE_IPSEC, Endpoint("192.0.2.1", 3260)), answered.append)
         service.take(UpCallWanted(1, 1, UpCallKind.ENCRYPT, b"secret"), answered.append)
