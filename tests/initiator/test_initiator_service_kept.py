@@ -153,7 +153,7 @@ def test_the_service_tells_about_itself(tmp_path):
         await bench.ask(api.StopService())
         assert wanted == [True]
         assert (await bench.ask(api.ServiceStatus())).state == "stopping"
-        assert await bench.refused(api.GroupKey(key=b"key")) == StatusCode.REQUEST_NOT_SUPPORTED
+        assert await bench.refused(api.FirewallExemptiSNSServer()) == StatusCode.REQUEST_NOT_SUPPORTED
 
     with_service(tmp_path, test)
 

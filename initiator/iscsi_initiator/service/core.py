@@ -23,6 +23,7 @@ from iscsi_initiator.node_name import this_host
 from iscsi_initiator.requests import Event, EventLogged, SessionClosed
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
+from iscsi_initiator.service.ipsec import IpsecBackend
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.logins import connect_discovery
@@ -46,7 +47,7 @@ class Core:
     says nothing; connectors: makes what connections are opened by, TCP where it gives None.
 
     host: this computer's name and domain; mounts: the text of its mountinfo; isns_port: where iSNS servers
-    listen. attached: devices of this host that serve a LUN,
+    listen; ipsec: the back end, None for no IPsec. attached: devices of this host that serve a LUN,
     and the interface name of that. Raises ValueError for stored settings that are out of bounds.
     """
 
@@ -63,6 +64,7 @@ class Core:
         host: Callable[[], tuple[str, str]] = this_host,
         mounts: Callable[[], str] = host_mounts,
         isns_port: int = PORT,
+        ipsec: IpsecBackend | None = None,
     ) -> None:
         self.store = store
         self.journal = journal
@@ -72,6 +74,8 @@ class Core:
         self.host = host
         self.mounts = mounts
         self.attached: dict[str, str] = {}
+        self.ipsec = ipsec
+        self.missed_ipsec = False
         self._claim = NodeClaim()
         self.settings = driver_settings(store.state.settings, settings or Settings())
         self.service_settings = service_settings(store.state.settings)

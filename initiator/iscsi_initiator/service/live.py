@@ -12,6 +12,7 @@ from iscsi_initiator.failures import SCSI_STATUSES, SEND_FAILED_EVENT, refusal_o
 from iscsi_initiator.requests import EventLogged, ScsiRequest, ScsiResult
 from iscsi_initiator.service import api
 from iscsi_initiator.service.devices import Device
+from iscsi_initiator.service.ipsec import Wish
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import LunMapping, Portal
 from iscsi_protocol.history import Endpoint
@@ -37,7 +38,7 @@ _CONNECTION_SHIFT = 16
 
 @dataclass
 class LiveSession:
-    """client: set once it is logged in. initiator: the instance's name; options: what it was logged in with.
+    """client: set once it is logged in. initiator: the instance's name; options, ipsec: what it was logged in with.
 
     devices: its LUNs, where they are reported to the system; mappings: where they appear, or would.
     """
@@ -54,6 +55,7 @@ class LiveSession:
     isid: bytes
     group_tag: int | None
     node_name: str
+    ipsec: Wish
     mappings: tuple[LunMapping, ...] = ()
     devices: list[Device] = field(default_factory=list)
     busy: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from iscsi_initiator.client import Client
@@ -29,6 +30,7 @@ from iscsi_initiator.failures import refusal_of
 from iscsi_initiator.requests import Event, SessionUp
 from iscsi_initiator.service import api
 from iscsi_initiator.service.devices import check_free, check_limits, describe, map_luns
+from iscsi_initiator.service.ipsec import IpsecFailure, Wish, is_wanted, protection
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.ports import LocalInstance
 from iscsi_initiator.service.resolving import resolve
@@ -43,10 +45,10 @@ from iscsi_initiator.store.state import (
     PersistentLogin,
     Portal,
     Secrets,
-    SecurityFlag,
     TargetPortal,
 )
 from iscsi_protocol.chap import Credentials
+from iscsi_protocol.history import Endpoint
 from iscsi_protocol.identity import Isid
 from iscsi_protocol.negotiation.values import parse_tag
 
@@ -116,7 +118,6 @@ async def log_in(core: Core, wanted: Wanted) -> LiveSession:
     portals = merge_portals(wanted.portal, found)
     if not portals:
         raise Refused(StatusCode.NO_PORTAL_SPECIFIED, f"no portal of {name} is known")
-    check_ipsec(core, options, wanted.security_flags, portals[0])
     if wanted.key is not None and local.adapter is not None:
         adapters.cache_key(local.name, local.adapter, portals[0], opened(core, wanted.key), core.journal.tell)
     mappings = merge_mappings(wanted.mappings, configured)
@@ -155,11 +156,42 @@ def check_unique(core: Core, target_name: str, options: Options) -> None:
         raise Refused(StatusCode.TARGET_ALREADY_LOGGED_IN, f"a session to {target_name} exists or is being made")
 
 
-def check_ipsec(core: Core, options: Options, security_flags: int, portal: Portal) -> None:
-    """Raises Refused IPSEC_NOT_SUPPORTED_ON_OS, with event 117 logged, where IPsec is asked for: there is none here."""
-    if options.login_flags & LoginFlag.REQUIRE_IPSEC or security_flags & SecurityFlag.IPSEC_ENABLED:
-        core.journal.tell(117, StatusCode.IPSEC_NOT_SUPPORTED_ON_OS.text, portal.address)
+def refuse_without_ipsec(core: Core, address: str) -> None:
+    """Raises Refused IPSEC_NOT_SUPPORTED_ON_OS, with events 105 and 117 logged, where the service has no back end."""
+    if core.ipsec is None:
+        if not core.missed_ipsec:
+            core.missed_ipsec = True
+            core.journal.tell(105, "the service has no IPsec back end")
+        core.journal.tell(117, StatusCode.IPSEC_NOT_SUPPORTED_ON_OS.text, address)
         raise Refused(StatusCode.IPSEC_NOT_SUPPORTED_ON_OS, "this service has no IPsec back end")
+
+
+def check_ipsec(core: Core, wish: Wish, endpoint: Endpoint) -> bool:
+    """Whether connections to a portal are to be protected. Raises Refused where they are, and cannot be."""
+    if not is_wanted(core.store.state, wish, endpoint.host):
+        return False
+    refuse_without_ipsec(core, endpoint.host)
+    protection(core.store.state, wish, endpoint, partial(opened, core))
+    return True
+
+
+async def protect(core: Core, wish: Wish, endpoint: Endpoint) -> None:
+    """Have the back end protect connections to a portal. Raises Refused: FAILED_TO_CONFIGURE_IPSEC, with event 117 logged,
+    and why it cannot be tried.
+    """
+    refuse_without_ipsec(core, endpoint.host)
+    wanted = protection(core.store.state, wish, endpoint, partial(opened, core))
+    try:
+        if core.ipsec is not None:
+            await core.ipsec.configure(wanted)
+    except IpsecFailure as error:
+        core.journal.tell(117, str(error), endpoint.host)
+        raise Refused(StatusCode.FAILED_TO_CONFIGURE_IPSEC, str(error)) from error
+
+
+def _wish(options: Options, flags: int, key: Secret | None, local: LocalInstance, port: int | None) -> Wish:
+    required = bool(options.login_flags & LoginFlag.REQUIRE_IPSEC)
+    return Wish(required=required, flags=flags, key=key, initiator=local.name, port=port)
 
 
 def choose_isid(core: Core, local: LocalInstance, target_name: str, tag: int | None) -> bytes:
@@ -210,6 +242,7 @@ async def _first_of(
             isid=isid,
             group_tag=found.group_of(portal),
             node_name=core.node_name,
+            ipsec=_wish(options, wanted.security_flags, wanted.key, local, wanted.port),
         )
         try:
             await _log_in_at(core, session, local, [each for each in portals if each != portal])
@@ -235,7 +268,8 @@ async def _log_in_at(core: Core, session: LiveSession, local: LocalInstance, oth
             session.group_tag = parse_tag(event.target_portal_group_tag)
         core.took(session, event)
 
-    service = SecretService(core.store)
+    wish = session.ipsec
+    service = SecretService(core.store, partial(protect, core, wish), core.ipsec)
     session.client = await connect(
         core,
         SessionOptions(
@@ -245,6 +279,7 @@ async def _log_in_at(core: Core, session: LiveSession, local: LocalInstance, oth
             chap=chap(core, options, session.target_name, service),
             source=local.source(session.port, endpoint.host),
             advertised=tuple(advertised),
+            ipsec=check_ipsec(core, wish, endpoint),
             portal_named=not advertised,
             multipath=bool(options.login_flags & LoginFlag.MULTIPATH_ENABLED),
             header_digest=REQUIRE_DIGEST if options.header_digest else NO_DIGEST,
@@ -281,17 +316,17 @@ async def connect(
         )
     except SessionFailed as error:
         if service.failure is not None:
-            raise Refused(StatusCode.CACHE_CORRUPTED, str(service.failure)) from error
+            raise service.failure from error
         raise refusal_of(error) from error
 
 
 async def connect_discovery(core: Core, portal: TargetPortal, options: Options | None = None) -> Client:
     """A discovery session with a portal. options: instead of those that the record has. Raises Refused."""
     options = of_store(portal.options, portal.place) if options is None else options
-    check_ipsec(core, options, portal.security_flags, portal.portal)
     local = core.instance(portal.initiator)
     endpoint = await resolve(portal.portal, core.resolver)
-    service = SecretService(core.store)
+    wish = _wish(options, portal.security_flags, None, local, portal.initiator_port)
+    service = SecretService(core.store, partial(protect, core, wish), core.ipsec)
     session = SessionOptions(
         portal=endpoint,
         isid=local.fixed_isid or bytes(Isid.draw(core.random_bytes)),
@@ -300,6 +335,7 @@ async def connect_discovery(core: Core, portal: TargetPortal, options: Options |
         header_digest=REQUIRE_DIGEST if options.header_digest else NO_DIGEST,
         data_digest=REQUIRE_DIGEST if options.data_digest else NO_DIGEST,
         recover=False,
+        ipsec=check_ipsec(core, wish, endpoint),
     )
     return await connect(core, session, options, service)
 

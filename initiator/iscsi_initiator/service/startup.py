@@ -4,6 +4,7 @@
     store        the store opens                                106 and no start
     node name    there is a name, and it is kept                106 and no start
     instances    there are initiator instances, with adapters   106 and no start; 108 and a start without that adapter
+    IPsec        the back end gets ready, where there is one    105
     secret       the initiator's secret opens                   107
     discovery    every mechanism is asked                       111 to 115, 119
     logins       the persistent logins are made                 PERSISTENT_LOGIN_TIMEOUT; they go on being tried
@@ -20,6 +21,7 @@ from iscsi_initiator.discovery.adapters import Adapter, load
 from iscsi_initiator.discovery.refresh import Refresh
 from iscsi_initiator.node_name import follow
 from iscsi_initiator.service.core import Core
+from iscsi_initiator.service.ipsec import IpsecFailure
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.logins import log_in, of_record
 from iscsi_initiator.service.volumes import volumes
@@ -81,7 +83,7 @@ def load_adapters(core: Core, wanted: Mapping[str, str]) -> dict[str, Adapter]:
 
 
 def prepare(core: Core, adapters: Mapping[str, str]) -> None:
-    """Checkpoints `node name`, `instances`, `secret`. Raises StartFailed."""
+    """Checkpoints `node name`, `instances`, `IPsec`, `secret`. Raises StartFailed."""
     state = core.store.state
     node = follow(state.node, *core.host())
     try:
@@ -94,6 +96,11 @@ def prepare(core: Core, adapters: Mapping[str, str]) -> None:
         core.set_up(load_adapters(core, adapters))
     except StoreError as error:
         raise _failed(core.journal, error, "instances") from error
+    if core.ipsec is not None:
+        try:
+            core.ipsec.start()
+        except IpsecFailure as error:
+            core.journal.tell(105, str(error))
     secret = state.secrets.initiator
     if secret is not None:
         try:

@@ -9,7 +9,17 @@ from typing import Any
 from iscsi_initiator.service import api
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.core import Core
-from iscsi_initiator.service.operations import devices, discovery, node, persistent, scsi, servers, sessions, targets
+from iscsi_initiator.service.operations import (
+    devices,
+    discovery,
+    ipsec,
+    node,
+    persistent,
+    scsi,
+    servers,
+    sessions,
+    targets,
+)
 from iscsi_initiator.status_codes import Refused, StatusCode
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
@@ -46,6 +56,10 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.AddPersistentDevice: devices.add_persistent_device,
         api.RemovePersistentDevice: devices.remove_persistent_device,
         api.ClearPersistentDevices: devices.clear_persistent_devices,
+        api.TunnelAddr: ipsec.tunnel_addr,
+        api.GroupKey: ipsec.group_key,
+        api.PSKey: ipsec.ps_key,
+        api.GetPSKey: ipsec.get_ps_key,
         api.CHAPSecret: node.chap_secret,
         api.NodeName: node.node_name,
         api.ListInitiators: node.list_initiators,

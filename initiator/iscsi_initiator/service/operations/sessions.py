@@ -9,7 +9,7 @@ from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.service import api
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.live import LiveSession
-from iscsi_initiator.service.logins import check_ipsec, log_in, of_request, same_login
+from iscsi_initiator.service.logins import log_in, of_request, same_login
 from iscsi_initiator.service.resolving import resolve
 from iscsi_initiator.status_codes import Refused, StatusCode
 
@@ -74,8 +74,8 @@ async def add_connection(core: Core, request: api.AddConnection) -> api.Connecti
     if local.name != session.initiator or request.initiator_port not in (None, session.port):
         raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, f"the session is one of {session.initiator}, with its port")
     options = of_call(request.options)
-    check_ipsec(core, options, request.security_flags, request.portal or session.portal)
-    if not same_login(core, session, options):
+    ipsec = request.key is not None or request.security_flags not in (0, session.ipsec.flags)
+    if ipsec or not same_login(core, session, options):
         raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, "a connection logs in with the options of its session")
     portal = None if request.portal is None else await resolve(request.portal, core.resolver)
     return api.ConnectionAdded(connection_id=await session.add_connection(portal))
