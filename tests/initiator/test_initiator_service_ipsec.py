@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.initiator.service_bench import HOST, with_service
@@ -29,7 +30,7 @@ class Script:
         self.starts = starts
         self.refuses = refuses
         self.stalls = stalls
-        self.done: list[Protection | Endpoint] = []
+        self.done: list[Any] = []
 
     def start(self) -> None:
         if not self.starts:
@@ -166,7 +167,7 @@ def test_keys_and_addresses(tmp_path):
         await bench.ask(api.PSKey(id_type=2, id="host.example.org", security_flags=ON, key=b"key"))
         found = await bench.ask(get(id_type=2, id="HOST.example.org"))
         assert (found.id_type, found.security_flags) == (2, ON)
-        asked = api.PSKey(id_type=3, id="user@example.org", key=b"key")
+        asked: Any = api.PSKey(id_type=3, id="user@example.org", key=b"key")
         assert await bench.refused(asked) == StatusCode.IKE_ID_PAYLOAD_TYPE_NOT_SUPPORTED
         assert await bench.refused(get(id_type=3, id="x")) == StatusCode.IKE_ID_PAYLOAD_TYPE_NOT_SUPPORTED
         tunnel = api.TunnelAddr(destination=ADDRESS, tunnel="192.0.2.77")

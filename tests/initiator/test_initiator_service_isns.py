@@ -19,17 +19,19 @@ from iscsi_protocol.history import Endpoint
 from iscsi_protocol.isns.codes import NodeType
 from iscsi_protocol.isns.description import Description, NodeSpec, PortalSpec
 from iscsi_target.isns.config import IsnsConfig
+from iscsi_target.isns.policy import IsnsPolicy
 from iscsi_target.isns.shell import IsnsShell
 
 SERVER = "127.0.0.1"
+CONFORMING = IsnsPolicy()
 PATIENCE = 20
 
 
 class Server:
     """An iSNS server on the loopback, with targets that come and go."""
 
-    def __init__(self) -> None:
-        self.shell = IsnsShell(IsnsConfig(listen="127.0.0.1:0", default_domain=True))
+    def __init__(self, policy: IsnsPolicy) -> None:
+        self.shell = IsnsShell(IsnsConfig(listen="127.0.0.1:0", default_domain=True, policy=policy))
         self.endpoint = Endpoint(SERVER, 0)
         self.links: list[IsnsLink] = []
 
@@ -52,9 +54,9 @@ class Server:
         return link
 
 
-def with_server(folder, test, *, port=None, **options):
+def with_server(folder, test, *, port=None, policy=CONFORMING, **options):
     async def run(bench):
-        async with Server() as server:
+        async with Server(policy) as server:
             bench.core.servers._port = server.endpoint.port if port is None else port
             try:
                 await test(bench, server)
@@ -130,6 +132,15 @@ def test_a_server_that_is_not_there(tmp_path):
         assert bench.events() == [112]
 
     with_server(tmp_path, test, port=1)
+
+
+def test_a_server_of_another_version(tmp_path):
+    async def test(bench, server):
+        asked = api.AddiSNSServer(server=SERVER)
+        assert await bench.refused(asked) == StatusCode.INCOMPATIBLE_ISNS_VERSION
+        assert bench.events() == [112]
+
+    with_server(tmp_path, test, policy=IsnsPolicy(xor_header={"version": 3}))
 
 
 def test_a_server_by_a_name_that_does_not_resolve(tmp_path):

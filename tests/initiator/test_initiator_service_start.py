@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from iscsi_initiator.discovery import adapters
 from iscsi_initiator.eventlog import EventLogWriter, LogReader
 from iscsi_initiator.service import api
 from iscsi_initiator.service.core import Core
+from iscsi_initiator.service.hooks import Hooks
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.startup import LOGIN_RETRY, LOGIN_TIME, Start, StartFailed, open_store, prepare
 from iscsi_initiator.service.tunables import ServiceSettings, driver_settings, service_settings
@@ -37,6 +39,11 @@ from iscsi_initiator.store.state import (
     TargetPortal,
 )
 from iscsi_protocol.eventlog import LoggedEvent
+from iscsi_protocol.fault import Fault, Set, When
+from iscsi_protocol.pdu.codes import Opcode
+from iscsi_protocol.scsi import opcodes
+from iscsi_protocol.scsi.status import Status
+from iscsi_protocol.stream import Direction
 
 LISTED = TargetPortal(portal=HOST)
 LOGIN = PersistentLogin(target_name=PLAIN)
@@ -190,7 +197,66 @@ def test_volumes_that_cannot_be_looked_for(tmp_path):
     with_service(tmp_path, test, state=State(persistent_devices=bound()), mounts=unreadable)
 
 
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_bound_disk_that_is_not_ready_is_started(tmp_path, starts):
+    state = State(target_portals=(LISTED,), persistent_logins=(LOGIN,), persistent_devices=bound())
+    refused = Fault(
+        when=When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_RESPONSE, nth=3),
+        what=(Set("status", Status.RESERVATION_CONFLICT),),
+    )
+
+    async def test(bench):
+        await bench.ask(api.RefreshTargetPortal(portal=HOST))
+        session = await bench.log_in()
+        await session.client.command(opcodes.START_STOP_UNIT.build(start=0), lun=0)
+        await bench.ask(api.LogoutTarget(session_id=session.session_id))
+        await started(bench)
+        assert [(each.record.id, each.inserts[1]) for each in bench.logged()] == (
+            [] if starts else [(104, "PhysicalDrive0")]
+        )
+
+    with_service(tmp_path, test, state=state, faults=[] if starts else [refused])
+
+
 # What keeps it from starting.
+
+
+@pytest.mark.parametrize(
+    ("hooks", "events"),
+    [
+        (Hooks(evaluation_ends=1.0), [118]),
+        (Hooks(evaluation_ends=4e9, firewall=lambda: True), []),
+        (Hooks(firewall=lambda: False), [120]),
+        (Hooks(firewall=lambda: Path("/nowhere/list").exists() or unreadable()), [121]),
+    ],
+)
+def test_evaluation_and_firewall(tmp_path, hooks, events):
+    async def test(bench):
+        assert bench.events() == events
+        await bench.ask(api.AddTarget(target_name=PLAIN, portal=HOST))
+        if hooks.evaluation_ends == 1.0:
+            assert await bench.refused(api.LoginTarget(target_name=PLAIN)) == StatusCode.EVALUATION_PEROID_EXPIRED
+        else:
+            await bench.log_in()
+
+    with_service(tmp_path, test, hooks=hooks)
+
+
+def unreadable():
+    raise PermissionError(13, "Permission denied")
+
+
+def test_the_firewall_takes_the_service_or_does_not(tmp_path):
+    exempted: list[bool] = []
+
+    async def test(bench):
+        await bench.ask(api.FirewallExemptiSNSServer())
+        assert exempted == [True]
+        bench.core.hooks = Hooks(exempt=unreadable)
+        asked = api.FirewallExemptiSNSServer()
+        assert await bench.refused(asked) == StatusCode.REQUEST_NOT_SUPPORTED
+
+    with_service(tmp_path, test, hooks=Hooks(exempt=lambda: exempted.append(True)))
 
 
 @pytest.fixture

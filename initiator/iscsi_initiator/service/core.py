@@ -23,6 +23,7 @@ from iscsi_initiator.node_name import this_host
 from iscsi_initiator.requests import Event, EventLogged, SessionClosed
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
+from iscsi_initiator.service.hooks import Hooks
 from iscsi_initiator.service.ipsec import IpsecBackend
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.live import LiveSession
@@ -39,6 +40,7 @@ from iscsi_initiator.transport import Connector
 from iscsi_protocol.history import Endpoint
 
 _FIRST_SESSION = 0x4000_0137_0000_0000
+NO_HOOKS = Hooks()
 Connectors = Callable[[], Connector | None]
 
 
@@ -47,7 +49,7 @@ class Core:
     says nothing; connectors: makes what connections are opened by, TCP where it gives None.
 
     host: this computer's name and domain; mounts: the text of its mountinfo; isns_port: where iSNS servers
-    listen; ipsec: the back end, None for no IPsec. attached: devices of this host that serve a LUN,
+    listen; ipsec: the back end, None for no IPsec; hooks: see there. attached: devices of this host that serve a LUN,
     and the interface name of that. Raises ValueError for stored settings that are out of bounds.
     """
 
@@ -65,6 +67,7 @@ class Core:
         mounts: Callable[[], str] = host_mounts,
         isns_port: int = PORT,
         ipsec: IpsecBackend | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         self.store = store
         self.journal = journal
@@ -75,6 +78,7 @@ class Core:
         self.mounts = mounts
         self.attached: dict[str, str] = {}
         self.ipsec = ipsec
+        self.hooks = hooks
         self.missed_ipsec = False
         self._claim = NodeClaim()
         self.settings = driver_settings(store.state.settings, settings or Settings())

@@ -147,6 +147,16 @@ class LiveSession:
                 return [int.from_bytes(lun, "big") for lun in luns]
             length = needed + 8
 
+    async def bring_online(self, lun: int) -> None:
+        """Have a unit that is not ready started. Raises Refused where it does not start."""
+        try:
+            await self._command(lun, opcodes.TEST_UNIT_READY.build(), 0)
+        except api.RequestFailed as error:
+            sense = parse_sense(error.failure.sense)
+            if sense is None or sense.key != SenseKey.NOT_READY:
+                raise
+            await self._command(lun, opcodes.START_STOP_UNIT.build(start=1), 0)
+
     async def _command(self, lun: int, cdb: bytes, length: int) -> bytes:
         """The data of a command that ends with GOOD. Raises Refused: SESSION_BUSY, TRANSPORT_ERROR, SEND_FAILED,
         SCSI_REQUEST_FAILED, TARGET_OUT_OF_RESORCES.

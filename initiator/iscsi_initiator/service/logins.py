@@ -107,6 +107,7 @@ def of_record(login: PersistentLogin) -> Wanted:
 
 async def log_in(core: Core, wanted: Wanted) -> LiveSession:
     """Make a session. Raises Refused."""
+    core.hooks.check_evaluation(core.journal)
     catalogue, name = core.discovery.catalogue, wanted.target_name
     there = catalogue.known(name) if wanted.known else catalogue.instances(name)
     found = chosen(core, wanted, there or [Instance(source=STATIC, name=name)])

@@ -8,19 +8,20 @@
     secret       the initiator's secret opens                   107
     discovery    every mechanism is asked                       111 to 115, 119
     logins       the persistent logins are made                 PERSISTENT_LOGIN_TIMEOUT; they go on being tried
-    volumes      bound devices and volumes are waited for       102, 103
+    volumes      bound devices and volumes are waited for       102 to 104
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Container, Coroutine, Iterable, Mapping
 from pathlib import Path
 
 from iscsi_initiator.discovery.adapters import Adapter, load
 from iscsi_initiator.discovery.refresh import Refresh
 from iscsi_initiator.node_name import follow
 from iscsi_initiator.service.core import Core
+from iscsi_initiator.service.devices import DISK
 from iscsi_initiator.service.ipsec import IpsecFailure
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.logins import log_in, of_record
@@ -96,6 +97,7 @@ def prepare(core: Core, adapters: Mapping[str, str]) -> None:
         core.set_up(load_adapters(core, adapters))
     except StoreError as error:
         raise _failed(core.journal, error, "instances") from error
+    core.hooks.begin(core.journal)
     if core.ipsec is not None:
         try:
             core.ipsec.start()
@@ -189,7 +191,17 @@ class Start:
                 return
             names = {device.interface_name for _, device in core.devices()}
             if all(each.path in (present if each.kind is DeviceKind.VOLUME else names) for each in bound):
+                await self._bring_online({each.identifier for each in bound})
                 await asyncio.sleep(settings.volume_post_discovery_timer)
                 return
             await asyncio.sleep(settings.volume_retry_timer)
         core.journal.tell(103)
+
+    async def _bring_online(self, names: Container[str]) -> None:
+        """Start the bound disks that are not ready; event 104 for each that does not start."""
+        for session, device in self._core.devices():
+            if device.type == DISK and device.interface_name in names:
+                try:
+                    await session.bring_online(device.mapping.target_lun)
+                except Refused as error:
+                    self._core.journal.tell(104, str(error), device.legacy_name)

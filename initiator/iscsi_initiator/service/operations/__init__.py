@@ -35,6 +35,7 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.AddiSNSServer: servers.add_isns_server,
         api.RemoveiSNSServer: servers.remove_isns_server,
         api.RefreshiSNSServer: servers.refresh_isns_server,
+        api.FirewallExemptiSNSServer: servers.firewall_exempt,
         api.ListiSNSServers: servers.list_isns_servers,
         api.ListTargets: discovery.list_targets,
         api.TargetInfo: discovery.target_info,

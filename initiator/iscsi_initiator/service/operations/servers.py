@@ -41,6 +41,20 @@ async def refresh_isns_server(core: Core, request: api.RefreshiSNSServer) -> api
     return api.Answer()
 
 
+async def firewall_exempt(core: Core, request: api.FirewallExemptiSNSServer) -> api.Answer:
+    """Let notifications of servers through the firewall. Raises Refused REQUEST_NOT_SUPPORTED where there is none, or it
+    does not take the service.
+    """
+    del request
+    if core.hooks.exempt is None:
+        raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, "this host has no firewall with a list of programs")
+    try:
+        core.hooks.exempt()
+    except OSError as error:
+        raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, f"the firewall does not take the service: {error}") from error
+    return api.Answer()
+
+
 async def list_isns_servers(core: Core, request: api.ListiSNSServers) -> api.ISNSServers:
     """The servers of the list."""
     del request
