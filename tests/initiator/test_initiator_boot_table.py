@@ -159,6 +159,18 @@ def test_more_than_two_of_a_kind():
     assert [each is not None for each in decode(made.image).targets] == [True, False, False]
 
 
+def test_no_more_than_32_are_looked_at():
+    image = bytearray(b"iBFT" + b"\xc8\0" * 32766)
+    image[48:56] = bytes.fromhex("0101e8fd00000000")
+    found = decode(bytes(image))
+    assert (len(found.nics), len(found.targets)) == (32, 32)
+    assert encode(found) == image
+    assert "control: a length of 65000; what is beyond 32 NICs and targets is not looked at" in reasons(found)
+    assert judge(table(nics=[nic()] * 32, targets=[target()] * 32)) == ()
+    with pytest.raises(BootTableError, match="32 NICs and targets at most"):
+        table(nics=[nic()] * 33)
+
+
 def test_a_table_has_64_kib_at_most():
     with pytest.raises(BootTableError, match="65535 are the most"):
         table(initiator=Initiator(name=text("x" * 0xFFFF)))

@@ -9,6 +9,7 @@ from itertools import pairwise
 from iscsi_initiator.boot.layout import (
     ALIGNMENT,
     HEADER_LENGTH,
+    MOST,
     REVISION,
     Block,
     ChapType,
@@ -89,6 +90,8 @@ def _control(table: Table) -> Iterator[str]:
         yield f"version {control.version}; 1 is the one that there is"
     if control.length < Control.LENGTH or control.length % 2:
         yield f"a length of {control.length}; {Control.LENGTH} is the least"
+    if control.length > Control.FORMAT.size + 2 * (1 + 2 * MOST):
+        yield f"a length of {control.length}; what is beyond {MOST} NICs and targets is not looked at"
     if control.offset + control.length > len(table.image):
         yield f"its {control.length} bytes are beyond the table"
     if control.index:

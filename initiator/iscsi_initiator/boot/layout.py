@@ -19,6 +19,9 @@ HEADER_LENGTH = 48
 ALIGNMENT = 8
 """Of every structure within the table."""
 
+MOST = 32
+"""NICs and targets that are looked at; a table has two of each as a rule."""
+
 NO_ADDRESS = bytes(16)
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -125,7 +128,7 @@ class Header:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
     """Where the other structures are. offset: its own place. extensions: offset of further structures, 0 for none; offsets:
-    of initiator, NIC 0, target 0, NIC 1, target 1 and, where it is longer, of further NICs and targets in turn.
+    of initiator, NIC 0, target 0, NIC 1, target 1 and, where it is longer, of further NICs and targets in turn, up to MOST.
     """
 
     offset: int = HEADER_LENGTH
@@ -145,7 +148,7 @@ class Control:
         """The structure at offset, where 18 bytes are at least. What its length promises beyond the data is not there."""
         head = cls.FORMAT.unpack_from(data, offset)
         end = min(len(data), offset + max(cls.LENGTH, head[2]))
-        count = (end - offset - cls.FORMAT.size) // 2
+        count = min(1 + 2 * MOST, (end - offset - cls.FORMAT.size) // 2)
         places = struct.unpack_from(f"<{count}H", data, offset + cls.FORMAT.size)
         names = ("id", "version", "length", "index", "flags", "extensions")
         return cls(offset=offset, offsets=places, **dict(zip(names, head, strict=True)))

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from iscsi_initiator.boot.layout import (
     ALIGNMENT,
     HEADER_LENGTH,
+    MOST,
     SIGNATURE,
     Block,
     Control,
@@ -88,9 +89,11 @@ def assemble(
 ) -> Table:
     """A new table of these structures, whose places, indices and lengths of texts are filled in.
 
-    oem_id, oem_table_id: up to 6 and 8 bytes; failover: ControlFlag.BOOT_FAILOVER. Raises BootTableError for what has more
-    than 64 KiB.
+    oem_id, oem_table_id: up to 6 and 8 bytes; failover: ControlFlag.BOOT_FAILOVER. Raises BootTableError for more
+    than MOST of a kind, or than 64 KiB.
     """
+    if max(len(nics), len(targets)) > MOST:
+        raise BootTableError(f"a table has {MOST} NICs and targets at most")
     slots: list[Block | None] = [initiator]
     for number in range(max(2, len(nics), len(targets))):
         slots.append(nics[number] if number < len(nics) else None)
