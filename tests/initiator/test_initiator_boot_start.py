@@ -13,8 +13,9 @@ from iscsi_initiator.boot import assemble, decode, start
 from iscsi_initiator.boot.layout import ChapType, Initiator, Nic, SecretText, Target, pack_address
 from iscsi_initiator.boot.table import text
 from iscsi_initiator.client import Client
-from iscsi_initiator.eventlog import EventLogWriter, LoggedEvent, LogReader
+from iscsi_initiator.eventlog import EventLogWriter, LogReader
 from iscsi_initiator.settings import Settings
+from iscsi_protocol.eventlog import LoggedEvent
 from iscsi_protocol.scsi.lun import decode_lun, encode_lun
 from iscsi_target.loopback import MemoryPortal
 from iscsi_target.shell.serving import close_devices, make_engine

@@ -13,6 +13,10 @@ from tests.initiator.service_bench import HOST, QUICK, with_service
 
 from iscsi_conformance.bundled import CHAP, PLAIN
 from iscsi_conformance.clock import passed
+from iscsi_initiator.boot import assemble
+from iscsi_initiator.boot.layout import Initiator, Nic, pack_address
+from iscsi_initiator.boot.layout import Target as BootTarget
+from iscsi_initiator.boot.table import text
 from iscsi_initiator.discovery import adapters
 from iscsi_initiator.eventlog import EventLogWriter, LogReader
 from iscsi_initiator.service import api
@@ -216,6 +220,45 @@ def test_a_bound_disk_that_is_not_ready_is_started(tmp_path, starts):
         )
 
     with_service(tmp_path, test, state=state, faults=[] if starts else [refused])
+
+
+# From a boot table.
+
+
+def boot_image(*names):
+    nic = Nic(mac=bytes.fromhex("020000000001"), address=pack_address("127.0.0.1"), prefix_length=8)
+    targets = [
+        BootTarget(address=pack_address("127.0.0.1"), port=3260, lun=bytes(8), name=text(name)) for name in names
+    ]
+    return assemble(Initiator(name=text("iqn.2026-01.org.example:booted")), [nic], targets).image
+
+
+def test_the_target_of_a_boot_table_is_logged_in_to(tmp_path):
+    async def test(bench):
+        await started(bench, boot_table=boot_image(PLAIN))
+        (session,) = (await bench.ask(api.SessionList())).sessions
+        assert (session.target_name, session.initiator_node_name) == (PLAIN, "iqn.2026-01.org.example:booted")
+        assert [device.number for device in session.devices] == [0, 1]
+        assert bench.events("iScsiPrt") == [64]
+
+    with_service(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("image", "status", "events"),
+    [
+        (b"no table", StatusCode.INVALID_PARAMETER, []),
+        (boot_image("iqn.2026-01.org.example:nobody"), StatusCode.NOT_FOUND, [64, 10]),
+    ],
+)
+def test_a_boot_table_that_leads_nowhere(tmp_path, image, status, events):
+    async def test(bench):
+        await started(bench, boot_table=image)
+        assert bench.core.trouble is not None
+        assert bench.core.trouble.status == status
+        assert bench.events("iScsiPrt") == events
+
+    with_service(tmp_path, test)
 
 
 # What keeps it from starting.

@@ -110,6 +110,11 @@ def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
     help="Plug-in to load as an adapter, by its entry point, with what it is to be told.",
 )
 @click.option(
+    "--boot-table",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Image of an iSCSI boot firmware table to start from.",
+)
+@click.option(
     "--login-time",
     type=click.FloatRange(min=0),
     default=LOGIN_TIME,
@@ -124,8 +129,14 @@ def start(
     addresses: tuple[str, ...],
     adapters: tuple[str, ...],
     login_time: float,
+    boot_table: Path | None,
 ) -> None:
     """Be the service, in the foreground, until it is stopped."""
+    try:
+        image = None if boot_table is None else boot_table.read_bytes()
+    except OSError as error:
+        _complain(f"{boot_table}: {error.strerror}")
+        sys.exit(FAILED)
     place = Place(
         store=store,
         socket=path,
@@ -134,6 +145,7 @@ def start(
         addresses=_addresses(addresses),
         adapters=_adapters(adapters),
         login_time=login_time,
+        boot_table=image,
     )
     try:
         asyncio.run(serve(place, lambda: click.echo(json.dumps({"ready": str(path)})), _complain))

@@ -263,7 +263,12 @@ class Core:
             sessions=max(0, limits.sessions - len(self.sessions)),
             connections=max(0, limits.connections - connections),
         )
-        return replace(self.settings, initiator_name=self.node_name, limits=left, **changes)
+        return replace(self.settings, **{"initiator_name": self.node_name, "limits": left, **changes})
+
+    def tell_driver_event(self, event: int) -> None:
+        """Log an event of the driver that has no extra data."""
+        if self.event_log is not None:
+            self.event_log.attempt(event, b"", self.journal.wall())
 
     @property
     def event_log(self) -> EventLogWriter | None:

@@ -5,7 +5,7 @@ What is wrong is told by the code that Appendix D has for it, in the order in wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -270,7 +270,7 @@ async def _log_in_at(core: Core, session: LiveSession, local: LocalInstance, oth
         core.took(session, event)
 
     wish = session.ipsec
-    service = SecretService(core.store, partial(protect, core, wish), core.ipsec)
+    service = secrets_of(core, wish)
     session.client = await connect(
         core,
         SessionOptions(
@@ -292,16 +292,27 @@ async def _log_in_at(core: Core, session: LiveSession, local: LocalInstance, oth
     )
 
 
+def secrets_of(core: Core, wish: Wish) -> SecretService:
+    """What answers the up-calls of a session."""
+    return SecretService(core.store, partial(protect, core, wish), core.ipsec)
+
+
 async def connect(
-    core: Core, session: SessionOptions, options: Options, service: SecretService, take: Any = None
+    core: Core,
+    session: SessionOptions,
+    options: Options,
+    service: SecretService,
+    take: Callable[[Event], None] | None = None,
+    initiator_name: str | None = None,
 ) -> Client:
-    """A client that is logged in. Raises Refused."""
-    changes = {
+    """A client that is logged in. initiator_name: instead of the node's. Raises Refused."""
+    changes: dict[str, Any] = {
         field: value
         for field, value in (
             ("max_connections", options.maximum_connections),
             ("default_time2wait", options.default_time2wait),
             ("default_time2retain", options.default_time2retain),
+            ("initiator_name", initiator_name),
         )
         if value is not None
     }
@@ -327,7 +338,7 @@ async def connect_discovery(core: Core, portal: TargetPortal, options: Options |
     local = core.instance(portal.initiator)
     endpoint = await resolve(portal.portal, core.resolver)
     wish = _wish(options, portal.security_flags, None, local, portal.initiator_port)
-    service = SecretService(core.store, partial(protect, core, wish), core.ipsec)
+    service = secrets_of(core, wish)
     session = SessionOptions(
         portal=endpoint,
         isid=local.fixed_isid or bytes(Isid.draw(core.random_bytes)),

@@ -33,7 +33,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a service has its things. keys: where the key for its secrets is, None for a file beside the store; addresses:
-    of the software initiator's ports; adapters: entry point to argument; settings: where the store says nothing.
+    of the software initiator's ports; adapters: entry point to argument; settings: where the store says nothing; boot_table:
+    an image to start from.
     """
 
     store: Path
@@ -44,6 +45,7 @@ class Place:
     adapters: Mapping[str, str] = field(default_factory=dict)
     settings: Settings | None = None
     login_time: float = LOGIN_TIME
+    boot_table: bytes | None = None
 
 
 def notify(message: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -92,7 +94,7 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
         raise StartFailed(f"the service cannot start (socket): {place.socket}: {error.strerror}") from error
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    start = Start(core, login_time=place.login_time)
+    start = Start(core, login_time=place.login_time, boot_table=place.boot_table)
     starting = loop.create_task(start.run())
     waiting = loop.create_task(stopped.wait())
     try:

@@ -6,6 +6,7 @@
     instances    there are initiator instances, with adapters   106 and no start; 108 and a start without that adapter
     IPsec        the back end gets ready, where there is one    105
     secret       the initiator's secret opens                   107
+    boot         the target of the boot table is logged in to   none; `trouble` says why
     discovery    every mechanism is asked                       111 to 115, 119
     logins       the persistent logins are made                 PERSISTENT_LOGIN_TIMEOUT; they go on being tried
     volumes      bound devices and volumes are waited for       102 to 104
@@ -20,6 +21,7 @@ from pathlib import Path
 from iscsi_initiator.discovery.adapters import Adapter, load
 from iscsi_initiator.discovery.refresh import Refresh
 from iscsi_initiator.node_name import follow
+from iscsi_initiator.service.booting import boot
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.devices import DISK
 from iscsi_initiator.service.ipsec import IpsecFailure
@@ -112,10 +114,13 @@ def prepare(core: Core, adapters: Mapping[str, str]) -> None:
 
 
 class Start:
-    """The checkpoints that take time. login_time: seconds that it waits for logins, which go on behind it until `stop`."""
+    """The checkpoints that take time. login_time: seconds that it waits for logins, which go on behind it until
+    `stop`; boot_table: an image to start from.
+    """
 
-    def __init__(self, core: Core, *, login_time: float = LOGIN_TIME) -> None:
+    def __init__(self, core: Core, *, login_time: float = LOGIN_TIME, boot_table: bytes | None = None) -> None:
         self._core = core
+        self._boot_table = boot_table
         self._login_time = login_time
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -123,6 +128,11 @@ class Start:
         """Do them all. What goes wrong is logged, and is the core's `trouble`."""
         core = self._core
         core.changed = self._changed
+        if self._boot_table is not None:
+            try:
+                await boot(core, self._boot_table)
+            except Refused as error:
+                core.trouble = error
         told = await core.refresh_all()
         if told is not None:
             core.trouble = told
