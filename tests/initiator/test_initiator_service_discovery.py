@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.initiator.service_bench import DEAD, HOST, with_service
 
@@ -42,6 +44,16 @@ def test_a_portal_is_asked_and_kept(tmp_path):
         )
         assert await bench.refused(api.TargetInfo(target_name=HAND)) == StatusCode.TARGET_NOT_FOUND
         assert bench.events() == []
+
+    with_service(tmp_path, test)
+
+
+def test_a_portal_that_is_added_twice_at_the_same_time(tmp_path):
+    async def test(bench):
+        asked = api.AddTargetPortal(portal=HOST)
+        answers = await asyncio.gather(bench.ask(asked), bench.ask(asked), return_exceptions=True)
+        assert [type(each).__name__ for each in answers] == ["Answer", "Refused"]
+        assert len((await bench.ask(api.ListTargetPortals())).portals) == 1
 
     with_service(tmp_path, test)
 

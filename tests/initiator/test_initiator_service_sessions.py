@@ -96,6 +96,36 @@ def test_a_login_that_is_being_made_counts(tmp_path):
     with_service(tmp_path, test)
 
 
+def test_logins_at_the_same_time_have_isids_of_their_own(tmp_path):
+    async def test(bench):
+        await bench.discover()
+        asked = api.LoginTarget(target_name=PLAIN, options=MULTIPATH)
+        await asyncio.gather(*(bench.ask(asked) for _ in range(3)))
+        sessions = (await bench.ask(api.SessionList())).sessions
+        assert len({each.isid for each in sessions}) == 3
+        assert all(each.connections for each in sessions)
+        assert len(bench.core.sessions) == 3
+        assert bench.events("iScsiPrt") == []
+
+    with_service(tmp_path, test)
+
+
+def test_mappings_of_logins_at_the_same_time(tmp_path):
+    async def test(bench):
+        await bench.discover()
+        await bench.ask(api.AddTarget(target_name=CHAP, options=GIVEN))
+        where = (mapping(target=3),)
+        one, other = await asyncio.gather(
+            bench.ask(api.LoginTarget(target_name=PLAIN, mappings=where)),
+            bench.refused(api.LoginTarget(target_name=CHAP, mappings=where)),
+        )
+        assert one.status == 0
+        assert other == StatusCode.TARGET_MAPPING_EXISTS
+        assert list(bench.core.sessions) == [one.session_id]
+
+    with_service(tmp_path, test)
+
+
 def test_chap_with_the_secret_of_the_call_of_the_static_target_and_without_any(tmp_path):
     async def test(bench):
         await bench.discover()

@@ -45,12 +45,13 @@ Connectors = Callable[[], Connector | None]
 
 
 class Core:
-    """addresses: of the software initiator's ports; adapters: entry point to adapter; settings: what holds where the store
-    says nothing; connectors: makes what connections are opened by, TCP where it gives None.
+    """addresses: of the software initiator's ports; settings: what holds where the store says nothing; resolver: finds hosts
+    by name; connectors: makes what connections are opened by, TCP where it gives None; host: this computer's name and domain;
+    mounts: the text of its mountinfo; isns_port: where iSNS servers listen; ipsec: the back end, None for no IPsec.
 
-    host: this computer's name and domain; mounts: the text of its mountinfo; isns_port: where iSNS servers
-    listen; ipsec: the back end, None for no IPsec; hooks: see there. attached: devices of this host that serve a LUN,
-    and the interface name of that. Raises ValueError for stored settings that are out of bounds.
+    logging_in: target name and ISID of each login that is being made; attached: devices of this host that serve a LUN, and
+    the interface name of that; trouble: what went wrong last in the background. Raises ValueError for stored settings
+    that are out of bounds.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Core:
         self.discovery = Discovery(journal.tell, self._discover, store.unseal)
         self.handles = Handles(journal.tell)
         self.sessions: dict[str, LiveSession] = {}
-        self.logging_in: list[str] = []
+        self.logging_in: list[tuple[str, bytes]] = []
         self.instances: tuple[LocalInstance, ...] = ()
         self.state = "starting"
         self.trouble: Refused | None = None
@@ -224,6 +225,10 @@ class Core:
         """The sessions to a target."""
         return [each for each in self.sessions.values() if each.target_name == target_name]
 
+    def logins_to(self, target_name: str) -> list[bytes]:
+        """The ISIDs of the logins to a target that are being made."""
+        return [isid for name, isid in self.logging_in if name == target_name]
+
     def mappings(self) -> list[LunMapping]:
         """Where the LUNs of all sessions appear."""
         return [mapping for session in self.sessions.values() for mapping in session.mappings]
@@ -260,7 +265,7 @@ class Core:
         connections = sum(len(each.client.connections) for each in self.sessions.values())
         left = replace(
             limits,
-            sessions=max(0, limits.sessions - len(self.sessions)),
+            sessions=max(0, limits.sessions - len(self.sessions) - max(0, len(self.logging_in) - 1)),
             connections=max(0, limits.connections - connections),
         )
         return replace(self.settings, **{"initiator_name": self.node_name, "limits": left, **changes})

@@ -125,12 +125,13 @@ async def log_in(core: Core, wanted: Wanted) -> LiveSession:
     check_limits(mappings)
     check_free(mappings, core.mappings())
     isid = choose_isid(core, local, name, found.group_of(portals[0]))
-    core.logging_in.append(name)
+    pending = (name, isid)
+    core.logging_in.append(pending)
     try:
         session = await _first_of(core, wanted, found, options, local, portals, isid)
+        core.sessions[session.session_id] = session
     finally:
-        core.logging_in.remove(name)
-    core.sessions[session.session_id] = session
+        core.logging_in.remove(pending)
     try:
         await inventory(core, session, mappings)
     except Refused:
@@ -152,7 +153,7 @@ def chosen(core: Core, wanted: Wanted, instances: Sequence[Instance]) -> Instanc
 
 def check_unique(core: Core, target_name: str, options: Options) -> None:
     """Raises Refused TARGET_ALREADY_LOGGED_IN for a second login without the multipath flag."""
-    there = core.sessions_to(target_name) or target_name in core.logging_in
+    there = core.sessions_to(target_name) or core.logins_to(target_name)
     if there and not options.login_flags & LoginFlag.MULTIPATH_ENABLED:
         raise Refused(StatusCode.TARGET_ALREADY_LOGGED_IN, f"a session to {target_name} exists or is being made")
 
@@ -207,8 +208,10 @@ def choose_isid(core: Core, local: LocalInstance, target_name: str, tag: int | N
                 raise Refused(
                     StatusCode.SESSION_ALREADY_EXISTS, f"the ISID {fixed.hex()} is in use by {each.session_id}"
                 )
+        if fixed in core.logins_to(target_name):
+            raise Refused(StatusCode.SESSION_ALREADY_EXISTS, f"the ISID {fixed.hex()} is in use by another login")
         return fixed
-    base, taken = Isid(local.record.isid), {each.isid for each in live}
+    base, taken = Isid(local.record.isid), {each.isid for each in live} | set(core.logins_to(target_name))
     qualifier = next(
         number
         for number in range(1 << 16)
@@ -394,6 +397,7 @@ async def inventory(core: Core, session: LiveSession, wanted: Sequence[LunMappin
             raise
         return
     others = [mapping for each in core.sessions.values() if each is not session for mapping in each.mappings]
+    check_free(wanted, others)
     session.mappings = map_luns(luns, wanted, others)
     if not session.report_to_pnp:
         return

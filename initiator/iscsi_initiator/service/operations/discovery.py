@@ -21,9 +21,7 @@ async def add_target_portal(core: Core, request: api.AddTargetPortal) -> api.Ans
     """Ask a portal, and keep it in the list where that went well. Raises Refused TARGET_PORTAL_ALREADY_EXISTS, and why it
     could not be asked.
     """
-    known = core.store.state.target_portals
-    if any(_same(each, request.portal, request.initiator, request.initiator_port) for each in known):
-        raise Refused(StatusCode.TARGET_PORTAL_ALREADY_EXISTS, f"{request.portal.address} is in the list")
+    _check_new(core, request)
     plain = TargetPortal(
         portal=request.portal,
         initiator=request.initiator,
@@ -38,8 +36,15 @@ async def add_target_portal(core: Core, request: api.AddTargetPortal) -> api.Ans
         options=stored_options(core, request.options, plain.place),
     )
     await core.discovery.portal(portal)
+    _check_new(core, request)
     core.keep(target_portals=(*core.store.state.target_portals, portal))
     return api.Answer()
+
+
+def _check_new(core: Core, request: api.AddTargetPortal) -> None:
+    known = core.store.state.target_portals
+    if any(_same(each, request.portal, request.initiator, request.initiator_port) for each in known):
+        raise Refused(StatusCode.TARGET_PORTAL_ALREADY_EXISTS, f"{request.portal.address} is in the list")
 
 
 async def remove_target_portal(core: Core, request: api.RemoveTargetPortal) -> api.Answer:

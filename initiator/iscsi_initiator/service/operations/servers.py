@@ -13,14 +13,13 @@ def _listed(core: Core, server: str) -> bool:
 
 async def add_isns_server(core: Core, request: api.AddiSNSServer) -> api.Answer:
     """Register with a server, query it, and keep it in the list where that went well. Raises Refused."""
-    if _listed(core, request.server):
-        await core.ask_server(request.server)
-        return api.Answer()
     try:
         await core.ask_server(request.server)
-        core.keep(isns_servers=(*core.store.state.isns_servers, request.server))
+        if not _listed(core, request.server):
+            core.keep(isns_servers=(*core.store.state.isns_servers, request.server))
     except Refused:
-        await core.servers.leave(request.server)
+        if not _listed(core, request.server):
+            await core.servers.leave(request.server)
         raise
     return api.Answer()
 
