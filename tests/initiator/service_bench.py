@@ -88,7 +88,7 @@ def with_service(
     test: Test,
     *,
     state: State | None = None,
-    settings: Settings = QUICK,
+    settings: Settings | None = QUICK,
     target: TargetConfig | None = None,
     faults: Sequence[Fault] = (),
     adapters: dict[str, str] | None = None,

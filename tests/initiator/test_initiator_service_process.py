@@ -20,8 +20,11 @@ from iscsi_initiator.cli import main
 from iscsi_initiator.iscsicli import cli
 from iscsi_initiator.service import api
 from iscsi_initiator.service.process import notify
+from iscsi_initiator.status_codes import StatusCode
 from iscsi_initiator.store.state import StoredSettings
 
+LUN = {"target_lun": 0, "os_bus": 0, "os_target": 1, "os_lun": 0}
+OTHER_BUS = {"target_lun": 1 << 48, "os_bus": 1, "os_target": 1, "os_lun": 1}
 SECRET = "one-way-secret-1"
 DEFAULTS = ["*", "*", "*", "*", "*"]
 
@@ -30,6 +33,15 @@ DEFAULTS = ["*", "*", "*", "*", "*"]
 def target():
     with target_served() as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="module")
+def asked_at(tmp_path_factory):
+    """A service that is only asked for what it refuses."""
+    service = Running(tmp_path_factory.mktemp("service"))
+    yield service
+    service.ask(api.StopService())
+    assert service.end() == (0, "")
 
 
 @pytest.fixture
@@ -95,6 +107,40 @@ def test_from_portal_to_logout_over_a_restart(tmp_path, target, run, command):
     assert again.end() == (0, "")
     for file in [*tmp_path.rglob("*.json*")]:
         assert SECRET.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"op": "LoginTarget", "target_name": PLAIN, "options": {"login_flags": 64}}, StatusCode.LOGIN_USER_INFO_BAD),
+        (
+            {"op": "LoginTarget", "target_name": PLAIN, "options": {"user_name": "u" * 224}},
+            StatusCode.INVALID_CHAP_USER_NAME,
+        ),
+        ({"op": "LoginTarget", "target_name": PLAIN, "options": {"auth_type": 3}}, StatusCode.INVALID_LOGON_AUTH_TYPE),
+        ({"op": "LoginTarget", "target_name": "no name"}, StatusCode.INVALID_ISCSI_NAME),
+        ({"op": "CHAPSecret", "secret": ""}, StatusCode.INVALID_CHAP_SECRET),
+        ({"op": "PSKey", "id_type": 1, "id": "192.0.2", "key": "AAAA"}, StatusCode.IKE_ID_PAYLOAD_INCORRECT_SIZE),
+        ({"op": "AddTarget", "target_name": PLAIN, "mappings": [LUN, LUN]}, StatusCode.TARGET_MAPPING_EXISTS),
+        ({"op": "AddTarget", "target_name": PLAIN, "mappings": [LUN, OTHER_BUS]}, StatusCode.INVALID_TARGET_MAPPING),
+        (
+            {"op": "AddTarget", "target_name": PLAIN, "mappings": [LUN | {"os_target": 256}]},
+            StatusCode.INVALID_TARGET_ID,
+        ),
+        ({"op": "VersionInfo", "buffer_size": 10}, StatusCode.BUFFER_TOO_SMALL),
+        ({"op": "ServiceStatus", "surplus": 1}, StatusCode.INVALID_PARAMETER),
+        ({"op": "MakeCoffee"}, StatusCode.REQUEST_NOT_SUPPORTED),
+    ],
+    ids=lambda value: value.name if isinstance(value, StatusCode) else "",
+)
+def test_values_that_cannot_be_are_refused_with_their_codes(asked_at, request_, code):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(asked_at.socket))
+        connection.sendall(json.dumps(request_).encode() + b"\n")
+        with connection.makefile("rb") as answers:
+            answer = json.loads(answers.readline())
+    assert answer["status"] == code
+    assert answer["message"]
 
 
 def test_systemd_is_told(tmp_path):

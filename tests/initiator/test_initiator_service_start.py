@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.initiator.service_bench import HOST, QUICK, with_service
+from tests.initiator.service_bench import HOST, with_service
 
 from iscsi_conformance.bundled import CHAP, PLAIN
 from iscsi_conformance.clock import passed
@@ -24,8 +24,7 @@ from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.hooks import Hooks
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.startup import LOGIN_RETRY, LOGIN_TIME, Start, StartFailed, open_store, prepare
-from iscsi_initiator.service.tunables import ServiceSettings, driver_settings, service_settings
-from iscsi_initiator.settings import Settings
+from iscsi_initiator.service.tunables import ServiceSettings, service_settings
 from iscsi_initiator.status_codes import StatusCode
 from iscsi_initiator.store import State, Store
 from iscsi_initiator.store.sealed import Sealed
@@ -411,22 +410,48 @@ def test_up_calls_of_an_adapter(tmp_path, monkeypatch):
 
 
 def test_settings_out_of_the_store():
-    stored = StoredSettings(
-        driver={
-            "tcpconnecttime": 3,
-            "MaxConnectionRetries": 0xFFFFFFFF,
-            "EnableNOPOut": 1,
-            "InitialR2T": 0,
-            "Unknown": 5,
-            "LinkDownTime": "text",
-        },
-        service={"VolumeRetryCount": 3},
-    )
-    made = driver_settings(stored, QUICK)
-    assert made == Settings(tcp_connect_time=3, enable_nop_out=True, portal_retry_count=0, network_ready_retry_count=0)
-    assert service_settings(stored) == ServiceSettings(volume_retry_count=3)
-    with pytest.raises(ValueError, match="ErrorRecoveryLevel"):
-        driver_settings(StoredSettings(driver={"ErrorRecoveryLevel": 9}), QUICK)
+    stored = StoredSettings(service={"VolumeRetryCount": 3, "volumeretrytimer": 250})
+    assert service_settings(stored) == ServiceSettings(volume_retry_count=3, volume_retry_timer=0.25)
+    assert service_settings(StoredSettings()) == ServiceSettings()
+
+
+def test_the_driver_runs_with_what_is_stored(tmp_path):
+    settings = StoredSettings(driver={"MaxTransferLength": 4096})
+
+    async def test(bench):
+        assert bench.core.settings.max_transfer_length == 4096
+        await bench.discover()
+        assert (await bench.log_in()).client.settings.max_transfer_length == 4096
+
+    with_service(tmp_path, test, state=State(settings=settings), settings=None)
+
+
+REG = """Windows Registry Editor Version 5.00
+
+[HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\iSCSI\\Discovery]
+"VolumeRetryCount"=dword:00000005
+"""
+
+
+def test_settings_of_a_reg_file(tmp_path):
+    named = REG + '"DefaultInitiatorName"="iqn.2026-01.org.example:other"\n'
+
+    async def test(bench):
+        asked = api.ImportSettings(data=REG.encode())
+        assert (await bench.ask(asked)).status == StatusCode.OPERATION_REQUIRES_REBOOT
+        assert service_settings(bench.core.store.state.settings).volume_retry_count == 5
+        bench.core.service_settings = service_settings(bench.core.store.state.settings)
+        assert (await bench.ask(asked)).status == 0
+        assert await bench.refused(api.ImportSettings(data=b"no such file")) == StatusCode.INVALID_PARAMETER
+        await bench.discover()
+        session = await bench.log_in()
+        asked = api.ImportSettings(data=named.encode())
+        assert await bench.refused(asked) == StatusCode.CONNECTION_ALREADY_EXISTS
+        await bench.ask(api.LogoutTarget(session_id=session.session_id))
+        bench.core.store.close()
+        assert await bench.refused(asked) == StatusCode.COULD_NOT_SAVE_PERSISTENT_LOGIN_DATA
+
+    with_service(tmp_path, test, settings=None)
 
 
 def test_an_event_that_cannot_be_logged_stops_nobody(tmp_path):

@@ -20,6 +20,7 @@ from iscsi_initiator.discovery.refresh import Discovery, Refresh, outcome
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.instances import complete
 from iscsi_initiator.node_name import this_host
+from iscsi_initiator.registry.taking import driver_settings
 from iscsi_initiator.requests import Event, EventLogged, SessionClosed
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
@@ -30,7 +31,7 @@ from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.logins import connect_discovery
 from iscsi_initiator.service.ports import LocalInstance, choose
 from iscsi_initiator.service.resolving import Resolver, resolve, system_resolver
-from iscsi_initiator.service.tunables import driver_settings, service_settings
+from iscsi_initiator.service.tunables import service_settings
 from iscsi_initiator.service.volumes import host_mounts
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
@@ -45,7 +46,7 @@ Connectors = Callable[[], Connector | None]
 
 
 class Core:
-    """addresses: of the software initiator's ports; settings: what holds where the store says nothing; resolver: finds hosts
+    """addresses: of the software initiator's ports; settings: instead of those that the store has; resolver: finds hosts
     by name; connectors: makes what connections are opened by, TCP where it gives None; host: this computer's name and domain;
     mounts: the text of its mountinfo; isns_port: where iSNS servers listen; ipsec: the back end, None for no IPsec.
 
@@ -82,7 +83,7 @@ class Core:
         self.hooks = hooks
         self.missed_ipsec = False
         self._claim = NodeClaim()
-        self.settings = driver_settings(store.state.settings, settings or Settings())
+        self.settings = settings or driver_settings(store.state)
         self.service_settings = service_settings(store.state.settings)
         self.discovery = Discovery(journal.tell, self._discover, store.unseal)
         self.handles = Handles(journal.tell)

@@ -33,8 +33,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a service has its things. keys: where the key for its secrets is, None for a file beside the store; addresses:
-    of the software initiator's ports; adapters: entry point to argument; settings: where the store says nothing; boot_table:
-    an image to start from.
+    of the software initiator's ports; adapters: entry point to argument; settings: instead of those that are stored;
+    boot_table: an image to start from.
     """
 
     store: Path

@@ -1,12 +1,10 @@
-"""The settings that the service and its driver run with, out of what the store has by the names of the guide's Appendix F."""
+"""The settings that the service runs with, out of what the store has by the names of the guide's Appendix F."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from iscsi_initiator.settings import SETTINGS, Settings
 from iscsi_initiator.store.state import SettingValue, StoredSettings
 
 
@@ -22,21 +20,6 @@ class ServiceSettings:
 
 
 _MILLISECONDS = 1000
-_BOOLEANS = frozenset({"enable_nop_out", "initial_r2t", "immediate_data"})
-
-
-def driver_settings(stored: StoredSettings, base: Settings) -> Settings:
-    """The driver's settings. base: what holds where nothing is stored, and its bounds. Raises ValueError for one that is
-    out of bounds.
-    """
-    given = _folded(stored.driver)
-    changes: dict[str, Any] = {}
-    for row in SETTINGS:
-        value = given.get(row.name.casefold())
-        if isinstance(value, int):
-            signed = -1 if value == 0xFFFFFFFF and row.low == -1 else value
-            changes[row.field] = bool(signed) if row.field in _BOOLEANS else signed
-    return _with(base, changes)
 
 
 def service_settings(stored: StoredSettings) -> ServiceSettings:
@@ -59,8 +42,3 @@ def service_settings(stored: StoredSettings) -> ServiceSettings:
 
 def _folded(values: Mapping[str, SettingValue]) -> dict[str, SettingValue]:
     return {name.casefold(): value for name, value in values.items()}
-
-
-def _with(base: Settings, changes: dict[str, Any]) -> Settings:
-    kept = {name: getattr(base, name) for name in Settings.__dataclass_fields__}
-    return Settings(**{**kept, **changes})

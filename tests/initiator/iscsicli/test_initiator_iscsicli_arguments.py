@@ -60,6 +60,7 @@ def test_every_operation_has_a_command():
     """All that may be asked can be asked here, but for what `iscsi-initiator service` does."""
     assert {row.request for row in ROWS} == set(OPERATIONS) - {
         api.ServiceStatus,
+        api.ImportSettings,
         api.SetLoadBalancePolicy,
         api.StopService,
     }

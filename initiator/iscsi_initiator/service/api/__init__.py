@@ -92,6 +92,7 @@ from iscsi_initiator.service.api.sessions import (
     ScsiInquiry,
     SessionList,
 )
+from iscsi_initiator.service.api.settings import ImportSettings
 from iscsi_initiator.service.api.targets import (
     AddTarget,
     ListTargets,
@@ -123,6 +124,7 @@ __all__ = [
     "GetPSKey",
     "GroupKey",
     "ISNSServers",
+    "ImportSettings",
     "Initiators",
     "ListInitiators",
     "ListPersistentTargets",

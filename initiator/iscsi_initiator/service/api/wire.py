@@ -52,6 +52,7 @@ from iscsi_initiator.service.api.sessions import (
     ScsiInquiry,
     SessionList,
 )
+from iscsi_initiator.service.api.settings import ImportSettings
 from iscsi_initiator.service.api.targets import AddTarget, ListTargets, RemoveTarget, TargetInfo
 from iscsi_initiator.status_codes import Refused, StatusCode
 
@@ -88,6 +89,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ReportTargetMappings,
     SessionList,
     SetLoadBalancePolicy,
+    ImportSettings,
     CHAPSecret,
     TunnelAddr,
     GroupKey,

@@ -18,6 +18,7 @@ from iscsi_initiator.service.operations import (
     scsi,
     servers,
     sessions,
+    settings,
     targets,
 )
 from iscsi_initiator.status_codes import Refused, StatusCode
@@ -61,6 +62,7 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.GroupKey: ipsec.group_key,
         api.PSKey: ipsec.ps_key,
         api.GetPSKey: ipsec.get_ps_key,
+        api.ImportSettings: settings.import_settings,
         api.CHAPSecret: node.chap_secret,
         api.NodeName: node.node_name,
         api.ListInitiators: node.list_initiators,
