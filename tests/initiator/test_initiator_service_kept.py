@@ -7,7 +7,9 @@ from tests.initiator.service_bench import HOST, with_service
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_initiator.service import api
+from iscsi_initiator.service.api.wire import OPERATIONS
 from iscsi_initiator.service.claim import NodeClaim
+from iscsi_initiator.service.operations import TABLE
 from iscsi_initiator.service.volumes import Volume, host_mounts, volumes
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import DeviceKind, Portal
@@ -15,6 +17,10 @@ from iscsi_initiator.store.state import DeviceKind, Portal
 OTHER = Portal(address="192.0.2.7")
 SOFTWARE = "ROOT\\ISCSIPRT\\0000_0"
 DISK = f"iscsi#{PLAIN}#{0:016x}"
+
+
+def test_every_operation_of_the_api_is_done():
+    assert set(TABLE) == set(OPERATIONS)
 
 
 def test_persistent_logins_have_numbers_and_are_not_made_now(tmp_path):

@@ -17,7 +17,7 @@ from iscsi_initiator.store import Store
 from iscsi_initiator.store.state import LoginFlag, Portal
 
 CHANGES = 200
-KILLS = 3
+KILLS = 2
 SECRET = api.LoginOptions(auth_type=1, user_name="tester", password=b"one-way-secret-1")
 
 

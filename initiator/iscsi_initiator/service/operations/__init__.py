@@ -21,7 +21,6 @@ from iscsi_initiator.service.operations import (
     settings,
     targets,
 )
-from iscsi_initiator.status_codes import Refused, StatusCode
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
 
@@ -71,12 +70,9 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.StopService: node.stop_service,
     }
 )
-"""Every operation that this service can do; the others are REQUEST_NOT_SUPPORTED."""
+"""Every operation of the API."""
 
 
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
     """Do what is asked. Raises Refused."""
-    function = TABLE.get(type(request))
-    if function is None:
-        raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, f"{type(request).__name__} is nothing that this service can do")
-    return await function(core, request)
+    return await TABLE[type(request)](core, request)
