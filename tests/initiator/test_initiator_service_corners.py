@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.initiator.service_bench import with_service
+from tests.initiator.service_bench import HOST, with_service
 from tests.initiator.test_initiator_service_sessions import GIVEN, LUN_1, answers, mapping
 
-from iscsi_conformance.bundled import CHAP, PLAIN, bundled_config
+from iscsi_conformance.bundled import CHAP, MUTUAL, PLAIN, bundled_config
 from iscsi_initiator.service import api
 from iscsi_initiator.service.client import Client
 from iscsi_initiator.service.devices import describe
@@ -26,6 +26,7 @@ from iscsi_initiator.upcalls import UpCallKind, UpCallWanted
 from iscsi_protocol.fault import Part, Replace, Set
 from iscsi_protocol.pdu.codes import Opcode
 from iscsi_protocol.scsi.status import Status
+from iscsi_target.config import ChapConfig
 
 
 def one_target(**changes):
@@ -208,3 +209,48 @@ def test_a_service_is_stopped_while_it_starts(tmp_path, monkeypatch):
         assert not ready.is_set()
 
     asyncio.run(run())
+
+
+def test_the_user_is_the_node_unless_another_is_said(tmp_path):
+    config = bundled_config()
+    users = ChapConfig(users={"iqn.1991-05.com.microsoft:bench.example.org": "one-way-secret-1"})
+    targets = [msgspec.structs.replace(each, chap=users) if each.name == CHAP else each for each in config.targets]
+
+    async def test(bench):
+        await bench.discover()
+        options = api.LoginOptions(auth_type=1, password=b"one-way-secret-1")
+        assert (await bench.log_in(CHAP, options=options)).client.connections == (0,)
+
+    with_service(tmp_path, test, target=msgspec.structs.replace(config, targets=targets))
+
+
+def test_no_secret_is_in_a_file_or_an_answer(tmp_path):
+    secrets = [b"of-the-initiator", b"one-way-secret-1", b"of-a-persistent-login", b"of-a-static-target", b"tiny-one"]
+
+    def options(number):
+        return api.LoginOptions(auth_type=1, user_name="tester", password=secrets[number])
+
+    async def test(bench):
+        shown = [
+            await bench.ask(api.CHAPSecret(secret=secrets[0])),
+            await bench.ask(api.AddTargetPortal(portal=HOST)),
+            await bench.ask(api.LoginTarget(target_name=CHAP, options=options(1))),
+            await bench.ask(api.PersistentLoginTarget(target_name=CHAP, options=options(2), key=b"of-a-connection")),
+            await bench.ask(api.AddTarget(target_name=CHAP, options=options(3))),
+        ]
+        with pytest.raises(Refused) as refused:
+            await bench.ask(api.LoginTarget(target_name=MUTUAL, options=options(4)))
+        shown += [refused.value, bench.core.store.state, *bench.core.sessions.values()]
+        for kind in (api.ListPersistentTargets(), api.SessionList(), api.TargetInfo(target_name=CHAP)):
+            shown.append(await bench.ask(kind))
+        shown.append(
+            await bench.ask(api.TargetInfo(target_name=CHAP, discovery_mechanism="SendTargets:127.0.0.1:3260"))
+        )
+        assert bench.events("iScsiPrt") == [35]
+        written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+        assert len(written) >= 3
+        for secret in (*secrets, b"of-a-connection"):
+            assert not any(secret in data or secret.hex().encode() in data for data in written)
+            assert not any(secret.decode() in repr(each) for each in shown)
+
+    with_service(tmp_path, test)
