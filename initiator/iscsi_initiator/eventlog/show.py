@@ -45,13 +45,13 @@ def event_lines(event: LoggedEvent) -> Iterator[Text]:
 
 
 def _parts(event: LoggedEvent) -> tuple[Part, ...]:
-    """What the extra data says, or the strings of a service's event; those have no place in a packet."""
+    """What the extra data says, or the strings of a service's event, by their places among them."""
     if event.source != SERVICE_SOURCE:
         return tuple(details(event.record.id, event.record.extra))
     row = SERVICE_EVENTS.get(event.record.id)
     names = row.inserts if row is not None else ()
     named = zip_longest(names[: len(event.inserts)], event.inserts, fillvalue="string")
-    found = tuple(Detail(0, name, text, printable(text)) for name, text in named)
+    found = tuple(Detail(place, name, text, printable(text)) for place, (name, text) in enumerate(named))
     return (Part(UNTITLED, found),) if found else ()
 
 

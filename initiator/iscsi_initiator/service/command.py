@@ -194,7 +194,8 @@ def status(path: Path, as_json: bool) -> None:
         shown |= {"message": state.message, "versions": {each.name: each.version for each in state.versions}}
         click.echo(json.dumps(shown, indent=2))
         return
-    click.echo(f"{state.state}, process {state.pid}, {state.sessions} sessions as {state.node_name}")
+    sessions = "1 session" if state.sessions == 1 else f"{state.sessions} sessions"
+    click.echo(f"{state.state}, process {state.pid}, {sessions} as {state.node_name}")
     if state.message:
         click.echo(state.message)
 

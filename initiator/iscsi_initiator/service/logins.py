@@ -158,13 +158,12 @@ def check_unique(core: Core, target_name: str, options: Options) -> None:
         raise Refused(StatusCode.TARGET_ALREADY_LOGGED_IN, f"a session to {target_name} exists or is being made")
 
 
-def refuse_without_ipsec(core: Core, address: str) -> None:
-    """Raises Refused IPSEC_NOT_SUPPORTED_ON_OS, with events 105 and 117 logged, where the service has no back end."""
+def refuse_without_ipsec(core: Core) -> None:
+    """Raises Refused IPSEC_NOT_SUPPORTED_ON_OS where the service has no back end; event 105 is logged at the first time."""
     if core.ipsec is None:
         if not core.missed_ipsec:
             core.missed_ipsec = True
             core.journal.tell(105, "the service has no IPsec back end")
-        core.journal.tell(117, StatusCode.IPSEC_NOT_SUPPORTED_ON_OS.text, address)
         raise Refused(StatusCode.IPSEC_NOT_SUPPORTED_ON_OS, "this service has no IPsec back end")
 
 
@@ -172,7 +171,11 @@ def check_ipsec(core: Core, wish: Wish, endpoint: Endpoint) -> bool:
     """Whether connections to a portal are to be protected. Raises Refused where they are, and cannot be."""
     if not is_wanted(core.store.state, wish, endpoint.host):
         return False
-    refuse_without_ipsec(core, endpoint.host)
+    try:
+        refuse_without_ipsec(core)
+    except Refused as error:
+        core.journal.tell(117, str(error), endpoint.host)
+        raise
     protection(core.store.state, wish, endpoint, partial(opened, core))
     return True
 
@@ -181,7 +184,7 @@ async def protect(core: Core, wish: Wish, endpoint: Endpoint) -> None:
     """Have the back end protect connections to a portal. Raises Refused: FAILED_TO_CONFIGURE_IPSEC, with event 117 logged,
     and why it cannot be tried.
     """
-    refuse_without_ipsec(core, endpoint.host)
+    refuse_without_ipsec(core)
     wanted = protection(core.store.state, wish, endpoint, partial(opened, core))
     try:
         if core.ipsec is not None:

@@ -39,7 +39,7 @@ def _check_initiator(core: Core, name: str | None) -> str | None:
 
 async def tunnel_addr(core: Core, request: api.TunnelAddr) -> api.Answer:
     """Set an outer address. Raises Refused: IPSEC_NOT_SUPPORTED_ON_OS, TARGET_ADDRESS_ALREADY_EXISTS."""
-    refuse_without_ipsec(core, request.destination)
+    refuse_without_ipsec(core)
     initiator = _check_initiator(core, request.initiator)
     record = TunnelAddress(
         destination=request.destination,
@@ -58,7 +58,7 @@ async def tunnel_addr(core: Core, request: api.TunnelAddr) -> api.Answer:
 
 async def group_key(core: Core, request: api.GroupKey) -> api.Answer:
     """Set the key where there is no other. Raises Refused IPSEC_NOT_SUPPORTED_ON_OS."""
-    refuse_without_ipsec(core, "")
+    refuse_without_ipsec(core)
     core.keep(group_key=GroupKey(key=_sealed(core, request.key, GroupKey.place), persist=request.persist))
     return api.Answer()
 
@@ -67,7 +67,7 @@ async def ps_key(core: Core, request: api.PSKey) -> api.Answer:
     """Set the key of an IKE identity, also instead of another. Raises Refused: IPSEC_NOT_SUPPORTED_ON_OS,
     IKE_ID_PAYLOAD_TYPE_NOT_SUPPORTED.
     """
-    refuse_without_ipsec(core, request.id)
+    refuse_without_ipsec(core)
     record = PresharedKey(
         id_type=_check_type(request.id_type),
         id=request.id,
