@@ -30,6 +30,7 @@ from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
 from iscsi_initiator.eventlog import LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
 from iscsi_initiator.registry.commands import settings_group
+from iscsi_initiator.service.command import service
 from iscsi_initiator.status_codes import Refused
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.eventlog import LoggedEvent
@@ -454,6 +455,7 @@ def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bo
     return sound
 
 
+main.add_command(service)
 main.add_command(settings_group)
 main.add_command(boot_group)
 

@@ -13,7 +13,7 @@ from iscsi_initiator.exchange import TextExchange
 from iscsi_initiator.link import Link
 from iscsi_initiator.login import LoginExchange, LoginFailed, LoginRedirected
 from iscsi_initiator.reception import Reception, knows
-from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, Request
+from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, Request, SessionClosed
 from iscsi_initiator.snack import Snacks
 from iscsi_initiator.tasks import ScsiTask, Task, Violation
 from iscsi_protocol.chap import ChapError
@@ -183,7 +183,8 @@ class Connection:
     def _redirected(self, redirect: LoginRedirected, now: float) -> None:
         self._redirects += 1
         if self._redirects > self.session.settings.max_login_redirects:
-            self._end_attempt(now, LoginFailed(12, redirect.data, "redirects without end"))
+            status = LoginStatus.MOVED_PERMANENTLY if redirect.permanent else LoginStatus.MOVED_TEMPORARILY
+            self._end_attempt(now, LoginFailed(12, redirect.data, "redirects without end", status))
             return
         self.close()
         self._there = Endpoint(redirect.address.host, redirect.address.port)
@@ -224,9 +225,9 @@ class Connection:
     ) -> None:
         """An attempt to log in came to nothing. failure: why, and what is logged unless it is `logged` already."""
         session = self.session
-        text, status, event = "", None, None
+        text, status, event, fault = "", None, None, None
         if failure is not None:
-            text, status, event = failure.text, failure.status, failure.event
+            text, status, event, fault = failure.text, failure.status, failure.event, failure.fault
             if not logged and event is not None and not session.log(event, failure.extra, now, text):
                 return
         self.close()
@@ -246,7 +247,9 @@ class Connection:
             self.state = State.WAITING
             self.timers["reconnect"] = now + session.settings.delay_between_reconnect
             return
-        session.recovery.attempts_ended(self, now, reason, status, event, unreachable=unreachable)
+        session.recovery.attempts_ended(
+            self, now, SessionClosed(session.number, reason, status, event, unreachable, fault)
+        )
 
     # The connection as it is.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from iscsi_initiator.policy import Policy
+from iscsi_initiator.requests import LoginFault
 from iscsi_initiator.settings import SessionOptions, Settings, negotiation_wishes
 from iscsi_protocol import serial
 from iscsi_protocol.chap import (
@@ -49,14 +50,19 @@ MAX_EXCHANGES = 100
 
 
 class LoginFailed(Exception):
-    """The login is over. event, extra: what is logged, None for nothing; status: the target's, None where we end it."""
+    """The login is over. event, extra: what is logged, None for nothing; status: the target's, None where we end it;
+    fault: what event 11 does not tell.
+    """
 
-    def __init__(self, event: int | None, extra: bytes, text: str, status: int | None = None) -> None:
+    def __init__(
+        self, event: int | None, extra: bytes, text: str, status: int | None = None, fault: LoginFault | None = None
+    ) -> None:
         super().__init__(text)
         self.event = event
         self.extra = extra
         self.text = text
         self.status = status
+        self.fault = fault
 
 
 class LoginRedirected(Exception):
@@ -163,7 +169,8 @@ class LoginExchange:
         self._exchanges += 1
         fault = self._inconsistency(response)
         if fault and not self._policy.accept_invalid_login:
-            raise self._invalid(raw, fault)
+            version = not response.status_class and response.version_active != 0
+            raise self._invalid(raw, fault, LoginFault.VERSION if version else None)
         if response.status_class:
             self._refused(raw, response)
         self.exp_stat_sn = serial.add(response.stat_sn)
@@ -235,8 +242,8 @@ class LoginExchange:
         permanent = response.status == LoginStatus.MOVED_PERMANENTLY
         return LoginRedirected(address, response.data, permanent=permanent)
 
-    def _invalid(self, raw: RawPdu, text: str) -> LoginFailed:
-        return LoginFailed(11, raw.to_bytes(), text)
+    def _invalid(self, raw: RawPdu, text: str, fault: LoginFault | None = None) -> LoginFailed:
+        return LoginFailed(11, raw.to_bytes(), text, fault=fault)
 
     # Text.
 
@@ -256,7 +263,7 @@ class LoginExchange:
             pairs = decode_pairs(text)
         except PairError as error:
             pairs, _ = scan_pairs(text)
-            faults.append(self._invalid(raw, str(error)))
+            faults.append(self._invalid(raw, str(error), LoginFault.TEXT))
         negotiated, authentication = split_security_keys(pairs)
         answers: list[tuple[str, str]] = []
         stage = self._stage
@@ -319,7 +326,7 @@ class LoginExchange:
             extra = raw.to_bytes()
         elif event == 13:
             extra = error.value.encode("utf-8", "surrogateescape")
-        return LoginFailed(event, extra, str(error))
+        return LoginFailed(event, extra, str(error), fault=LoginFault.TEXT if event == 11 else None)
 
     # Sending.
 

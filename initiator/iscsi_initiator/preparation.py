@@ -53,7 +53,7 @@ class Preparation:
 
     def _give_up(self, now: float, text: str, event: int | None) -> None:
         """There is no way to log in, which was logged as this event."""
-        self._session.end(now, Failure.LOGIN_FAILED, text, event=event)
+        self._session.end(now, Failure.LOGIN_FAILED, SessionClosed(self._session.number, text, event=event))
 
     def protect(self, connection: int, endpoint: Endpoint, now: float) -> None:
         """Have IPsec configured for a connection, which is made once the service says so."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from iscsi_initiator.connection import Connection, State
 from iscsi_initiator.link import Link
-from iscsi_initiator.requests import ConnectionRemoved, Failure, SessionLost
+from iscsi_initiator.requests import ConnectionRemoved, Failure, SessionClosed, SessionLost
 from iscsi_initiator.tasks import Reassignment, RecoveryLogout, ScsiTask, Task
 from iscsi_protocol import serial
 from iscsi_protocol.eventlog.dump import words
@@ -225,31 +225,22 @@ class Recovery:
 
     # Attempts.
 
-    def attempts_ended(
-        self,
-        connection: Connection,
-        now: float,
-        reason: str,
-        status: int | None,
-        event: int | None,
-        *,
-        unreachable: bool,
-    ) -> None:
-        """A connection will not log in any more by itself."""
+    def attempts_ended(self, connection: Connection, now: float, how: SessionClosed) -> None:
+        """A connection will not log in any more by itself. how: what the session's end would be told as."""
         session = self._session
         if session.over:
             return
         if session.tsih == 0:
             failure = Failure.NO_DEVICE if session.was_up else Failure.LOGIN_FAILED
-            session.end(now, failure, reason, status, event, unreachable)
+            session.end(now, failure, how)
         elif session.leaving:
             connection.state = State.OVER
         elif not session.up or self._orphans(connection):
-            self.session_failed(now, reason, session.settings.delay_between_reconnect)
+            self.session_failed(now, how.reason, session.settings.delay_between_reconnect)
         else:
-            self.remove(connection, reason)
+            self.remove(connection, how)
 
-    def remove(self, connection: Connection, reason: str) -> None:
+    def remove(self, connection: Connection, how: SessionClosed) -> None:
         """A connection leaves the session's list."""
         session = self._session
         connection.state = State.OVER
@@ -257,7 +248,11 @@ class Recovery:
         session.connections.pop(connection.cid, None)
         self._retained_until.pop(connection.cid, None)
         session.refresh()
-        session.emit(ConnectionRemoved(session.number, connection.cid, reason))
+        session.emit(
+            ConnectionRemoved(
+                session.number, connection.cid, how.reason, how.login_status, how.event, how.unreachable, how.fault
+            )
+        )
 
     def next_deadline(self) -> float | None:
         """When the target's patience with a lost connection ends."""
@@ -289,12 +284,12 @@ class Recovery:
             connection.close(reason)
             connection.forget()
             if connection.removed:
-                self.remove(connection, reason)
+                self.remove(connection, SessionClosed(session.number, reason))
         self.reset()
         again = session.options.recover and session.options.target_name is not None and not session.leaving
         session.work.losses.session_gone(now, recover=again)
         if not again:
-            session.end(now, Failure.CONNECTION_LOST, reason)
+            session.end(now, Failure.CONNECTION_LOST, SessionClosed(session.number, reason))
             return
         session.tsih = 0
         leading = session.leading
@@ -316,14 +311,14 @@ class Recovery:
             for each in session.connections.values():
                 each.close()
             session.work.losses.session_gone(now, recover=False)
-            session.end(now, Failure.ABORTED, "")
+            session.end(now, Failure.ABORTED, SessionClosed(session.number))
         elif whole or link is None:
             self.session_failed(now, "the target asked for logout", response.time2wait, connection.pause_until)
         else:
             connection.close("logged out")
             session.work.losses.link_logged_out(link, now)
             if connection.removed:
-                self.remove(connection, "")
+                self.remove(connection, SessionClosed(session.number))
             else:
                 connection.forget()
                 connection.returning = True

@@ -255,10 +255,17 @@ class SessionLost:
     reason: str
 
 
+class LoginFault(Enum):
+    """What was wrong with a login response, where event 11 alone does not tell it."""
+
+    VERSION = "another version than those that were offered"
+    TEXT = "text with a malformed key or value"
+
+
 @dataclass(frozen=True, slots=True)
 class SessionClosed:
     """A session is over. reason: in words, empty for a regular logout; login_status: of the refusal, else None;
-    unreachable: no TCP connection came up.
+    unreachable: no TCP connection came up; fault: what was wrong with the login response.
     """
 
     session: int
@@ -266,6 +273,7 @@ class SessionClosed:
     login_status: int | None = None
     event: int | None = None
     unreachable: bool = False
+    fault: LoginFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +296,17 @@ class ConnectionLost:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRemoved:
-    """A connection left the list of its session: removed from above, or its attempts to log in came to an end."""
+    """A connection left the list of its session: removed from above, or its attempts to log in came to an end, for which
+    the rest is as in SessionClosed.
+    """
 
     session: int
     cid: int
     reason: str
+    login_status: int | None = None
+    event: int | None = None
+    unreachable: bool = False
+    fault: LoginFault | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,7 @@ class Session:
             )
         elif self.recovery.settled(connection):
             connection.close()
-            self.recovery.remove(connection, "removed")
+            self.recovery.remove(connection, SessionClosed(self.number, "removed"))
         else:
             raise Refused(StatusCode.CONNECTION_FAILED, f"connection {cid} is being recovered")
 
@@ -274,7 +274,7 @@ class Session:
         if over is None:
             for connection in self.connections.values():
                 connection.close()
-            self.end(now, Failure.NOT_CONNECTED, "")
+            self.end(now, Failure.NOT_CONNECTED, SessionClosed(self.number))
             return
         self.work.fail_all(Failure.NOT_CONNECTED)
         if self.logging_out_over is None:
@@ -284,16 +284,8 @@ class Session:
             over.logout_reason = LogoutReason.CLOSE_SESSION
             over.send_logout(now)
 
-    def end(
-        self,
-        now: float,
-        failure: Failure,
-        reason: str,
-        status: int | None = None,
-        event: int | None = None,
-        unreachable: bool = False,
-    ) -> None:
-        """It is over, and every request with it. Those above are told once the service let go of it."""
+    def end(self, now: float, failure: Failure, how: SessionClosed) -> None:
+        """It is over, and every request with it. Those above are told how once the service let go of it."""
         self.over = True
         for connection in self.connections.values():
             connection.close()
@@ -302,7 +294,7 @@ class Session:
         # What a lost connection left to be reassigned ends with it.
         self.work.losses.session_gone(now, recover=True)
         self.work.fail_all(failure)
-        self.preparation.end(SessionClosed(self.number, reason, status, event, unreachable), now)
+        self.preparation.end(how, now)
 
     # Asynchronous messages (11.9.1).
 

@@ -48,6 +48,8 @@ SAMPLES: list[api.Operation[Any]] = [
     api.ReportLUNs(session_id=SESSION),
     api.ReportTargetMappings(),
     api.SessionList(buffer_size=100),
+    api.ImportSettings(data=b"REGEDIT4\n"),
+    api.SetLoadBalancePolicy(session_id=SESSION, policy=1, paths=(api.PathSetting(connection_id="1f-2"),)),
     api.CHAPSecret(secret=None),
     api.TunnelAddr(destination="192.0.2.10", tunnel="2001:db8::1", persist=True),
     api.GroupKey(key=b"key", persist=True),

@@ -13,7 +13,7 @@ from evtx import PyEvtxParser
 from iscsi_captures.explain.exported import exported, has_events
 from iscsi_captures.explain.found import OURS, Found, Trouble
 from iscsi_captures.explain.pasted import pasted
-from iscsi_protocol.eventlog import LogError, parse_line
+from iscsi_protocol.eventlog import SERVICE_SOURCE, LogError, parse_line
 
 EVTX_MAGIC = b"ElfFile\0"
 MAX_TEXT = 64 << 20
@@ -77,9 +77,10 @@ def _lines(text: str) -> Iterator[Found | Trouble]:
             continue
         yield Found(
             place=place,
-            source=event.record.source,
+            source=event.source,
             id=event.record.id,
-            packet=event.record.encode(),
+            packet=b"" if event.source == SERVICE_SOURCE else event.record.encode(),
+            strings=event.inserts,
             time=event.time.isoformat(timespec="microseconds"),
             number=str(event.record.sequence),
             text=event.text,

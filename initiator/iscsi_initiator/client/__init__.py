@@ -218,6 +218,17 @@ class Client:
         session = self.engine.session(self._session)
         return tuple(cid for cid, connection in session.connections.items() if connection.up)
 
+    def ends_of(self, cid: int) -> tuple[Endpoint | None, Endpoint]:
+        """Where a connection begins, None while it is not up, and the portal that it goes to. Raises KeyError."""
+        connection = self.engine.session(self._session).connections[cid]
+        local = None if connection.number is None else self.driver.local_of(connection.number)
+        return local, connection.portal
+
+    @property
+    def leading(self) -> int | None:
+        """The CID of the leading connection; None while the session has none."""
+        return next(iter(self.engine.session(self._session).connections), None)
+
     @property
     def device_gone(self) -> bool:
         """Whether requests fail at once, because the session did not come back in time."""
@@ -251,7 +262,7 @@ class Client:
         finally:
             self._moving.pop(cid, None)
         if not isinstance(event, wanted):
-            raise ConnectionFailed(cid, getattr(event, "reason", ""))
+            raise ConnectionFailed(cid, event if isinstance(event, ConnectionRemoved | SessionClosed) else None)
 
     def use_lun(self, lun: int) -> None:
         """Address another LUN from now on."""

@@ -10,7 +10,7 @@ from iscsi_initiator.engine import ConnectionWanted, InitiatorEngine
 from iscsi_initiator.requests import Event, RequestDone
 from iscsi_initiator.transport import BindFailed, ConnectFailed, Connector, Transport
 from iscsi_initiator.upcalls import UpCallWanted
-from iscsi_protocol.history import TransportEvent
+from iscsi_protocol.history import Endpoint, TransportEvent
 
 
 class Driver:
@@ -134,6 +134,11 @@ class Driver:
         """Bytes came on a connection."""
         self.engine.receive(connection, view, self.clock())
         self.pump()
+
+    def local_of(self, connection: int) -> Endpoint | None:
+        """This end of a connection by its number; None while it is not up."""
+        line = self._lines.get(connection)
+        return line.transport.local if line is not None and line.transport is not None else None
 
     def lost(self, connection: int, reason: TransportEvent) -> None:
         """A connection did not come up, or is gone."""

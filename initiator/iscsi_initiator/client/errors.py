@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iscsi_initiator.requests import Failure, ScsiResult, SessionClosed
+from iscsi_initiator.requests import ConnectionRemoved, Failure, ScsiResult, SessionClosed
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import status_name
 
@@ -25,11 +25,12 @@ class SessionFailed(ClientError):
 
 
 class ConnectionFailed(ClientError):
-    """A connection that was to be added did not come up, or one that was to leave did not."""
+    """A connection that was to be added did not come up, or one that was to leave did not. how: what is known."""
 
-    def __init__(self, cid: int, reason: str) -> None:
-        super().__init__(reason or f"connection {cid} came to nothing")
+    def __init__(self, cid: int, how: ConnectionRemoved | SessionClosed | None = None) -> None:
+        super().__init__((how.reason if how is not None else "") or f"connection {cid} came to nothing")
         self.cid = cid
+        self.how = how
 
 
 class RequestFailed(ClientError):

@@ -1,3 +1,3 @@
-"""How the initiator learns of targets."""
-
-from __future__ import annotations
+"""Where targets are found, and what is known of each: SendTargets, static targets, adapters, and the merging of options
+(guide, "Discovery mechanisms" and "How targets are organized").
+"""

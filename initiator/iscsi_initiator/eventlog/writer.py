@@ -20,6 +20,8 @@ from iscsi_initiator.eventlog import files
 from iscsi_protocol.eventlog.entry import LogError, LoggedEvent, parse_line
 from iscsi_protocol.eventlog.parts import printable, shortened
 from iscsi_protocol.eventlog.record import EventRecord
+from iscsi_protocol.eventlog.rows import Severity
+from iscsi_protocol.eventlog.service_rows import SERVICE_EVENTS, SERVICE_SOURCE
 
 MAX_BYTES = 4 << 20
 KEEP = 4
@@ -58,14 +60,23 @@ class EventLogWriter:
 
         Raises OSError, with the event not logged; KeyError for an event that has no row.
         """
-        record = EventRecord.of(event_id, extra)
         said = shortened(printable(text))
-        time = datetime.fromtimestamp(wall, UTC)
+        return self._write(LoggedEvent(datetime.fromtimestamp(wall, UTC), EventRecord.of(event_id, extra), said))
+
+    def write_service(self, event_id: int, inserts: tuple[str, ...], wall: float) -> LoggedEvent:
+        """Log an event of the service. inserts: its strings, in the order of its row. Raises as `write`."""
+        if len(inserts) != len(SERVICE_EVENTS[event_id].inserts):
+            raise ValueError(f"event {event_id} has the strings {SERVICE_EVENTS[event_id].inserts}")
+        record = EventRecord(error_code=Severity.ERROR << 24 | event_id)
+        said = tuple(shortened(printable(each)) for each in inserts)
+        return self._write(LoggedEvent(datetime.fromtimestamp(wall, UTC), record, "", SERVICE_SOURCE, said))
+
+    def _write(self, event: LoggedEvent) -> LoggedEvent:
         fd = self._locked()
         try:
             while True:
                 beginning = self._look(fd)
-                event = LoggedEvent(time, replace(record, sequence=self._sequence + 1 & _ULONG), said)
+                event = replace(event, record=replace(event.record, sequence=self._sequence + 1 & _ULONG))
                 line = beginning + event.line()
                 if not self._size or self._size + len(line) <= self.max_bytes:
                     break

@@ -40,6 +40,7 @@ from iscsi_initiator.service.api.answers import (
     Versions,
     failure_of,
 )
+from iscsi_initiator.service.api.balance import PathSetting, SetLoadBalancePolicy
 from iscsi_initiator.service.api.devices import (
     AddPersistentDevice,
     BindPersistentDevices,
@@ -91,6 +92,7 @@ from iscsi_initiator.service.api.sessions import (
     ScsiInquiry,
     SessionList,
 )
+from iscsi_initiator.service.api.settings import ImportSettings
 from iscsi_initiator.service.api.targets import (
     AddTarget,
     ListTargets,
@@ -122,6 +124,7 @@ __all__ = [
     "GetPSKey",
     "GroupKey",
     "ISNSServers",
+    "ImportSettings",
     "Initiators",
     "ListInitiators",
     "ListPersistentTargets",
@@ -138,6 +141,7 @@ __all__ = [
     "NodeNameSet",
     "Operation",
     "PSKey",
+    "PathSetting",
     "PersistentDeviceEntry",
     "PersistentDevices",
     "PersistentLoginEntry",
@@ -165,6 +169,7 @@ __all__ = [
     "SessionEntry",
     "SessionList",
     "Sessions",
+    "SetLoadBalancePolicy",
     "StopService",
     "TargetInfo",
     "TargetInformation",

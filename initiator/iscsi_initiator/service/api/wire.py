@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from iscsi_initiator.service.api.answers import Answer, Failure, RequestFailed
+from iscsi_initiator.service.api.balance import SetLoadBalancePolicy
 from iscsi_initiator.service.api.devices import (
     AddPersistentDevice,
     BindPersistentDevices,
@@ -51,6 +52,7 @@ from iscsi_initiator.service.api.sessions import (
     ScsiInquiry,
     SessionList,
 )
+from iscsi_initiator.service.api.settings import ImportSettings
 from iscsi_initiator.service.api.targets import AddTarget, ListTargets, RemoveTarget, TargetInfo
 from iscsi_initiator.status_codes import Refused, StatusCode
 
@@ -86,6 +88,8 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ReportLUNs,
     ReportTargetMappings,
     SessionList,
+    SetLoadBalancePolicy,
+    ImportSettings,
     CHAPSecret,
     TunnelAddr,
     GroupKey,

@@ -1,0 +1,211 @@
+"""iscsi-initiator service: start, stop and look at the initiator service.
+
+Exit codes: 0 done, 1 it failed, 2 usage, 3 no service is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from iscsi_initiator.access import default_log
+from iscsi_initiator.command_help import CONTEXT, FAILED, command_help
+from iscsi_initiator.service import api
+from iscsi_initiator.service.blocking import BlockingClient
+from iscsi_initiator.service.place import default_socket
+from iscsi_initiator.service.process import Place, serve
+from iscsi_initiator.service.startup import LOGIN_TIME, StartFailed
+from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.store import KeyringKey, default_folder
+
+NOT_RUNNING = 3
+
+
+def _help(summary: str, *examples: str, more: str = "") -> str:
+    return command_help(summary, *(f"service {example}" for example in examples), more=more)
+
+
+_socket = click.option(
+    "--socket",
+    "path",
+    type=click.Path(path_type=Path),
+    default=default_socket,
+    help="The service's Unix socket; $ISCSI_INITIATOR_SOCKET, else in the runtime folder.",
+)
+
+
+@click.group(
+    "service",
+    context_settings=CONTEXT,
+    short_help="Start, stop and look at the initiator service.",
+    help=_help("Start, stop and look at the initiator service, which iscsicli speaks to.", "start", "status", "stop"),
+)
+def service() -> None:
+    """Start, stop and look at the initiator service."""
+
+
+def _adapters(given: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, argument = text.partition("=")
+        if not name or name in found:
+            raise click.UsageError(f"--adapter {text}: NAME or NAME=TEXT, each name once")
+        found[name] = argument
+    return found
+
+
+def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
+    for text in given:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError as error:
+            raise click.UsageError(f"--address {text}: no IP address") from error
+    return given
+
+
+@service.command(
+    context_settings=CONTEXT,
+    short_help="Be the service, in the foreground, until it is stopped.",
+    help=_help(
+        "Be the service, in the foreground, until it is stopped by SIGTERM, SIGINT or `stop`.",
+        "start",
+        "start --store /var/lib/iscsi-initiator --address 192.0.2.5 --address 192.0.2.6",
+        more='A line {"ready": SOCKET} is printed when persistent logins are made and bound devices are there. '
+        "Where $NOTIFY_SOCKET is set, systemd is told the same.",
+    ),
+)
+@_socket
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_folder,
+    help="Folder of what outlives the service; $ISCSI_INITIATOR_STORE, else in the state folder.",
+)
+@click.option("--keyring", is_flag=True, help="Keep the key for secrets in the system's keyring, not in a file.")
+@click.option(
+    "--event-log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=default_log,
+    help="File to append events to.",
+)
+@click.option(
+    "--address",
+    "addresses",
+    metavar="IP",
+    multiple=True,
+    help="Address of a port of the software initiator; the first is port 0. Any address unless given.",
+)
+@click.option(
+    "--adapter",
+    "adapters",
+    metavar="NAME[=TEXT]",
+    multiple=True,
+    help="Plug-in to load as an adapter, by its entry point, with what it is to be told.",
+)
+@click.option(
+    "--boot-table",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Image of an iSCSI boot firmware table to start from.",
+)
+@click.option(
+    "--login-time",
+    type=click.FloatRange(min=0),
+    default=LOGIN_TIME,
+    show_default=True,
+    help="Seconds to wait for persistent logins.",
+)
+def start(
+    path: Path,
+    store: Path,
+    keyring: bool,
+    event_log: Path,
+    addresses: tuple[str, ...],
+    adapters: tuple[str, ...],
+    login_time: float,
+    boot_table: Path | None,
+) -> None:
+    """Be the service, in the foreground, until it is stopped."""
+    try:
+        image = None if boot_table is None else boot_table.read_bytes()
+    except OSError as error:
+        _complain(f"{boot_table}: {error.strerror}")
+        sys.exit(FAILED)
+    place = Place(
+        store=store,
+        socket=path,
+        event_log=event_log,
+        keys=KeyringKey(str(store.resolve())) if keyring else None,
+        addresses=_addresses(addresses),
+        adapters=_adapters(adapters),
+        login_time=login_time,
+        boot_table=image,
+    )
+    try:
+        asyncio.run(serve(place, lambda: click.echo(json.dumps({"ready": str(path)})), _complain))
+    except StartFailed as error:
+        _complain(str(error))
+        sys.exit(FAILED)
+
+
+def _complain(text: str) -> None:
+    click.echo(f"iscsi-initiator: {text}", err=True)
+
+
+def _ask(path: Path, request: Any) -> Any:
+    """The answer of the service; what goes wrong becomes one line and an exit code."""
+    try:
+        return BlockingClient(path).ask(request)
+    except Refused as error:
+        _complain(str(error))
+        sys.exit(NOT_RUNNING if error.status is StatusCode.SERVICE_NOT_RUNNING else FAILED)
+
+
+@service.command(
+    context_settings=CONTEXT,
+    short_help="End the service.",
+    help=_help("Log out of all sessions and end the service.", "stop", "stop --force"),
+)
+@_socket
+@click.option("--force", is_flag=True, help="Also where devices are in use.")
+def stop(path: Path, force: bool) -> None:
+    """End the service."""
+    _ask(path, api.StopService(force=force))
+
+
+@service.command(
+    context_settings=CONTEXT,
+    short_help="Say how the service is.",
+    help=_help("Say how the service is.", "status", "status --json"),
+)
+@_socket
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(path: Path, as_json: bool) -> None:
+    """Say how the service is."""
+    state = _ask(path, api.ServiceStatus())
+    if as_json:
+        shown = {"state": state.state, "pid": state.pid, "node_name": state.node_name, "sessions": state.sessions}
+        shown |= {"message": state.message, "versions": {each.name: each.version for each in state.versions}}
+        click.echo(json.dumps(shown, indent=2))
+        return
+    sessions = "1 session" if state.sessions == 1 else f"{state.sessions} sessions"
+    click.echo(f"{state.state}, process {state.pid}, {sessions} as {state.node_name}")
+    if state.message:
+        click.echo(state.message)
+
+
+@service.command(
+    context_settings=CONTEXT,
+    short_help="Print a unit file for systemd.",
+    help=_help("Print a unit file for systemd.", "unit > /etc/systemd/system/iscsi-initiator.service"),
+)
+def unit() -> None:
+    """Print a unit file for systemd."""
+    text = (files("iscsi_initiator") / "share" / "iscsi-initiator.service").read_text(encoding="utf-8")
+    click.echo(text.replace("@EXECUTABLE@", str(Path(sys.argv[0]).resolve())), nl=False)

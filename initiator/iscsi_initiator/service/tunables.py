@@ -1,0 +1,44 @@
+"""The settings that the service runs with, out of what the store has by the names of the guide's Appendix F."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from iscsi_initiator.store.state import SettingValue, StoredSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceSettings:
+    """volume_retry_count: how often the start looks for bound volumes; volume_retry_timer, volume_post_discovery_timer:
+    seconds between two looks, and behind the one that found them all.
+    """
+
+    volume_retry_count: int = 120
+    volume_retry_timer: float = 1.0
+    volume_post_discovery_timer: float = 30.0
+
+
+_MILLISECONDS = 1000
+
+
+def service_settings(stored: StoredSettings) -> ServiceSettings:
+    """The service's own settings."""
+    given = _folded(stored.service)
+    default = ServiceSettings()
+
+    def number(name: str, otherwise: float, unit: int = 1) -> float:
+        value = given.get(name)
+        return value / unit if isinstance(value, int) else otherwise
+
+    return ServiceSettings(
+        volume_retry_count=int(number("volumeretrycount", default.volume_retry_count)),
+        volume_retry_timer=number("volumeretrytimer", default.volume_retry_timer, _MILLISECONDS),
+        volume_post_discovery_timer=number(
+            "volumepostdiscoverytimer", default.volume_post_discovery_timer, _MILLISECONDS
+        ),
+    )
+
+
+def _folded(values: Mapping[str, SettingValue]) -> dict[str, SettingValue]:
+    return {name.casefold(): value for name, value in values.items()}
