@@ -38,6 +38,9 @@ PLAIN = {"iscsicli"}
 SHARING = ("ls", "info", "read", "write", "copy", "attach")
 """Commands of iscsi-initiator that have the options of its own section as well."""
 
+TOGETHER = ("iscsi-target isns-domains",)
+"""Groups that have one section for all of their commands."""
+
 STARTS = ("iscsi-conformance ", "iscsi-target ", "iscsi-initiator ", "iscsi-captures ", "python -m iscsi_")
 """How a line of a document begins that somebody may type."""
 
@@ -64,7 +67,7 @@ def below(words: str, group: click.Group) -> dict[str, click.Command]:
     """The commands of a group and of the groups in it."""
     found: dict[str, click.Command] = {}
     for word, command in group.commands.items():
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group) and f"{words} {word}" not in TOGETHER:
             found |= below(f"{words} {word}", command)
         else:
             found[f"{words} {word}"] = command
