@@ -253,7 +253,7 @@ def certification(peer: Callable[[str], Path], tmp_path_factory: pytest.TempPath
     out = tmp_path_factory.mktemp("certification")
     # Not the cases about events: there are hundreds, and most hold PDUs that cannot be.
     done = subprocess.run(
-        [*RUN, "-k", "not event or queries", "--out", str(out)],
+        [*RUN, "--role", "both", "-k", "not event or queries", "--out", str(out)],
         capture_output=True,
         text=True,
         timeout=180,
