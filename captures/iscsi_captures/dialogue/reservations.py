@@ -28,6 +28,7 @@ _EXCLUSIVE = frozenset({3, 6, 8})
 _REGISTRANTS = frozenset({5, 6, 7, 8})
 _ALL_REGISTRANTS = frozenset({7, 8})
 _KEY = slice(8, 16)
+_OPTIONS, _SPEC_I_PT = 20, 0x08
 UNITS_KEPT = 1024
 PARAMETERS_KEPT = 24
 
@@ -51,14 +52,16 @@ class Reservation:
 class Unit:
     """One logical unit of a target: its reservation, and the nexuses that are registered.
 
-    pending: commands about reservations that have no status. parameters: the last parameter list.
+    pending: commands about reservations that have no status. parameters: the last parameter list. named: whether ports were
+    registered by their TransportIDs, so that any may be registered.
     """
 
-    __slots__ = ("parameters", "pending", "registered", "reservation")
+    __slots__ = ("named", "parameters", "pending", "registered", "reservation")
 
     def __init__(self) -> None:
         self.reservation: Reservation | None = None
         self.registered: set[Nexus] = set()
+        self.named = False
         self.pending = 0
         self.parameters = b""
 
@@ -80,7 +83,7 @@ class Reservations:
         if unit is None or unit.reservation is None or unit.pending:
             return None
         held, nexus, code = unit.reservation, nexus_of(session), task.bhs[_CDB]
-        if nexus == held.nexus or (held.kind in _REGISTRANTS and nexus in unit.registered):
+        if nexus == held.nexus or (held.kind in _REGISTRANTS and (unit.named or nexus in unit.registered)):
             return None
         conflicts = code in WRITES or (code in READS and held.kind not in _WRITE_EXCLUSIVE)
         return held if conflicts else None
@@ -159,6 +162,7 @@ def _change(unit: Unit, session: Session, task: Task, data: bytes, newest: int) 
         return
     action, kind = task.bhs[_CDB + 1] & 0x1F, task.bhs[_CDB + 2] & 0x0F
     if action in (_SA_REGISTER, _SA_REGISTER_AND_IGNORE) and len(data) >= _KEY.stop:
+        unit.named = unit.named or (len(data) > _OPTIONS and bool(data[_OPTIONS] & _SPEC_I_PT))
         if any(data[_KEY]):
             unit.registered.add(nexus)
             return
@@ -176,3 +180,4 @@ def _change(unit: Unit, session: Session, task: Task, data: bytes, newest: int) 
         unit.reservation = None
         if action == _SA_CLEAR:
             unit.registered.clear()
+            unit.named = False
