@@ -9,7 +9,7 @@ from tests.recordings.recorded import differences
 
 from iscsi_captures.pcapng import settings_comment, settings_in
 from iscsi_conformance.case import Case, load_cases
-from iscsi_conformance.proof import fault_of
+from iscsi_conformance.faults import fault_of
 
 ALSO = (
     ("event.21.largest", None),

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from iscsi_captures.explain.found import Found
 from iscsi_captures.explain.sources import events_of
 from iscsi_initiator.eventlog import EventLogWriter, LogReader
 from iscsi_initiator.eventlog.show import event_json, event_lines
@@ -48,7 +49,9 @@ def test_strings_are_shown_by_their_names(writer):
     lines = [line.plain for line in event_lines(event)]
     assert "MSiSCSI 116 error" in lines[0]
     assert [line.split(maxsplit=1)[1].split("  ")[0] for line in lines[1:]] == ["device", "session", "who refused"]
-    assert event_json(event)["details"][2]["value"] == "qemu\\x1b"
+    details = event_json(event)["details"]
+    assert isinstance(details, list)
+    assert details[2]["value"] == "qemu\\x1b"
     assert len(list(event_lines(writer.write_service(109, (), NOON)))) == 1
 
 
@@ -61,4 +64,5 @@ def test_what_is_no_event_of_ours_is_refused(writer, change):
 
 def test_events_of_the_service_are_explained(writer):
     found = next(iter(events_of(writer.write_service(115, ("no answer", "hba0"), NOON).line())))
+    assert isinstance(found, Found)
     assert (found.source, found.id, found.strings, found.packet) == ("MSiSCSI", 115, ("no answer", "hba0"), b"")

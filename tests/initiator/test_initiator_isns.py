@@ -24,7 +24,7 @@ from iscsi_protocol.isns.codes import Function, NodeType, Scn, Status
 from iscsi_protocol.isns.description import Description, NodeSpec, PortalSpec
 from iscsi_protocol.isns.errors import IsnsError
 from iscsi_protocol.isns.pdu import PduStream
-from iscsi_protocol.isns.registrar import Left, Registered
+from iscsi_protocol.isns.registrar import Left, Registered, Report
 from iscsi_protocol.isns.tlv import Attribute, address, number, text
 from iscsi_target.isns.config import IsnsConfig
 from iscsi_target.isns.shell import IsnsShell
@@ -145,7 +145,7 @@ DISK_ENTITY = Description(
 def test_registering_discovering_being_told_and_leaving(udp: bool) -> None:
     async def scenario() -> None:
         async with serving() as (shell, endpoint):
-            told: asyncio.Queue = asyncio.Queue()
+            told: asyncio.Queue[Report] = asyncio.Queue()
             host, disk = IsnsLink(endpoint, tell=told.put_nowait), IsnsLink(endpoint)
             await host.listen("127.0.0.1")
             assert (await host.register_initiator(HOST, "127.0.0.1", udp=udp)).eid == HOST
@@ -159,7 +159,9 @@ def test_registering_discovering_being_told_and_leaving(udp: bool) -> None:
                 FoundTarget(name=DISK, portals=(FoundPortal(address="192.0.2.1", port=3260, tag=5),)),
             )
             await disk.leave()
-            assert (await told.get()).notification.changes[0].bitmap == Scn.REMOVED
+            change = await told.get()
+            assert isinstance(change, Notified)
+            assert change.notification.changes[0].bitmap == Scn.REMOVED
             await host.leave()
             assert isinstance(await told.get(), Left)
             assert not shell.engine.realm.store.nodes
@@ -173,7 +175,7 @@ def test_registering_discovering_being_told_and_leaving(udp: bool) -> None:
 def test_inquiries_are_answered(udp: bool) -> None:
     async def scenario() -> None:
         async with serving(shortest_esi_interval=1, esi_threshold=2) as (shell, endpoint):
-            told: asyncio.Queue = asyncio.Queue()
+            told: asyncio.Queue[Report] = asyncio.Queue()
             link = IsnsLink(endpoint, tell=told.put_nowait)
             port = await link.listen("127.0.0.1")
             where = port | 0x10000 if udp else port

@@ -23,7 +23,7 @@ from iscsi_protocol.isns.client import Notified
 from iscsi_protocol.isns.codes import Function, NodeType, Scn
 from iscsi_protocol.isns.description import Description, NodeSpec, PortalSpec
 from iscsi_protocol.isns.pdu import Assembler, PduStream
-from iscsi_protocol.isns.registrar import Registered
+from iscsi_protocol.isns.registrar import Registered, Report
 from iscsi_protocol.isns.tlv import number, text
 from iscsi_target.isns.config import IsnsConfig
 from iscsi_target.isns.shell import IsnsShell
@@ -112,7 +112,7 @@ def test_our_client_at_isnsd(isnsd) -> None:
     """It registers, is told of a target that comes, finds it with its portal group, and is told that it goes."""
 
     async def scenario() -> None:
-        told: asyncio.Queue = asyncio.Queue()
+        told: asyncio.Queue[Report] = asyncio.Queue()
         host, disk = IsnsLink(isnsd, tell=told.put_nowait), IsnsLink(isnsd)
         await host.listen("127.0.0.1")
         await host.register_initiator(HOST, "127.0.0.1", alias="host")
@@ -133,6 +133,7 @@ def test_our_client_at_isnsd(isnsd) -> None:
         assert walked.key[0].text in (DISK, HOST)
         await disk.leave()
         went = await asyncio.wait_for(told.get(), PATIENCE)
+        assert isinstance(went, Notified)
         assert went.notification.changes[0].bitmap & Scn.REMOVED
         assert (await host.targets(HOST)).targets == ()
         await host.leave()
@@ -153,7 +154,7 @@ def test_discovery_through_isnsd_ends_in_a_login(isnsd) -> None:
     program = (sys.executable, "-c", "from iscsi_target.cli import main; main()", "serve", "--portal", "127.0.0.1:0")
 
     async def scenario() -> None:
-        told: asyncio.Queue = asyncio.Queue()
+        told: asyncio.Queue[Report] = asyncio.Queue()
         host = IsnsLink(isnsd, tell=told.put_nowait)
         await host.listen("127.0.0.1")
         await host.register_initiator(HOST, "127.0.0.1")
@@ -161,6 +162,7 @@ def test_discovery_through_isnsd_ends_in_a_login(isnsd) -> None:
         process = await asyncio.create_subprocess_exec(
             *program, "--name", DISK, "--lun", "0=memory:1MiB", "--isns", str(isnsd), stdout=subprocess.PIPE
         )
+        assert process.stdout is not None
         (portal,) = json.loads(await process.stdout.readline())["ready"]
         assert isinstance(await asyncio.wait_for(told.get(), PATIENCE), Notified)
         (target,) = (await host.targets(HOST)).targets
@@ -237,7 +239,7 @@ def test_a_node_of_isnsadm_is_notified(peer, tmp_path) -> None:
 
     class Listener(asyncio.DatagramProtocol):
         def __init__(self) -> None:
-            self.came: asyncio.Queue = asyncio.Queue()
+            self.came: asyncio.Queue[bytes] = asyncio.Queue()
 
         def datagram_received(self, data, addr) -> None:
             self.came.put_nowait(data)

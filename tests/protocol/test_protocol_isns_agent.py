@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from iscsi_protocol.isns.agent import IsnsAgent
 from iscsi_protocol.isns.attributes import Tag
 from iscsi_protocol.isns.body import Change, Notification, Request, Response
@@ -22,9 +24,9 @@ class Floor:
 
     def __init__(self) -> None:
         self.time = 0.0
-        self.done: list = []
+        self.done: list[Any] = []
         self.alarm: float | None = None
-        self.reports: list = []
+        self.reports: list[Any] = []
         self.agent = IsnsAgent(self, tell=self.reports.append, timeout=10, retries=1)
 
     def now(self) -> float:
@@ -61,18 +63,21 @@ class Floor:
 
 
 def test_a_question_opens_a_connection_and_gets_its_answer() -> None:
-    floor, answers = Floor(), []
+    floor = Floor()
+    answers: list[Response | Trouble] = []
     floor.agent.ask(QUERY, answers.append)
     floor.agent.ask(QUERY, answers.append)
     assert floor.done == ["connect"]
     assert floor.alarm == 10
     floor.agent.connection_made(SERVER)
     floor.reply(0, SOURCE)
+    assert isinstance(answers[0], Response)
     assert answers[0].operating == (SOURCE,)
 
 
 def test_why_there_is_no_answer() -> None:
-    floor, answers = Floor(), []
+    floor = Floor()
+    answers: list[Response | Trouble] = []
     floor.agent.ask(QUERY, answers.append)
     floor.agent.connect_failed()
     floor.agent.ask(QUERY, answers.append)
@@ -83,7 +88,8 @@ def test_why_there_is_no_answer() -> None:
 
 
 def test_a_silent_server_is_tried_on_a_new_connection() -> None:
-    floor, answers = Floor(), []
+    floor = Floor()
+    answers: list[Response | Trouble] = []
     floor.agent.ask(QUERY, answers.append)
     floor.agent.connection_made(SERVER)
     floor.ring()

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from iscsi_protocol.isns.attributes import Tag
 from iscsi_protocol.isns.body import Change, Inquiry, Notification, Request, Response, request_of, response_of
-from iscsi_protocol.isns.client import SERVER, Answered, Failed, Inquired, IsnsClient, Notified, Trouble
+from iscsi_protocol.isns.client import SERVER, Answered, Event, Failed, Inquired, IsnsClient, Notified, Trouble, _Wire
 from iscsi_protocol.isns.codes import Flag, Function, NodeType, Scn, Status
 from iscsi_protocol.isns.description import ClientPolicy, Description, NodeSpec, PortalSpec
 from iscsi_protocol.isns.errors import IsnsError
 from iscsi_protocol.isns.heartbeat import Heartbeat, Server
 from iscsi_protocol.isns.pdu import Assembler, Message, PduStream
-from iscsi_protocol.isns.registrar import MISSED, RETRY, Left, Lost, Refused, Registered, Registrar, State
+from iscsi_protocol.isns.registrar import MISSED, RETRY, Left, Lost, Refused, Registered, Registrar, Report, State
 from iscsi_protocol.isns.tlv import Attribute, number, text
 
 NAME = "iqn.2001-04.com.example:disk"
@@ -42,7 +43,7 @@ class Pair:
         response = Response(function=message.function, **fields)
         self.client.receive(SERVER, response.message(message.transaction).encode())
 
-    def events(self) -> list:
+    def events(self) -> list[Event]:
         found = []
         while (event := self.client.poll_event()) is not None:
             found.append(event)
@@ -115,7 +116,7 @@ def test_what_was_not_sent_is_not_counted() -> None:
 def test_requests_wait_through_a_lost_connection() -> None:
     pair = Pair(connected=False)
     pair.client.submit(QUERY, 0)
-    pair.client._wires[SERVER] = None
+    pair.client._wires[SERVER] = _Wire()
     pair.client.connection_lost(SERVER)
     assert pair.client.wants_connection
 
@@ -251,7 +252,7 @@ class Kept(Pair):
         policy = policy or ClientPolicy()
         super().__init__(policy=policy)
         portal = changes.pop("portal", {})
-        fields = {
+        fields: dict[str, Any] = {
             "eid": "disk",
             "portals": (PortalSpec(address="192.0.2.1", port=3260, **portal),),
             "nodes": (
@@ -262,10 +263,13 @@ class Kept(Pair):
         self.registrar = Registrar(self.client, Description(**fields | changes), policy=policy)
         self.now = 0.0
 
-    def reports(self) -> list:
+    def state(self) -> State:
+        return self.registrar.state
+
+    def reports(self) -> list[Report]:
         return [report for event in self.events() for report in self.registrar.handle(event, self.now)]
 
-    def reply(self, status: int = 0, *operating: Attribute, key=()) -> list:
+    def reply(self, status: int = 0, *operating: Attribute, key=()) -> list[Report]:
         (message,) = self.sent()
         self.answer(message, status=status, key=key, operating=operating)
         return self.reports()
@@ -286,13 +290,13 @@ def test_registering_listening_refreshing_and_leaving() -> None:
     assert kept.sent() == []
     kept.now = 300.0
     kept.registrar.handle_timer(kept.now)
-    assert kept.registrar.state is State.CHECKING
+    assert kept.state() is State.CHECKING
     assert kept.reply(0, text(Tag.EID, "disk")) == []
     assert kept.registrar.next_deadline() == 600
     kept.registrar.leave(kept.now)
     assert kept.registrar.next_deadline() is None
     assert kept.reply() == [Left(status=0)]
-    assert kept.registrar.state is State.GONE
+    assert kept.state() is State.GONE
     kept.registrar.handle_timer(10**9)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from iscsi_protocol.isns.attributes import Tag
@@ -14,7 +16,7 @@ PORTAL = PortalSpec(address="192.0.2.1", port=3260, esi=4000, esi_interval=60, s
 
 
 def described(**changes) -> Description:
-    fields = {
+    fields: dict[str, Any] = {
         "eid": "Disk",
         "portals": (PORTAL,),
         "nodes": (NodeSpec(name=NAME, type=NodeType.TARGET, alias="big", bitmap=Scn.ADDED),),

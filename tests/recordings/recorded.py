@@ -8,7 +8,8 @@ from iscsi_captures.pcapng import PcapngRecorder
 from iscsi_captures.review import review
 from iscsi_captures.rulebook import RuleBook
 from iscsi_conformance.case import Case
-from iscsi_conformance.proof import fault_of, run_in_memory
+from iscsi_conformance.faults import fault_of
+from iscsi_conformance.proof import run_in_memory
 from iscsi_protocol.history import Record
 
 

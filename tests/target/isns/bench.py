@@ -132,7 +132,11 @@ class Bench:
         """ESIs since the last time."""
         asked = [(message, send) for send in self.sent for message in messages([send])]
         self.sent.clear()
-        return [(message, send) for message, send in asked if message.function == Function.ESI and inquiry_in(message)]
+        return [
+            (message, send)
+            for message, send in asked
+            if message.function == Function.ESI and inquiry_in(message) is not None
+        ]
 
 
 def messages(sends: Iterable[Send]) -> list[Message]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.target.isns.bench import ADMIN, DISK, HOST, OTHER, Bench, eid, name, node, portal
@@ -11,7 +13,7 @@ from iscsi_protocol.isns.body import DELIMITER, Request
 from iscsi_protocol.isns.codes import Function
 from iscsi_protocol.isns.pdu import IsnsPdu, PduStream
 from iscsi_protocol.isns.tlv import Attribute, address, encode_all, number, text
-from iscsi_target.isns.store import Store
+from iscsi_target.isns.store import Node, Portal, Store
 
 NAMES = st.sampled_from([DISK, HOST, OTHER, ADMIN])
 NUMBERS = st.integers(0, 6)
@@ -51,7 +53,7 @@ def mirrored(mirror: Store, changes) -> None:
         mirror.tables[table].restore(key, after)
 
 
-def rows(store: Store) -> dict[str, list]:
+def rows(store: Store) -> dict[str, list[Any]]:
     return {table: each.rows() for table, each in store.tables.items()}
 
 
@@ -80,10 +82,11 @@ def test_every_request_is_answered_and_every_change_is_told(requests: list[Reque
 
 def check(store: Store) -> None:
     """What holds for every database."""
-    for row in [*store.nodes.rows(), *store.portals.rows()]:
+    owned: list[Node | Portal] = [*store.nodes.rows(), *store.portals.rows()]
+    for row in owned:
         assert row.eid in store.entities
     for entity in store.entities.rows():
-        assert any(row.eid == entity.eid for row in [*store.nodes.rows(), *store.portals.rows()])
+        assert any(row.eid == entity.eid for row in owned)
     for node_ in store.nodes.rows():
         for portal_ in store.portals.rows():
             assert ((node_.name, *portal_.key) in store.groups) == (node_.eid == portal_.eid)

@@ -4,6 +4,7 @@ import pytest
 from tests.target.isns.bench import ADMIN, DISK, HOST, OTHER, Bench, eid, name, node, portal, values, want
 
 from iscsi_protocol.isns.attributes import Tag
+from iscsi_protocol.isns.body import Response
 from iscsi_protocol.isns.codes import Function, Status
 from iscsi_protocol.isns.tlv import Attribute, number, text
 
@@ -158,7 +159,7 @@ def test_members_are_told_whether_registered_or_not() -> None:
 
 
 class TestGetNext:
-    def walk(self, bench: Bench, source: str, empty, *operating: Attribute) -> list:
+    def walk(self, bench: Bench, source: str, empty, *operating: Attribute) -> list[Response]:
         key, found = empty, []
         while (response := bench.do(Function.DEV_GET_NEXT, source, *operating, key=key)).status == 0:
             found.append(response)

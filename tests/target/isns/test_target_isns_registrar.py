@@ -9,6 +9,7 @@ import logging
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -37,7 +38,7 @@ PATIENCE = 20
 
 
 def target(**changes) -> TargetConfig:
-    fields = {
+    fields: dict[str, Any] = {
         "targets": [TargetNode(name=DISK, alias="big"), TargetNode(name=TAPE), TargetNode(name=HOST, removed=True)],
         "portals": [PortalConfig(address="127.0.0.1:3260", group_tag=4)],
     }
@@ -127,8 +128,10 @@ def test_a_server_that_is_not_there_is_tried_again(caplog) -> None:
         registrar = TargetRegistrar(target(), section(server="127.0.0.1:1"))
         with caplog.at_level(logging.INFO):
             await registrar.start([HERE])
+            assert registrar._connecting is not None
             await asyncio.wait_for(asyncio.shield(registrar._connecting), PATIENCE)
         assert "not registered" in caplog.text
+        assert registrar.agent.registrar is not None
         assert registrar.agent.registrar.next_deadline() is not None
         await registrar.stop()
 
@@ -146,6 +149,7 @@ def test_a_server_that_forgot_is_reminded(caplog) -> None:
 
             remove_entity(shell.engine.realm, DISK)
             shell.engine._commit(shell.now())
+            assert registrar.agent.registrar is not None
             registrar.agent.registrar._due = 0
             registrar.agent.wake()
             await asyncio.wait_for(registrar.registered.wait(), PATIENCE)
@@ -210,6 +214,7 @@ def test_the_command_registers() -> None:
             shell._flush = flushed
             options = ("--name", DISK, "--lun", "0=memory:1MiB", "--isns", str(endpoint))
             process = await asyncio.create_subprocess_exec(*program, *options, stdout=subprocess.PIPE)
+            assert process.stdout is not None
             ready = json.loads(await process.stdout.readline())["ready"]
             await asyncio.wait_for(registered.wait(), PATIENCE)
             (portal,) = shell.engine.realm.store.portals.rows()

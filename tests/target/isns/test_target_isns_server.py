@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.target.isns.bench import ADMIN, DISK, HOST, Bench, eid, messages, name, node, portal, want
 
@@ -9,6 +11,7 @@ from iscsi_protocol.isns.codes import Flag, Function, Status
 from iscsi_protocol.isns.pdu import IsnsPdu, PduStream
 from iscsi_protocol.isns.tlv import Attribute, number
 from iscsi_target.isns.policy import IsnsPolicy
+from iscsi_target.isns.server import Send, _Pending
 
 UDP = 0x10000
 PEER = ("192.0.2.2", 40000)
@@ -135,8 +138,8 @@ class TestInquiries:
 class TestForms:
     def pdu(self, **fields) -> bytes:
         payload = Request(function=2, source=name(ADMIN), operating=want(32)).message(5).payload
-        values = {"function": 2, "transaction": 5, "flags": 0x8C00, "payload": payload} | fields
-        return IsnsPdu(**values).encode()
+        values: dict[str, Any] = {"function": 2, "transaction": 5, "flags": 0x8C00, "payload": payload}
+        return IsnsPdu(**values | fields).encode()
 
     @pytest.mark.parametrize(
         ("fields", "status"),
@@ -182,7 +185,7 @@ class TestForms:
 
 
 class TestDatagrams:
-    def ask(self, bench: Bench, data: bytes) -> list:
+    def ask(self, bench: Bench, data: bytes) -> list[Send]:
         bench.server.datagram(PEER, data, bench.now)
         return bench.server.take_output()
 
@@ -219,7 +222,7 @@ class TestDatagrams:
 def test_transaction_numbers_wrap_and_are_not_taken_twice() -> None:
     bench = Bench()
     bench.server._transaction = 0xFFFF
-    bench.server._pending[1] = None
+    bench.server._pending[1] = _Pending(sends=[], due=0, left=0)
     assert bench.server._next_transaction() == 2
 
 
