@@ -29,9 +29,8 @@ hypothesis.settings.register_profile(
     database=None,
     print_blob=True,
 )
-hypothesis.settings.register_profile(
-    "long", hypothesis.settings.get_profile("ci"), max_examples=2000, derandomize=False, print_blob=True
-)
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("ci"), max_examples=2000, print_blob=True)
+hypothesis.settings.register_profile("search", hypothesis.settings.get_profile("long"), derandomize=False)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

@@ -45,6 +45,7 @@ def test_places_in_the_packet():
     assert packet[0x0C:0x10] == bytes([39, 0, 0, 0x80])
     assert packet[0x18:0x1C] == bytes([4, 3, 2, 1])
     assert packet[0x28:] == b"name"
+    assert EventRecord.decode(packet).source == "iScsiPrt"
 
 
 @given(event=st.sampled_from(sorted(EVENTS)), extra=st.binary(max_size=100), sequence=st.integers(0, 2**32 - 1))
