@@ -240,9 +240,9 @@ def reject_data_sn(sight: Sight) -> str | None:
     header = _rejected(sight)
     if header is None or sight.bhs[2] != RejectReason.PROTOCOL_ERROR or header[1] & 0x0F != SnackType.DATA_OR_R2T:
         return None
-    # Of a task that has ended a target may know nothing more.
+    # Of a task that has ended, or is to be ended by a function, a target may know nothing more.
     task = sight.session.tasks.get(int.from_bytes(header[16:20], "big"))
-    if task is None or task.opcode != Opcode.SCSI_COMMAND or task.disturbed or task.recovery is None:
+    if task is None or task.aborting or task.opcode != Opcode.SCSI_COMMAND or task.disturbed or task.recovery is None:
         return None
     if task.recovery.again or task.recovery.resumed or task.recovery.resumed_out:
         return None
