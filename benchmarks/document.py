@@ -100,7 +100,7 @@ def _row(samples: Samples, row: Comparison) -> list[str]:
         figures(Spread.of([in_units(each) for each in ours])),
         row.other,
         figures(Spread.of([in_units(each) for each in theirs])),
-        factor(Spread.of_ratios(ours, theirs)),
+        factor(Spread.of_ratios(ours[: len(theirs)], theirs)),
         "" if row.bar is None else f"{row.bar:g}",
     ]
 
@@ -115,7 +115,7 @@ def _initiators(samples: Samples, row: Initiators) -> list[str]:
         figures(Spread.of([in_units(each) for each in ours])),
         row.other,
         figures(Spread.of([in_units(each) for each in theirs])),
-        factor(Spread.of_ratios(ours, theirs)),
+        factor(Spread.of_ratios(ours[: len(theirs)], theirs)),
         f"{row.bar:g}",
     ]
 
