@@ -74,6 +74,12 @@ def second_of_discovery(s: Script, **response: Any) -> Script:
     return s.connect(2).login_request(DISCOVERY).login_response((), **response)
 
 
+def unacknowledged(s: Script) -> Script:
+    """An immediate command is rejected while a response before it is not acknowledged."""
+    before = s.ready().stat_sn
+    return s.command().response().command(immediate=True, exp_stat_sn=before).reject(6)
+
+
 def two_immediate(s: Script) -> Script:
     """Two immediate commands, of which the later one is rejected."""
     return s.ready().command(immediate=True).command(immediate=True).reject(6)
@@ -181,7 +187,11 @@ TABLE: Table = {
     ),
     "reject.immediate-room": (
         (lambda s: s.ready().command(immediate=True).reject(6), lambda s: s.ready().tmf().reject(6)),
-        (two_immediate, lambda s: s.ready().tmf().tmf().reject(6)),
+        (
+            two_immediate,
+            lambda s: s.ready().tmf().tmf().reject(6),
+            unacknowledged,
+        ),
     ),
     "reject.data-ack-reason": (
         (lambda s: s.ready().command().reject(8),),

@@ -47,6 +47,12 @@ def asked(s: Script, **fields: Any) -> Script:
     return s.snack(0, **{"itt": s.task["itt"], "lun": bytes(8), "beg_run": 0, "run_length": 1} | fields)
 
 
+def being_ended(s: Script) -> Script:
+    """A Data SNACK for a read that an ABORT TASK SET is to end."""
+    itt = reading(level_1(s)).task["itt"]
+    return asked(s.tmf(2), itt=itt, beg_run=7).reject(4)
+
+
 def anew(s: Script, tag: int = 9, **fields: Any) -> Script:
     """An R-Data SNACK for the read; what comes next begins with DataSN 0."""
     s.snack(3, itt=s.task["itt"], ttt=tag, **fields)
@@ -248,6 +254,7 @@ TABLE: Table = {
             lambda s: asked(reading(level_1(s)), beg_run=7).reject(4, data_sn=2),
             lambda s: asked(level_1(s).read().data_in(), exp_stat_sn=STATUS, beg_run=7).reject(4, data_sn=1),
             lambda s: asked(reading(level_1(s)), beg_run=7).reject(3),
+            being_ended,
         ),
     ),
     "snack.good-after-reject": (
