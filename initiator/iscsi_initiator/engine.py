@@ -123,6 +123,11 @@ class InitiatorEngine:
         """
         self._known(session).balance.set(policy, paths)
 
+    def set_multipath(self, session: int) -> None:
+        """Another session reaches the same target: from now on LinkDownTime holds requests. Raises Refused."""
+        found = self._known(session)
+        found.options = replace(found.options, multipath=True)
+
     def _known(self, session: int) -> Session:
         found = self._sessions.get(session)
         if found is None or found.over:

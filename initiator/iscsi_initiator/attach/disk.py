@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 from iscsi_initiator.attach.multipath import MultipathDevice
-from iscsi_initiator.client import ScsiError
+from iscsi_initiator.client import ClientError, ScsiError
+from iscsi_initiator.nbd import Export
 from iscsi_initiator.requests import ScsiResult
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.capacity import CAPACITY_10_LIMIT, ReadCapacity10, ReadCapacity16
@@ -29,6 +30,9 @@ _SAME_BLOCKS = 0xFFFF
 _UNMAP_BLOCKS = 0xFFFFFFFF
 _ROTATES = 0x0401
 """Rates from here on are turns a minute."""
+_PREFERRED = 65536
+FLUSH_TIME = 10.0
+"""Seconds that a device has to take its last flush."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +101,30 @@ class Disk:
     async def flush(self) -> None:
         """Have all that was written reach the medium."""
         await self._do(opcodes.SYNCHRONIZE_CACHE_16.build())
+
+    async def flush_last(self, complain: Callable[[str], None]) -> None:
+        """Flush before nobody writes any more. complain: takes a line where that does not work."""
+        try:
+            async with asyncio.timeout(FLUSH_TIME):
+                await self.flush()
+        except TimeoutError:
+            complain(f"{self.device.key.identity}: not flushed: no answer in time")
+        except ClientError as error:
+            complain(f"{self.device.key.identity}: not flushed: {error}")
+
+    def export(self, name: str, lun: str, *, read_only: bool = False) -> Export:
+        """What an NBD client is told. lun: under which the device is known; read_only: it is one for this client."""
+        geometry = self.geometry
+        return Export(
+            name=name,
+            size=geometry.size,
+            block_size=geometry.block_size,
+            preferred=_PREFERRED,
+            description=f"{self.device.key.target_name} LUN {lun}, {self.device.key.identity}",
+            read_only=read_only or geometry.read_only,
+            trim=geometry.unmap_blocks > 0,
+            rotational=geometry.rotational,
+        )
 
     async def trim(self, offset: int, length: int, *, fua: bool = False) -> None:
         """Give blocks back; what they read as is the target's business. Raises ValueError where it takes no UNMAP."""

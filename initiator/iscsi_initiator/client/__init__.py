@@ -218,6 +218,11 @@ class Client:
         session = self.engine.session(self._session)
         return tuple(cid for cid, connection in session.connections.items() if connection.up)
 
+    @property
+    def cids(self) -> tuple[int, ...]:
+        """The CIDs of all connections: also of those that are not up yet, or not any more."""
+        return tuple(self.engine.session(self._session).connections)
+
     def ends_of(self, cid: int) -> tuple[Endpoint | None, Endpoint]:
         """Where a connection begins, None while it is not up, and the portal that it goes to. Raises KeyError."""
         connection = self.engine.session(self._session).connections[cid]
@@ -252,6 +257,10 @@ class Client:
         Refused.
         """
         self.engine.set_load_balance(self._session, policy, paths, self.driver.clock())
+
+    def set_multipath(self) -> None:
+        """Other sessions reach the target as well: LinkDownTime holds requests in the place of MaxRequestHoldTime."""
+        self.engine.set_multipath(self._session)
 
     async def _connection_over(self, cid: int, wanted: type[ConnectionUp | ConnectionRemoved]) -> None:
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()

@@ -50,6 +50,7 @@ async def _log_in(core: Core, login: BootLogin) -> LiveSession:
         group_tag=None,
         node_name=login.initiator_name,
         ipsec=Wish(required=False, flags=0, key=None, initiator=local.name, port=None),
+        booted=True,
     )
 
     def take(event: Event) -> None:

@@ -22,6 +22,7 @@ from iscsi_initiator.instances import complete
 from iscsi_initiator.node_name import this_host
 from iscsi_initiator.registry.taking import driver_settings
 from iscsi_initiator.requests import Event, EventLogged, SessionClosed
+from iscsi_initiator.service.attachments import Attachments
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
 from iscsi_initiator.service.hooks import Hooks
@@ -29,9 +30,10 @@ from iscsi_initiator.service.ipsec import IpsecBackend
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.logins import connect_discovery
+from iscsi_initiator.service.paths import Paths
 from iscsi_initiator.service.ports import LocalInstance, choose
 from iscsi_initiator.service.resolving import Resolver, resolve, system_resolver
-from iscsi_initiator.service.tunables import service_settings
+from iscsi_initiator.service.tunables import device_settings, service_settings
 from iscsi_initiator.service.volumes import host_mounts
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
@@ -48,11 +50,12 @@ Connectors = Callable[[], Connector | None]
 class Core:
     """addresses: of the software initiator's ports; settings: instead of those that the store has; resolver: finds hosts
     by name; connectors: makes what connections are opened by, TCP where it gives None; host: this computer's name and domain;
-    mounts: the text of its mountinfo; isns_port: where iSNS servers listen; ipsec: the back end, None for no IPsec.
+    mounts: the text of its mountinfo; isns_port: where iSNS servers listen; ipsec: the back end, None for no IPsec;
+    exports: the folder for the sockets that devices are served at, None where they are not to be served.
 
     logging_in: target name and ISID of each login that is being made; attached: devices of this host that serve a LUN, and
-    the interface name of that; trouble: what went wrong last in the background. Raises ValueError for stored settings
-    that are out of bounds.
+    the interface name of that; trouble: what went wrong last in the background; notice: takes a line about what becomes of
+    paths. Raises ValueError for stored settings that are out of bounds.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Core:
         mounts: Callable[[], str] = host_mounts,
         isns_port: int = PORT,
         ipsec: IpsecBackend | None = None,
+        exports: Path | None = None,
         hooks: Hooks = NO_HOOKS,
     ) -> None:
         self.store = store
@@ -85,8 +89,12 @@ class Core:
         self._claim = NodeClaim()
         self.settings = settings or driver_settings(store.state)
         self.service_settings = service_settings(store.state.settings)
+        self.device_settings = device_settings(store.state.settings)
         self.discovery = Discovery(journal.tell, self._discover, store.unseal)
         self.handles = Handles(journal.tell)
+        self.notice: Callable[[str], None] = lambda _line: None
+        self.paths = Paths(self)
+        self.attachments = Attachments(self, exports)
         self.sessions: dict[str, LiveSession] = {}
         self.logging_in: list[tuple[str, bytes]] = []
         self.instances: tuple[LocalInstance, ...] = ()
@@ -285,5 +293,11 @@ class Core:
         """The driver told something about a session."""
         if isinstance(event, EventLogged):
             session.heard(event)
-        elif isinstance(event, SessionClosed):
-            self.sessions.pop(session.session_id, None)
+        self.paths.multipath.tell(session.number, event)
+        if isinstance(event, SessionClosed):
+            self.ended(session)
+
+    def ended(self, session: LiveSession) -> None:
+        """A session is no more, or is about to be."""
+        self.sessions.pop(session.session_id, None)
+        self.paths.leave(session)

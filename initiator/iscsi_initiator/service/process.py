@@ -20,6 +20,7 @@ from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.listener import Listener
 from iscsi_initiator.service.operations import perform
+from iscsi_initiator.service.place import exports_beside
 from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.store.keys import KeySource
@@ -69,7 +70,10 @@ async def serve(place: Place, ready: Callable[[], None], complain: Say) -> None:
         journal = Journal(writer)
         store = stack.enter_context(open_store(place.store, journal, place.keys))
         try:
-            core = Core(store, journal, addresses=place.addresses, settings=place.settings)
+            core = Core(
+                store, journal, addresses=place.addresses, settings=place.settings, exports=exports_beside(place.socket)
+            )
+            core.notice = complain
         except ValueError as error:
             journal.tell(106, str(error), "settings")
             raise StartFailed(f"the service cannot start (settings): {error}") from error
@@ -115,6 +119,8 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
             task.cancel()
         start.stop()
         await listener.close(STOP_TIME)
+        await core.attachments.close()
+        await core.paths.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIME):
                 await asyncio.gather(*(session.logout() for session in core.sessions.values()))

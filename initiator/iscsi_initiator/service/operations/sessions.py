@@ -25,8 +25,9 @@ async def logout_target(core: Core, request: api.LogoutTarget) -> api.Answer:
     """End a session. Raises Refused INVALID_SESSION_ID, DEVICE_BUSY_ON_SESSION."""
     session = core.session(request.session_id)
     core.handles.check_unused(session.session_id)
+    core.paths.leave(session)
     await session.logout()
-    core.sessions.pop(session.session_id, None)
+    core.ended(session)
     return api.Answer()
 
 
@@ -67,7 +68,8 @@ async def add_connection(core: Core, request: api.AddConnection) -> api.Connecti
     """Add a connection to a session, which logs in as the session did.
 
     Raises Refused: INVALID_SESSION_ID, REQUEST_NOT_SUPPORTED for another initiator, port or other options than the
-    session's, PORTAL_NOT_FOUND, TOO_MANY_CONNECTIONS, DNS_NAME_UNRESOLVED, and how the login failed.
+    session's, and for a session that is one of several paths to a device, PORTAL_NOT_FOUND, TOO_MANY_CONNECTIONS,
+    DNS_NAME_UNRESOLVED, and how the login failed.
     """
     session = core.session(request.session_id)
     local = core.instance(request.initiator, preferred=session.initiator)
@@ -77,6 +79,7 @@ async def add_connection(core: Core, request: api.AddConnection) -> api.Connecti
     ipsec = request.key is not None or request.security_flags not in (0, session.ipsec.flags)
     if ipsec or not same_login(core, session, options):
         raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, "a connection logs in with the options of its session")
+    core.paths.check_alone(session)
     portal = None if request.portal is None else await resolve(request.portal, core.resolver)
     return api.ConnectionAdded(connection_id=await session.add_connection(portal))
 
