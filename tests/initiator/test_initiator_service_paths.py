@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 from tests.initiator.nbd_client import NbdClient
-from tests.initiator.service_bench import QUICK, with_service
+from tests.initiator.service_bench import QUICK, Bench, with_service
 
 from iscsi_conformance.bundled import AT_ONCE, PLAIN
 from iscsi_conformance.clock import passed
 from iscsi_initiator.attach.disk import Disk
+from iscsi_initiator.attach.multipath import identity_of
 from iscsi_initiator.client import RequestFailed
 from iscsi_initiator.multipath import LoadBalance
 from iscsi_initiator.nbd import Command, Errno
 from iscsi_initiator.requests import Failure
 from iscsi_initiator.service import api
-from iscsi_initiator.service import paths as paths_module
 from iscsi_initiator.service.paths import Known
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import State
-from iscsi_initiator.store.state import LoginFlag, Portal, StoredSettings
+from iscsi_initiator.store.state import LoginFlag, Portal, SettingValue, StoredSettings
 from iscsi_initiator.transport import ConnectFailed
 from iscsi_protocol.history import TransportEvent
 from iscsi_protocol.scsi import opcodes
@@ -39,6 +39,7 @@ DISK = f"iscsi#{PLAIN}#{0:016x}"
 SECOND_DISK = f"iscsi#{PLAIN}#{1 << 48:016x}"
 BUSY = StatusCode.DEVICE_BUSY_ON_SESSION
 UNSUPPORTED = StatusCode.REQUEST_NOT_SUPPORTED
+ASKED = "iscsi_initiator.service.paths.identity_of"
 HOLD = 5.0
 SETTINGS = replace(QUICK, link_down_time=HOLD)
 
@@ -77,7 +78,7 @@ def with_paths(folder, test, *, state=None, settings=SETTINGS, **options):
     options = {"exports": folder / "n", **options}
 
     async def begun(bench):
-        notices = []
+        notices: list[str] = []
         bench.core.notice = notices.append
         await bench.discover()
         try:
@@ -102,7 +103,7 @@ async def statuses(bench, device=0):
     return [path.status for path in (await listed(bench))[device].paths]
 
 
-def known(bench, name=DISK) -> Known:
+def known(bench: Bench, name: str = DISK) -> Known:
     return next(each for each in bench.core.paths.known.values() if each.is_called(name))
 
 
@@ -151,8 +152,6 @@ def test_sessions_that_are_not_reported_are_no_paths(tmp_path):
 
 
 def test_a_disk_without_an_identifier_is_no_device(tmp_path, monkeypatch):
-    real = paths_module.identity_of
-
     async def none(client, lun):
         raise Refused(UNSUPPORTED, "the logical unit has no device identifier")
 
@@ -160,14 +159,14 @@ def test_a_disk_without_an_identifier_is_no_device(tmp_path, monkeypatch):
         raise RequestFailed(Failure.CONNECTION_LOST, "INQUIRY")
 
     async def test(bench, ways, notices):
-        monkeypatch.setattr(paths_module, "identity_of", none)
+        monkeypatch.setattr(ASKED, none)
         (session,) = await log_in(bench, PORTS[0])
         assert [device.number for device in session.devices] == [0, 1]
         assert await listed(bench) == ()
         assert await bench.refused(api.Attach(device=DISK)) == UNSUPPORTED
-        monkeypatch.setattr(paths_module, "identity_of", lost)
+        monkeypatch.setattr(ASKED, lost)
         assert await bench.refused(api.Attach(device=DISK)) == StatusCode.TRANSPORT_ERROR
-        monkeypatch.setattr(paths_module, "identity_of", real)
+        monkeypatch.setattr(ASKED, identity_of)
         await bench.ask(api.Attach(device="PhysicalDrive1"))
         assert [(each.device, each.number) for each in await listed(bench)] == [(SECOND_DISK, 1)]
 
@@ -175,13 +174,11 @@ def test_a_disk_without_an_identifier_is_no_device(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_a_session_has_twice_is_a_path_once(tmp_path, monkeypatch):
-    real = paths_module.identity_of
-
     async def same(client, lun):
-        return await real(client, bytes(8))
+        return await identity_of(client, bytes(8))
 
     async def test(bench, ways, notices):
-        monkeypatch.setattr(paths_module, "identity_of", same)
+        monkeypatch.setattr(ASKED, same)
         await log_in(bench, PORTS[0])
         (device,) = await listed(bench)
         assert len(device.paths) == 1
@@ -455,7 +452,7 @@ def test_a_session_that_ends_by_itself_leaves_its_devices(tmp_path):
 
 
 def reserving(**mpio):
-    values = {"UsePersistentReservation": 1, "PersistentReservationKey": KEY}
+    values: dict[str, SettingValue] = {"UsePersistentReservation": 1, "PersistentReservationKey": KEY}
     return State(settings=StoredSettings(reservation=values, mpio=mpio))
 
 
@@ -488,7 +485,7 @@ def test_no_key_is_registered_unless_it_is_to_be_used(tmp_path):
         await log_in(bench, PORTS[0])
         assert await registered(bench) == []
 
-    values = {"UsePersistentReservation": 0, "PersistentReservationKey": KEY}
+    values: dict[str, SettingValue] = {"UsePersistentReservation": 0, "PersistentReservationKey": KEY}
     with_paths(tmp_path, test, state=State(settings=StoredSettings(reservation=values)))
 
 
