@@ -35,6 +35,7 @@ from iscsi_initiator.service.api.discovery import (
     RemoveiSNSServer,
     RemoveTargetPortal,
 )
+from iscsi_initiator.service.api.management import Invoke, ListClasses, Metrics, Query, Watch
 from iscsi_initiator.service.api.node import ListInitiators, NodeName, ServiceStatus, StopService, VersionInfo
 from iscsi_initiator.service.api.operation import VERSION, Operation, answer_type
 from iscsi_initiator.service.api.security import CHAPSecret, GetPSKey, GroupKey, PSKey, TunnelAddr
@@ -90,6 +91,11 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     SessionList,
     SetLoadBalancePolicy,
     ImportSettings,
+    ListClasses,
+    Query,
+    Invoke,
+    Watch,
+    Metrics,
     CHAPSecret,
     TunnelAddr,
     GroupKey,
