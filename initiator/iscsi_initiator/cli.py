@@ -30,6 +30,7 @@ from iscsi_initiator.command_help import command_help as _help
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
 from iscsi_initiator.eventlog import LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
+from iscsi_initiator.management_commands import invoke, query, watch
 from iscsi_initiator.registry.commands import settings_group
 from iscsi_initiator.service import policy_commands
 from iscsi_initiator.service.command import service
@@ -496,6 +497,8 @@ main.add_command(detach)
 main.add_command(attached)
 main.add_command(settings_group)
 main.add_command(boot_group)
+for each in (query, invoke, watch):
+    main.add_command(each)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def with_paths(folder, test, *, state=None, settings=SETTINGS, **options):
 
     async def begun(bench):
         notices: list[str] = []
-        bench.core.notice = notices.append
+        bench.core.say = notices.append
         await bench.discover()
         try:
             await test(bench, Ways(bench.connector), notices)

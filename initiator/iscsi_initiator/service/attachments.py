@@ -138,7 +138,7 @@ class Attachments:
         try:
             await attached.server.close()
             if not attached.export.read_only:
-                await attached.disk.flush_last(self._core.notice)
+                await attached.disk.flush_last(self._core.say)
         finally:
             if attached.block_device is not None:
                 self._core.attached.pop(attached.block_device, None)

@@ -72,6 +72,27 @@ def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
+def _endpoint(text: str) -> tuple[str, int]:
+    """Host and port of --metrics."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    try:
+        ipaddress.ip_address(host)
+        number = int(port)
+    except ValueError as error:
+        raise click.UsageError(f"--metrics {text}: [HOST:]PORT with an IP address and a number") from error
+    if not 0 <= number <= 65535:
+        raise click.UsageError(f"--metrics {text}: a port is 0 to 65535")
+    return host, number
+
+
+def _ready(path: Path, metrics: tuple[str, int] | None) -> str:
+    """The line that says that the start is complete."""
+    host, port = metrics or ("", 0)
+    there = {} if metrics is None else {"metrics": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
+    return json.dumps({"ready": str(path), **there})
+
+
 @service.command(
     context_settings=CONTEXT,
     short_help="Be the service, in the foreground, until it is stopped.",
@@ -117,6 +138,11 @@ def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
     help="Image of an iSCSI boot firmware table to start from.",
 )
 @click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Where Prometheus may ask for the counters over HTTP; HOST is 127.0.0.1 unless given.",
+)
+@click.option(
     "--login-time",
     type=click.FloatRange(min=0),
     default=LOGIN_TIME,
@@ -132,6 +158,7 @@ def start(
     adapters: tuple[str, ...],
     login_time: float,
     boot_table: Path | None,
+    metrics: str | None,
 ) -> None:
     """Be the service, in the foreground, until it is stopped."""
     try:
@@ -148,9 +175,10 @@ def start(
         adapters=_adapters(adapters),
         login_time=login_time,
         boot_table=image,
+        metrics=None if metrics is None else _endpoint(metrics),
     )
     try:
-        asyncio.run(serve(place, lambda: click.echo(json.dumps({"ready": str(path)})), _complain))
+        asyncio.run(serve(place, lambda there: click.echo(_ready(path, there)), _complain))
     except StartFailed as error:
         _complain(str(error))
         sys.exit(FAILED)

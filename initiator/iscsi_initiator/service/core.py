@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from iscsi_initiator.client import Client
-from iscsi_initiator.discovery.adapters import TARGETS_CHANGED, Adapter, up_call_kind
+from iscsi_initiator.counters import NodeCounters
+from iscsi_initiator.discovery.adapters import Adapter, EventWanted, TargetsChanged, told_by_adapter
 from iscsi_initiator.discovery.isns_servers import PORT, Servers
 from iscsi_initiator.discovery.refresh import Discovery, Refresh, outcome
 from iscsi_initiator.eventlog import EventLogWriter
@@ -30,6 +31,8 @@ from iscsi_initiator.service.ipsec import IpsecBackend
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.logins import connect_discovery
+from iscsi_initiator.service.management.failures import EVENT_LOG, failure, logged
+from iscsi_initiator.service.notices import Notices
 from iscsi_initiator.service.paths import Paths
 from iscsi_initiator.service.ports import LocalInstance, choose
 from iscsi_initiator.service.resolving import Resolver, resolve, system_resolver
@@ -54,8 +57,9 @@ class Core:
     exports: the folder for the sockets that devices are served at, None where they are not to be served.
 
     logging_in: target name and ISID of each login that is being made; attached: devices of this host that serve a LUN, and
-    the interface name of that; trouble: what went wrong last in the background; notice: takes a line about what becomes of
-    paths. Raises ValueError for stored settings that are out of bounds.
+    the interface name of that; trouble: what went wrong last in the background; say: takes a line about what becomes of
+    paths; notices: tells events of management data to those who watch. Raises ValueError for stored settings that are out
+    of bounds.
     """
 
     def __init__(
@@ -92,9 +96,11 @@ class Core:
         self.device_settings = device_settings(store.state.settings)
         self.discovery = Discovery(journal.tell, self._discover, store.unseal)
         self.handles = Handles(journal.tell)
-        self.notice: Callable[[str], None] = lambda _line: None
+        self.say: Callable[[str], None] = lambda _line: None
         self.paths = Paths(self)
         self.attachments = Attachments(self, exports)
+        self.notices = Notices()
+        self._counters: dict[str, NodeCounters] = {}
         self.sessions: dict[str, LiveSession] = {}
         self.logging_in: list[tuple[str, bytes]] = []
         self.instances: tuple[LocalInstance, ...] = ()
@@ -106,7 +112,7 @@ class Core:
             journal.tell, self._where, lambda: self.node_name, tuple(addresses), self._server_changed, isns_port
         )
         self._addresses = tuple(addresses)
-        self._prefix = f"{int.from_bytes(random_bytes(7), 'big') | 1 << 56:x}"
+        self._prefix = int.from_bytes(random_bytes(7), "big") | 1 << 56
         self._last_session = 0
 
     # The node and its instances.
@@ -145,12 +151,26 @@ class Core:
         """See `ports.choose`."""
         return choose(self.instances, name, self.node_name, preferred=preferred)
 
-    def up_call(self, request: object) -> None:
-        """An adapter tells something; event 109 for what is not well formed."""
-        if up_call_kind(request) == TARGETS_CHANGED:
+    def adapter_id(self, instance: str) -> int:
+        """What tells an instance from all others, and stands in front of the ids of its sessions and connections."""
+        return self._prefix + self.number_of(instance)
+
+    def counted(self, instance: str) -> NodeCounters:
+        """What is counted of an instance since the start."""
+        return self._counters.setdefault(instance, NodeCounters())
+
+    def up_call(self, request: object, plug_in: str | None = None) -> None:
+        """An adapter tells something; event 109 for what is not well formed. plug_in: its entry point."""
+        said = told_by_adapter(request)
+        if isinstance(said, TargetsChanged):
             for each in self.instances:
                 if each.adapter is not None:
                     self.changed(self._asks_adapter(each.name, each.adapter))
+        elif isinstance(said, EventWanted):
+            if said.log and self.event_log is not None:
+                self.event_log.attempt(said.event, said.data, self.journal.wall())
+            name = next((each.name for each in self.instances if each.record.plug_in == plug_in), plug_in or "")
+            self.notices.tell(EVENT_LOG, logged(name, said.event, said.data, log=said.log))
         else:
             self.journal.tell(109)
 
@@ -225,10 +245,11 @@ class Core:
             raise Refused(StatusCode.INVALID_SESSION_ID, f"there is no session {session_id}")
         return found
 
-    def next_session(self) -> tuple[str, str, int]:
-        """The id of a new session, the prefix of its connections' ids, and its number."""
+    def next_session(self, instance: str) -> tuple[str, str, int]:
+        """The id of a new session of an instance, the prefix of its connections' ids, and its number."""
         self._last_session += 1
-        return f"{self._prefix}-{_FIRST_SESSION + self._last_session:x}", self._prefix, self._last_session
+        prefix = f"{self.adapter_id(instance):x}"
+        return f"{prefix}-{_FIRST_SESSION + self._last_session:x}", prefix, self._last_session
 
     def sessions_to(self, target_name: str) -> list[LiveSession]:
         """The sessions to a target."""
@@ -291,6 +312,7 @@ class Core:
 
     def took(self, session: LiveSession, event: Event) -> None:
         """The driver told something about a session."""
+        self.failed(event, session.initiator, session.target_name)
         if isinstance(event, EventLogged):
             session.heard(event)
         self.paths.multipath.tell(session.number, event)
@@ -301,3 +323,21 @@ class Core:
         """A session is no more, or is about to be."""
         self.sessions.pop(session.session_id, None)
         self.paths.leave(session)
+
+    def failed(self, event: Event, instance: str, target_name: str) -> None:
+        """Tell those who watch where the driver told of a failure."""
+        found = failure(event, instance, target_name, self.journal.wall())
+        if found is not None:
+            self.notices.tell(*found)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterHost:
+    """What one adapter may call."""
+
+    core: Core
+    plug_in: str
+
+    def up_call(self, request: object) -> None:
+        """See `Host`."""
+        self.core.up_call(request, self.plug_in)

@@ -75,11 +75,20 @@ class LiveSession:
     def client(self, client: Client) -> None:
         self._client = client
 
+    @property
+    def usid(self) -> int:
+        """The second half of its id, by which management data names it."""
+        return int(self.session_id.partition("-")[2], 16)
+
     # Connections.
 
     def connection_id(self, cid: int) -> str:
         """The id of a connection."""
-        return f"{self.prefix}-{self.number << _CONNECTION_SHIFT | cid:x}"
+        return f"{self.prefix}-{self.unique_connection_id(cid):x}"
+
+    def unique_connection_id(self, cid: int) -> int:
+        """The second half of a connection's id."""
+        return self.number << _CONNECTION_SHIFT | cid
 
     def cid_of(self, connection_id: str) -> int:
         """The CID behind an id. Raises Refused INVALID_CONNECTION_ID."""

@@ -235,7 +235,7 @@ async def _first_of(
     """Log in at the first portal that answers."""
     failure: Refused | None = None
     for portal in portals:
-        session_id, prefix, number = core.next_session()
+        session_id, prefix, number = core.next_session(local.name)
         session = LiveSession(
             session_id=session_id,
             prefix=prefix,
@@ -279,6 +279,7 @@ async def _log_in_at(core: Core, session: LiveSession, local: LocalInstance, oth
     service = secrets_of(core, wish)
     session.client = await connect(
         core,
+        local.name,
         SessionOptions(
             portal=endpoint,
             target_name=session.target_name,
@@ -305,13 +306,14 @@ def secrets_of(core: Core, wish: Wish) -> SecretService:
 
 async def connect(
     core: Core,
+    instance: str,
     session: SessionOptions,
     options: Options,
     service: SecretService,
-    take: Callable[[Event], None] | None = None,
+    take: Callable[[Event], None],
     initiator_name: str | None = None,
 ) -> Client:
-    """A client that is logged in. initiator_name: instead of the node's. Raises Refused."""
+    """A client that is logged in. instance: of the initiator; initiator_name: instead of the node's. Raises Refused."""
     changes: dict[str, Any] = {
         field: value
         for field, value in (
@@ -331,6 +333,7 @@ async def connect(
             event_log=core.event_log,
             on_event=take,
             service=service,
+            counters=core.counted(instance),
         )
     except SessionFailed as error:
         if service.failure is not None:
@@ -355,7 +358,11 @@ async def connect_discovery(core: Core, portal: TargetPortal, options: Options |
         recover=False,
         ipsec=check_ipsec(core, wish, endpoint),
     )
-    return await connect(core, session, options, service)
+
+    def take(event: Event) -> None:
+        core.failed(event, local.name, "")
+
+    return await connect(core, local.name, session, options, service, take)
 
 
 def chap(core: Core, options: Options, target_name: str | None, service: SecretService) -> ChapOptions | None:

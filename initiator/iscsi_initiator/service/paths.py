@@ -86,10 +86,10 @@ class Paths:
         """What becomes of a device is told, but for a path that joins or leaves because somebody wants it to."""
         known = self.known.get(device.key)
         if notice.path is None:
-            self._core.notice(f"{device.key.identity}: {notice.what.value}")
+            self._core.say(f"{device.key.identity}: {notice.what.value}")
         elif known is not None and notice.path in known.members:
             session_id = known.members[notice.path].session.session_id
-            self._core.notice(f"{device.key.identity}: session {session_id}: {notice.what.value}")
+            self._core.say(f"{device.key.identity}: session {session_id}: {notice.what.value}")
 
     # What a session has.
 

@@ -4,6 +4,9 @@ a `Failure` in its place.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Protocol
+
 from msgspec import Struct
 
 from iscsi_initiator.service.api.values import LoginOptions
@@ -20,6 +23,16 @@ class Answer(_Part, frozen=True, kw_only=True):
 
     status: int = 0
     message: str = ""
+
+
+class Stream(Protocol):
+    """Answers that come one after the other, until it is closed."""
+
+    def __aiter__(self) -> AsyncIterator[Answer]:
+        """Each as it comes."""
+
+    def close(self) -> None:
+        """Want no more of them."""
 
 
 class Failure(_Part, frozen=True, kw_only=True):

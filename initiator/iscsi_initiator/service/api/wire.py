@@ -35,6 +35,7 @@ from iscsi_initiator.service.api.discovery import (
     RemoveiSNSServer,
     RemoveTargetPortal,
 )
+from iscsi_initiator.service.api.management import Invoke, ListClasses, Metrics, Query, Watch
 from iscsi_initiator.service.api.multipath import Attach, Detach, DeviceList, ListAttached, SetDevicePolicy
 from iscsi_initiator.service.api.node import ListInitiators, NodeName, ServiceStatus, StopService, VersionInfo
 from iscsi_initiator.service.api.operation import VERSION, Operation, answer_type
@@ -96,6 +97,11 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     Detach,
     ListAttached,
     ImportSettings,
+    ListClasses,
+    Query,
+    Invoke,
+    Watch,
+    Metrics,
     CHAPSecret,
     TunnelAddr,
     GroupKey,

@@ -13,6 +13,7 @@ from iscsi_initiator.service.operations import (
     devices,
     discovery,
     ipsec,
+    management,
     multipath,
     node,
     persistent,
@@ -68,6 +69,10 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.PSKey: ipsec.ps_key,
         api.GetPSKey: ipsec.get_ps_key,
         api.ImportSettings: settings.import_settings,
+        api.ListClasses: management.list_classes,
+        api.Query: management.query,
+        api.Invoke: management.invoke,
+        api.Metrics: management.metrics,
         api.CHAPSecret: node.chap_secret,
         api.NodeName: node.node_name,
         api.ListInitiators: node.list_initiators,
@@ -76,9 +81,16 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.StopService: node.stop_service,
     }
 )
-"""Every operation of the API."""
+"""Every operation of the API that has one answer."""
 
 
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
     """Do what is asked. Raises Refused."""
     return await TABLE[type(request)](core, request)
+
+
+async def attend(core: Core, request: Operation[Any]) -> api.Answer | api.Stream:
+    """As `perform`; what is watched gives answers as they come. Raises Refused."""
+    if isinstance(request, api.Watch):
+        return management.watch(core, request)
+    return await perform(core, request)
