@@ -289,6 +289,8 @@ class Connection:
             self._gone(f"the connection was lost ({reason.value})")
             if session.logging_out_over not in (None, self):
                 return  # the target ends them all
+            if state is State.LOGOUT:
+                session.emit(NodeFailure(session.number, NodeFault.LOGOUT, self._there, now))
             if reason is TransportEvent.TIMED_OUT:
                 session.errors.count(SessionFault.TIMEOUT, now)
             if session.log(20, session.target_name_bytes, now, reason.value):
@@ -299,8 +301,9 @@ class Connection:
         link = self.link
         if link is None:
             return
-        framer, pdus = link.framer, 0
+        framer, traffic = link.framer, self.traffic
         framer.receive(data)
+        traffic.bytes_received += len(data)
         link.last_activity = now
         link.timing = True
         next_pdu, take = framer.next_pdu, self._reception.take
@@ -312,13 +315,11 @@ class Connection:
                 continue
             if raw is None:
                 break
-            pdus += 1
+            traffic.pdus_received += 1
             if self._login is None:
                 take(raw, link, now)
             else:
                 self._login_pdu(raw, link, self._login, now)
-        self.traffic.bytes_received += len(data)
-        self.traffic.pdus_received += pdus
         if self.timers:
             self._drained(now)
         work = self.session.work

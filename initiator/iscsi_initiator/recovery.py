@@ -281,9 +281,10 @@ class Recovery:
         session = self._session
         if session.over:
             return
-        fault = session.errors.fault_at(now)
-        session.node.session_failed(fault)
-        session.emit(SessionFailure(session.number, fault, now))
+        if not session.leaving:
+            fault = session.errors.fault_at(now)
+            session.node.session_failed(fault)
+            session.emit(SessionFailure(session.number, fault, now))
         self._begin_anew(now, reason, wait)
 
     def _begin_anew(self, now: float, reason: str, wait: float | None, not_before: float = 0) -> None:

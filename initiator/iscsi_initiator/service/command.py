@@ -86,13 +86,6 @@ def _endpoint(text: str) -> tuple[str, int]:
     return host, number
 
 
-def _ready(path: Path, metrics: tuple[str, int] | None) -> str:
-    """The line that says that the start is complete."""
-    host, port = metrics or ("", 0)
-    there = {} if metrics is None else {"metrics": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
-    return json.dumps({"ready": str(path), **there})
-
-
 @service.command(
     context_settings=CONTEXT,
     short_help="Be the service, in the foreground, until it is stopped.",
@@ -100,7 +93,8 @@ def _ready(path: Path, metrics: tuple[str, int] | None) -> str:
         "Be the service, in the foreground, until it is stopped by SIGTERM, SIGINT or `stop`.",
         "start",
         "start --store /var/lib/iscsi-initiator --address 192.0.2.5 --address 192.0.2.6",
-        more='A line {"ready": SOCKET} is printed when persistent logins are made and bound devices are there. '
+        more='A line {"ready": SOCKET} is printed when persistent logins are made and bound devices are there; with --metrics, '
+        '"metrics" in it says where they are. '
         "Where $NOTIFY_SOCKET is set, systemd is told the same.",
     ),
 )
@@ -177,8 +171,14 @@ def start(
         boot_table=image,
         metrics=None if metrics is None else _endpoint(metrics),
     )
+    told = {"ready": str(path)}
+
+    def measured(address: tuple[str, int]) -> None:
+        host, port = address
+        told["metrics"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     try:
-        asyncio.run(serve(place, lambda there: click.echo(_ready(path, there)), _complain))
+        asyncio.run(serve(place, lambda: click.echo(json.dumps(told)), _complain, measured))
     except StartFailed as error:
         _complain(str(error))
         sys.exit(FAILED)

@@ -12,15 +12,17 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from iscsi_initiator.eventlog import EventLogWriter
+from iscsi_initiator.service.api.answers import Answer, Stream
+from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.listener import Listener
 from iscsi_initiator.service.management.scrape import MetricsServer
-from iscsi_initiator.service.operations import attend
+from iscsi_initiator.service.operations import STREAMS, perform
 from iscsi_initiator.service.place import exports_beside
 from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
 from iscsi_initiator.settings import Settings
@@ -30,7 +32,7 @@ STOP_TIME = 30.0
 """Seconds that requests and logouts have when the service is told to stop."""
 
 Say = Callable[[str], None]
-Ready = Callable[[tuple[str, int] | None], None]
+Measured = Callable[[tuple[str, int]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +64,13 @@ def notify(message: str, environment: Mapping[str, str] = os.environ) -> None:
         there.sendto(message.encode(), address)
 
 
-async def serve(place: Place, ready: Ready, complain: Say) -> None:
+async def serve(
+    place: Place, ready: Callable[[], None], complain: Say, measured: Measured = lambda _address: None
+) -> None:
     """Be the service until it is told to stop, by SIGTERM, SIGINT or StopService.
 
-    ready: called when the start is complete, with where metrics are to be asked for; complain: takes lines about what goes wrong. Raises StartFailed.
+    ready: called when the start is complete; complain: takes lines about what goes wrong; measured: told beforehand at
+    which host and port metrics are asked for. Raises StartFailed.
     """
     with ExitStack() as stack:
         writer = EventLogWriter(place.event_log)
@@ -82,7 +87,7 @@ async def serve(place: Place, ready: Ready, complain: Say) -> None:
             raise StartFailed(f"the service cannot start (settings): {error}") from error
         stack.callback(core.release)
         prepare(core, place.adapters)
-        await _run(core, place, ready, complain)
+        await _run(core, place, ready, complain, measured)
 
 
 def _metrics(core: Core, host: str, port: int) -> MetricsServer:
@@ -93,7 +98,7 @@ def _metrics(core: Core, host: str, port: int) -> MetricsServer:
         raise StartFailed(f"the service cannot start (metrics): {host}:{port}: {error.strerror}") from error
 
 
-async def _run(core: Core, place: Place, ready: Ready, complain: Say) -> None:
+async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Say, measured: Measured) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     core.stop_wanted = stopped.set
@@ -101,7 +106,11 @@ async def _run(core: Core, place: Place, ready: Ready, complain: Say) -> None:
     def defect(error: Exception) -> None:
         complain(f"{type(error).__name__}: {error}")
 
-    listener = Listener(place.socket, partial(attend, core), defect=defect)
+    async def handle(request: Operation[Any]) -> Answer | Stream:
+        stream = STREAMS.get(type(request))
+        return await perform(core, request) if stream is None else stream(core, request)
+
+    listener = Listener(place.socket, handle, defect=defect)
     metrics = None if place.metrics is None else _metrics(core, *place.metrics)
     try:
         await listener.start()
@@ -112,6 +121,7 @@ async def _run(core: Core, place: Place, ready: Ready, complain: Say) -> None:
         raise StartFailed(f"the service cannot start (socket): {place.socket}: {error.strerror}") from error
     if metrics is not None:
         metrics.start()
+        measured(metrics.address)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     start = Start(core, login_time=place.login_time, boot_table=place.boot_table)
@@ -126,7 +136,7 @@ async def _run(core: Core, place: Place, ready: Ready, complain: Say) -> None:
                 notify(f"STATUS={core.trouble}")
             if not stopped.is_set():
                 notify("READY=1")
-                ready(None if metrics is None else metrics.address)
+                ready()
             await waiting
     finally:
         core.state = "stopping"

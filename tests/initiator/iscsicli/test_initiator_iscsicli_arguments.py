@@ -68,6 +68,11 @@ def test_every_operation_has_a_command():
         api.Attach,
         api.Detach,
         api.ListAttached,
+        api.ListClasses,
+        api.Query,
+        api.Invoke,
+        api.Watch,
+        api.Metrics,
     }
 
 

@@ -84,13 +84,12 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
 """Every operation of the API that has one answer."""
 
 
+STREAMS: Mapping[type[Operation[Any]], Callable[[Core, Any], api.Stream]] = MappingProxyType(
+    {api.Watch: management.watch}
+)
+"""Every operation whose answers come one after the other; they may raise Refused."""
+
+
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
     """Do what is asked. Raises Refused."""
     return await TABLE[type(request)](core, request)
-
-
-async def attend(core: Core, request: Operation[Any]) -> api.Answer | api.Stream:
-    """As `perform`; what is watched gives answers as they come. Raises Refused."""
-    if isinstance(request, api.Watch):
-        return management.watch(core, request)
-    return await perform(core, request)
