@@ -15,6 +15,7 @@ import msgspec
 
 from iscsi_initiator.client import Client
 from iscsi_initiator.counters import NodeCounters
+from iscsi_initiator.devices import MPIO_TIMERS, MpioTimers
 from iscsi_initiator.discovery.adapters import Adapter, EventWanted, TargetsChanged, told_by_adapter
 from iscsi_initiator.discovery.isns_servers import PORT, Servers
 from iscsi_initiator.discovery.refresh import Discovery, Refresh, outcome
@@ -186,6 +187,14 @@ class Core:
             self.change(**changes)
         except StoreError as error:
             raise Refused(status, str(error)) from error
+
+    def set_mpio_timers(self, timers: MpioTimers) -> None:
+        """Have other timers of multipath devices, from now on and at later starts. Raises Refused."""
+        settings = self.store.state.settings
+        values = {row.name: int(getattr(timers, row.field)) for row in MPIO_TIMERS}
+        self.keep(settings=msgspec.structs.replace(settings, mpio={**settings.mpio, **values}))
+        self.device_settings = replace(self.device_settings, timers=timers)
+        self.paths.set_timers(timers)
 
     # Discovery.
 

@@ -7,7 +7,7 @@ devices to itself alone: the guide does not have both kinds of multipath on top 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from iscsi_initiator.attach.multipath import Multipath, MultipathDevice, identity_of
 from iscsi_initiator.client import ClientError
 from iscsi_initiator.devices import Device as PathDevice
-from iscsi_initiator.devices import DeviceKey, Notice
+from iscsi_initiator.devices import DeviceKey, MpioTimers, Notice
 from iscsi_initiator.failures import refusal_of
+from iscsi_initiator.multipath import Path
 from iscsi_initiator.service.devices import DISK, Device
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.status_codes import Refused, StatusCode
@@ -195,6 +196,30 @@ class Paths:
         known.holders.remove(who)
         for session_id, _, name in _places(known.members.values()):
             self._core.handles.close(session_id, name, who)
+
+    # What is set.
+
+    def set_policy(self, known: Known, policy: int | None, paths: Sequence[Path], failback: bool | None) -> None:
+        """Spread the requests to a device by another policy; what is None stays as it is. paths: by the numbers of sessions,
+        one for each path, or none. Raises Refused as `Device.set_policy`, and nothing is changed then.
+        """
+        device = known.core
+        before = device.failback
+        if failback is not None:
+            device.failback = failback
+        if policy is not None:
+            try:
+                device.set_policy(policy, paths)
+            except Refused:
+                device.failback = before
+                raise
+            known.device.pump()
+
+    def set_timers(self, timers: MpioTimers) -> None:
+        """Have these timers from now on."""
+        for known in self.known.values():
+            known.core.set_timers(timers, self.multipath.loop.time())
+            known.device.pump()
 
     async def close(self) -> None:
         """Nothing is done over a path any more."""

@@ -9,7 +9,6 @@ from iscsi_initiator.service import api
 from iscsi_initiator.service.attachments import Attachment
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.paths import Known
-from iscsi_initiator.status_codes import Refused
 
 
 async def device_list(core: Core, request: api.DeviceList) -> api.MultipathDevices:
@@ -51,17 +50,7 @@ async def set_device_policy(core: Core, request: api.SetDevicePolicy) -> api.Ans
     is not there, INVALID_LOAD_BALANCE_POLICY, LB_POLICY_NOT_SUPPORTED, and what else the policy is checked for.
     """
     known = await core.paths.find(request.device)
-    device = known.core
-    before = device.failback
-    if request.failback is not None:
-        device.failback = request.failback
-    if request.policy is not None:
-        try:
-            device.set_policy(request.policy, _paths(known, request.paths))
-        except Refused:
-            device.failback = before
-            raise
-        known.device.pump()
+    core.paths.set_policy(known, request.policy, _paths(known, request.paths), request.failback)
     return api.Answer()
 
 
