@@ -32,8 +32,8 @@ WORKERS = 4
 PATIENCE = 60.0
 """Seconds in which what is waited for has to come."""
 
-DRIVER: dict[str, SettingValue] = {"LinkDownTime": 1, "DefaultTime2Wait": 0, "DelayBetweenReconnect": 0}
-"""Settings with which a path is given up, and looked for again, sooner than Windows does."""
+DRIVER: dict[str, SettingValue] = {"LinkDownTime": 1, "DefaultTime2Wait": 0}
+"""Settings with which a path is given up sooner than Windows does."""
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "walkthroughs.md"
 MCS = "Four connections, Round Robin"

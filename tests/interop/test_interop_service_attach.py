@@ -104,8 +104,10 @@ def test_fio_verifies_while_paths_fail_over(policy: str, peer: Any, tmp_path: Pa
         ended_well(there, were)
 
 
-def test_libnbd_sees_what_the_disk_is(peer: Any, tmp_path: Path) -> None:
-    nbdinfo = peer("nbdinfo")
+def test_libnbd_sees_what_the_disk_is_and_copies_it(peer: Any, tmp_path: Path) -> None:
+    nbdinfo, nbdcopy = peer("nbdinfo"), peer("nbdcopy")
+    image, back = tmp_path / "image", tmp_path / "back"
+    image.write_bytes(random.Random(4715).randbytes(SIZE))
     with scene(tmp_path, size=SIZE) as there:
         there.run(MPIO)
         for export in there.exports:
@@ -115,3 +117,7 @@ def test_libnbd_sees_what_the_disk_is(peer: Any, tmp_path: Path) -> None:
             (told,) = json.loads(said.stdout)["exports"]
             assert (told["export-size"], told["block_size_minimum"]) == (SIZE, 512)
             assert told["can_multi_conn"] is True
+        uri = there.exports[0]["uri"]
+        done(nbdcopy, image, uri, folder=tmp_path)
+        done(nbdcopy, uri, back, folder=tmp_path)
+        assert back.read_bytes() == image.read_bytes()
