@@ -554,6 +554,10 @@ def test_a_number_that_a_served_device_has_is_taken(tmp_path):
 MOUNTS = "30 24 43:0 / /mnt/disk rw shared:1 - xfs /dev/nbd0 rw\n"
 
 
+def unreadable():
+    raise OSError("no such file")
+
+
 def test_a_volume_on_a_block_device_that_serves_a_device_is_one_of_iscsi(tmp_path):
     async def test(bench, ways, notices):
         await log_in(bench, PORTS[0])
@@ -570,6 +574,11 @@ def test_a_volume_on_a_block_device_that_serves_a_device_is_one_of_iscsi(tmp_pat
         await bench.ask(add)
         (bound,) = (await bench.ask(api.ReportPersistentDevices())).devices
         assert bound.interface_name == SECOND_DISK
+        (session,) = (await bench.ask(api.SessionList())).sessions
+        assert [each.volume_paths for each in session.devices] == [(), ("/mnt/disk",)]
+        bench.core.mounts = unreadable
+        (session,) = (await bench.ask(api.SessionList())).sessions
+        assert [each.volume_paths for each in session.devices] == [(), ()]
         again = api.Attach(device=DISK, block_device="/dev/nbd0")
         assert await bench.refused(again) == StatusCode.INVALID_PARAMETER
         assert await bench.refused(api.Attach(device=SECOND_DISK)) == StatusCode.INVALID_PARAMETER

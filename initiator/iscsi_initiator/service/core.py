@@ -38,7 +38,7 @@ from iscsi_initiator.service.paths import Paths
 from iscsi_initiator.service.ports import LocalInstance, choose
 from iscsi_initiator.service.resolving import Resolver, resolve, system_resolver
 from iscsi_initiator.service.tunables import device_settings, service_settings
-from iscsi_initiator.service.volumes import host_mounts
+from iscsi_initiator.service.volumes import host_mounts, volumes
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import State, Store, StoreError
@@ -293,6 +293,16 @@ class Core:
     def device_behind(self, source: str) -> str | None:
         """The interface name of the LUN that a device of this host serves; None for one that serves none."""
         return self.attached.get(source)
+
+    def volumes_on(self, device: str) -> tuple[str, ...]:
+        """Where file systems on a LUN are mounted, by the LUN's interface name; none where the mounts cannot be read."""
+        if device not in self.attached.values():
+            return ()
+        try:
+            mounted = volumes(self.mounts())
+        except OSError:
+            return ()
+        return tuple(each.mount_point for each in mounted if self.device_behind(each.source) == device)
 
     def is_device(self, path: str) -> bool:
         """Whether a path leads to a block device of this host."""

@@ -34,10 +34,10 @@ async def logout_target(core: Core, request: api.LogoutTarget) -> api.Answer:
 async def session_list(core: Core, request: api.SessionList) -> api.Sessions:
     """All sessions; one that is being tried again has no connections."""
     del request
-    return api.Sessions(sessions=tuple(_shown(each) for each in core.sessions.values()))
+    return api.Sessions(sessions=tuple(_shown(core, each) for each in core.sessions.values()))
 
 
-def _shown(session: LiveSession) -> api.SessionEntry:
+def _shown(core: Core, session: LiveSession) -> api.SessionEntry:
     return api.SessionEntry(
         session_id=session.session_id,
         initiator=session.initiator,
@@ -58,6 +58,7 @@ def _shown(session: LiveSession) -> api.SessionEntry:
                 os_lun=device.mapping.os_lun,
                 interface_name=device.interface_name,
                 legacy_name=device.legacy_name,
+                volume_paths=core.volumes_on(device.interface_name),
             )
             for device in session.devices
         ),
