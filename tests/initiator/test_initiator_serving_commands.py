@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.initiator.nbd_client import NbdClient
 from tests.initiator.service_running import Running, config_served
 
 from iscsi_initiator.cli import main
 from iscsi_initiator.service import api
+from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import LoginFlag, Portal
 from iscsi_target.config import LunConfig, PortalConfig, Size, TargetConfig, TargetNode
 
@@ -152,6 +155,29 @@ def test_policies_of_sessions(run, service):
     assert run("service", "policy", one, "fail-over-only") == (0, "", "")
     assert run("service", "policy", one, "weighted-paths", "--weight", f"{connection.connection_id}=5") == (0, "", "")
     assert run("service", "policy", one, "round-robin") == (0, "", "")
+
+
+def test_a_stop_that_is_forced_answers_clients_first(service):
+    async def scene(running):
+        (device, _) = running.ask(api.DeviceList()).devices
+        entry = running.ask(api.Attach(device=device.device)).attached
+        client = await NbdClient.at(entry.socket)
+        await client.write(0, b"f" * 4096)
+        with pytest.raises(Refused) as refused:
+            running.ask(api.StopService())
+        assert refused.value.status is StatusCode.DEVICE_BUSY_ON_SESSION
+        running.ask(api.StopService(force=True))
+        assert await client.closed()
+        await client.close()
+        assert running.end() == (0, "")
+        assert not running.folder.joinpath("s.nbd").exists()
+
+    folder = service.folder / "again"
+    folder.mkdir()
+    again = Running(folder)
+    again.ask(api.AddTargetPortal(portal=service.ask(api.ListTargetPortals()).portals[0].portal))
+    again.ask(api.LoginTarget(target_name=NAME, options=MULTIPATH))
+    asyncio.run(scene(again))
 
 
 def test_a_service_without_disks_and_none_at_all(tmp_path, monkeypatch):
