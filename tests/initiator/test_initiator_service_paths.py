@@ -641,3 +641,69 @@ def test_a_session_that_is_over_is_no_path(tmp_path):
         assert await listed(bench) == ()
 
     with_paths(tmp_path, test)
+
+
+# At random.
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_becomes_of_sessions_and_policies_no_byte_is_lost(tmp_path, seed):
+    """Ways break and return, sessions come and go, policies change; one way at least is always there, or soon again."""
+
+    async def test(bench, ways, notices):
+        dice = random.Random(seed)
+        await log_in(bench, *PORTS[:3])
+        disk = await Disk.of(known(bench).device, 65536)
+        work = asyncio.gather(*(worked_at(disk, number, 40, seed) for number in range(4)))
+
+        def breaks():
+            port = dice.choice(PORTS)
+            if port in ways.closed:
+                ways.mend(port)
+            elif len(ways.closed) < 2:
+                ways.cut(port)
+
+        async def comes():
+            if len(bench.core.sessions) < 5:
+                port = dice.choice([each for each in PORTS if each not in ways.closed])
+                await log_in(bench, port)
+
+        async def goes():
+            if len(bench.core.sessions) > 2:
+                await bench.ask(api.LogoutTarget(session_id=dice.choice(list(bench.core.sessions))))
+
+        async def changes():
+            policy = dice.choice([1, 2, 3, 4])
+            await bench.ask(api.SetDevicePolicy(device=DISK, policy=policy, failback=dice.random() < 0.5))
+
+        while not work.done():
+            action = dice.choice([breaks, comes, goes, changes])
+            if action is breaks:
+                breaks()
+            else:
+                await action()
+            await passed(dice.choice([0.0, 0.1, 1.0, 7.0]))
+        await work
+        for port in PORTS:
+            ways.mend(port)
+        await passed(10)
+        (device, _) = await listed(bench)
+        assert len(device.paths) == len(bench.core.sessions)
+        assert "failed" not in await statuses(bench)
+
+    with_paths(tmp_path, test)
+
+
+async def worked_at(disk, number, seconds, seed):
+    """Write and read back blocks of one's own for a while."""
+    dice = random.Random(seed * 10 + number)
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + seconds
+    while loop.time() < ends:
+        at = 512 * (4 * dice.randrange(SIZE // 2048) + number)
+        data = dice.randbytes(512)
+        await disk.write(at, memoryview(data))
+        back = bytearray(512)
+        await disk.read_into(at, memoryview(back))
+        assert back == data
+        await passed(0.1)
