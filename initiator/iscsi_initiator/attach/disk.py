@@ -11,6 +11,7 @@ from iscsi_initiator.attach.multipath import MultipathDevice
 from iscsi_initiator.client import ClientError, ScsiError
 from iscsi_initiator.nbd import Export
 from iscsi_initiator.requests import ScsiResult
+from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.capacity import CAPACITY_10_LIMIT, ReadCapacity10, ReadCapacity16
 from iscsi_protocol.scsi.codes import SenseKey
@@ -23,6 +24,7 @@ from iscsi_protocol.scsi.vpd import (
     VpdCode,
     parse_vpd,
 )
+from iscsi_protocol.status_codes import StatusCode
 
 _MODE_SENSE_LENGTH = 192
 _WRITE_PROTECTED, _DPO_FUA = 0x80, 0x10
@@ -68,7 +70,9 @@ class Disk:
 
     @classmethod
     async def of(cls, device: MultipathDevice, max_transfer_length: int) -> Self:
-        """Ask a device what it is. max_transfer_length: bytes of one command. Raises ScsiError, RequestFailed."""
+        """Ask a device what it is. max_transfer_length: bytes of one command. Raises ScsiError, RequestFailed, and Refused
+        REQUEST_NOT_SUPPORTED for blocks that are no power of two, which NBD does not have.
+        """
         return cls(device, await _geometry(device, max_transfer_length))
 
     async def read_into(self, offset: int, buffer: memoryview) -> None:
@@ -194,6 +198,8 @@ async def _geometry(device: MultipathDevice, max_transfer_length: int) -> Geomet
         data = await device.command(opcodes.READ_CAPACITY_16.build(allocation_length=32), data_in=32)
         sixteen = ReadCapacity16.parse(data)
         last, size = sixteen.last_lba, sixteen.block_length
+    if size <= 0 or size & size - 1:
+        raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, f"blocks of {size} bytes cannot be served")
     supported = await _page(device, VpdCode.SUPPORTED_PAGES) or b""
     codes = parse_vpd(supported).body
     limits = BlockLimits.parse(await _padded(device, VpdCode.BLOCK_LIMITS, codes, BlockLimits.LENGTH))
