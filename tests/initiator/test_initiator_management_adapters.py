@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 from tests.initiator.service_bench import with_service
@@ -212,8 +213,8 @@ def test_an_adapter_that_fails_or_gives_something_else(tmp_path, plugged, monkey
 
 def test_an_adapter_without_management_data():
     class Plain:
-        addresses = ()
-        isid = None
+        addresses: tuple[str, ...] = ()
+        isid: bytes | None = None
 
         def discover(self):
             return []
@@ -232,7 +233,7 @@ def test_events_of_an_adapter(tmp_path, plugged):
         adapter = bench.core.instances[1].adapter
         adapter.log(9, b"\x28")
         adapter.log(20, b"iqn", log=False)
-        stream = aiter(watch)
+        stream: Any = aiter(watch)
         assert (await anext(stream)).class_name is None
         one, other = await anext(stream), await anext(stream)
         assert one.instance == {

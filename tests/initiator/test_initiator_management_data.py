@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from tests.initiator.service_bench import HOST, QUICK, with_service
@@ -108,7 +110,7 @@ def test_sessions_that_are_being_tried_again(tmp_path):
 
 
 def test_counters_are_those_of_the_wire(tmp_path):
-    records = []
+    records: list[Any] = []
 
     async def test(bench):
         bench.core.connectors = lambda: TappedConnector(bench.connector, tap=records.append)

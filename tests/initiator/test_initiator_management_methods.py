@@ -317,10 +317,10 @@ def test_the_policy_of_a_session(tmp_path):
         ids = [each["UniqueConnectionId"] for each in (await shown())["iSCSI_Paths"]]
         weighted = [{"UniqueConnectionId": each, "PathWeight": 5 - place} for place, each in enumerate(ids)]
         await policy(5, *weighted)
-        assert session.client.session.balance.policy is LoadBalance.WEIGHTED_PATHS
+        assert session.client.session.balance.policy == LoadBalance.WEIGHTED_PATHS.value
         assert [each["PathWeight"] for each in (await shown())["iSCSI_Paths"]] == [5, 4]
         await policy(4)
-        assert session.client.session.balance.policy is LoadBalance.LEAST_QUEUE_DEPTH
+        assert session.client.session.balance.policy == LoadBalance.LEAST_QUEUE_DEPTH.value
         assert (await shown())["LoadBalancePolicy"] == 4
 
         async def status(**changes):
