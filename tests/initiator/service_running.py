@@ -79,7 +79,9 @@ class Running:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert json.loads(line or "{}") == {"ready": str(self.socket)}
+        self.ready = json.loads(line or "{}")
+        assert self.ready.pop("ready", None) == str(self.socket)
+        assert set(self.ready) == ({"metrics"} if "--metrics" in options else set())
 
     def ask(self, request: Any) -> Any:
         """The answer of the service."""

@@ -93,8 +93,8 @@ def _endpoint(text: str) -> tuple[str, int]:
         "Be the service, in the foreground, until it is stopped by SIGTERM, SIGINT or `stop`.",
         "start",
         "start --store /var/lib/iscsi-initiator --address 192.0.2.5 --address 192.0.2.6",
-        more='A line {"ready": SOCKET} is printed when persistent logins are made and bound devices are there; with --metrics, '
-        '"metrics" in it says where they are. '
+        more='A line {"ready": SOCKET} is printed when persistent logins are made and bound devices are there; '
+        'with --metrics, "metrics" in it says where they are. '
         "Where $NOTIFY_SOCKET is set, systemd is told the same.",
     ),
 )
