@@ -90,10 +90,10 @@ def test_sessions_that_are_not_reported_are_no_paths(tmp_path):
 
 
 def test_a_disk_without_an_identifier_is_no_device(tmp_path, monkeypatch):
-    async def none(client, lun):
+    async def none(client, lun, standard=None):
         raise Refused(UNSUPPORTED, "the logical unit has no device identifier")
 
-    async def lost(client, lun):
+    async def lost(client, lun, standard=None):
         raise RequestFailed(Failure.CONNECTION_LOST, "INQUIRY")
 
     async def test(bench, ways, notices):
@@ -112,7 +112,7 @@ def test_a_disk_without_an_identifier_is_no_device(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_a_session_has_twice_is_a_path_once(tmp_path, monkeypatch):
-    async def same(client, lun):
+    async def same(client, lun, standard=None):
         return await identity_of(client, bytes(8))
 
     async def test(bench, ways, notices):

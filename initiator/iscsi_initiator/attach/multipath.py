@@ -353,9 +353,12 @@ async def _disks(client: Client) -> list[int]:
     return [lun for lun in reported if (await client.inquiry(lun=lun))[:1] == _DISK]
 
 
-async def identity_of(client: Client, lun: Lun) -> Identity:
-    """The device identifier of a logical unit. Raises Refused where there is none, ScsiError, RequestFailed."""
-    standard = await client.inquiry(lun=lun)
+async def identity_of(client: Client, lun: Lun, standard: bytes | None = None) -> Identity:
+    """The device identifier of a logical unit. standard: its INQUIRY data, asked for where it is None. Raises Refused where
+    there is no identifier, ScsiError, RequestFailed.
+    """
+    if standard is None:
+        standard = await client.inquiry(lun=lun)
     if not standard or standard[0] >> 5 != PeripheralQualifier.CONNECTED:
         raise Refused(StatusCode.INVALID_PARAMETER, f"the target has no LUN {shown_lun(lun)}")
     try:

@@ -417,7 +417,7 @@ async def inventory(core: Core, session: LiveSession, wanted: Sequence[LunMappin
             data = await session.inquiry(mapping.target_lun)
         except (Refused, ClientError):
             continue
-        key = await core.paths.key(session, mapping.target_lun) if is_disk(data) else None
+        key = await core.paths.key(session, mapping.target_lun, data) if is_disk(data) else None
         taken = {device.number for _, device in core.devices()} | core.paths.numbers
         device = describe(data, session.target_name, mapping, taken, core.paths.number(key))
         if device is not None:

@@ -94,15 +94,17 @@ class Paths:
 
     # What a session has.
 
-    async def key(self, session: LiveSession, lun: int) -> DeviceKey | None:
-        """What makes a device of a LUN, a structure as a number; None where it has no identifier."""
+    async def key(self, session: LiveSession, lun: int, inquiry: bytes | None = None) -> DeviceKey | None:
+        """What makes a device of a LUN, a structure as a number; None where it has no identifier. inquiry: its standard
+        data, where that is known.
+        """
         try:
-            return await self._key(session, lun)
+            return await self._key(session, lun, inquiry)
         except (Refused, ClientError):
             return None
 
-    async def _key(self, session: LiveSession, lun: int) -> DeviceKey:
-        return DeviceKey(session.target_name, await identity_of(session.client, lun.to_bytes(8, "big")))
+    async def _key(self, session: LiveSession, lun: int, inquiry: bytes | None = None) -> DeviceKey:
+        return DeviceKey(session.target_name, await identity_of(session.client, lun.to_bytes(8, "big"), inquiry))
 
     def number(self, key: DeviceKey | None) -> int | None:
         """The number of a disk that is known by another path."""
