@@ -38,9 +38,10 @@ from iscsi_initiator.multipath import LoadBalance
 from iscsi_initiator.nbd import Command, Errno
 from iscsi_initiator.requests import Failure
 from iscsi_initiator.service import api
+from iscsi_initiator.service.startup import Start
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import State
-from iscsi_initiator.store.state import Portal, SettingValue, StoredSettings
+from iscsi_initiator.store.state import LoginFlag, LoginOptions, PersistentLogin, Portal, SettingValue, StoredSettings
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.persistent import parse_keys
 
@@ -618,20 +619,6 @@ def test_a_service_without_a_folder_serves_nothing(tmp_path):
     with_paths(tmp_path, test, exports=None)
 
 
-def test_a_boot_sessions_devices_do_not_fail_back_by_themselves(tmp_path):
-    async def test(bench, ways, notices):
-        (session,) = await log_in(bench, PORTS[0])
-        bench.core.paths.leave(session)
-        session.booted = True
-        key = await bench.core.paths.key(session, 0)
-        assert key is not None
-        bench.core.paths.join(session, session.devices[0], key)
-        (device,) = await listed(bench)
-        assert not device.failback
-
-    with_paths(tmp_path, test)
-
-
 def test_a_session_that_is_over_is_no_path(tmp_path):
     async def test(bench, ways, notices):
         (session,) = await log_in(bench, PORTS[0])
@@ -707,3 +694,27 @@ async def worked_at(disk, number, seconds, seed):
         await disk.read_into(at, memoryview(back))
         assert back == data
         await passed(0.1)
+
+
+def test_persistent_logins_make_the_same_devices_again(tmp_path):
+    """All at once, as the start makes them."""
+
+    async def test(bench, ways, notices):
+        start = Start(bench.core)
+        await start.run()
+        start.stop()
+        devices = await listed(bench)
+        assert [(each.device, each.legacy_name) for each in devices] == [
+            (DISK, "PhysicalDrive0"),
+            (SECOND_DISK, "PhysicalDrive1"),
+        ]
+        assert [[path.status for path in each.paths] for each in devices] == [["active"] * 4] * 2
+
+    options = LoginOptions(login_flags=LoginFlag.MULTIPATH_ENABLED)
+    logins = tuple(
+        PersistentLogin(
+            target_name=PLAIN, number=number, portal=Portal(address="127.0.0.1", port=port), options=options
+        )
+        for number, port in enumerate(PORTS)
+    )
+    with_paths(tmp_path, test, state=State(persistent_logins=logins))
