@@ -22,7 +22,7 @@ from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.instances import complete
 from iscsi_initiator.node_name import this_host
 from iscsi_initiator.registry.taking import driver_settings
-from iscsi_initiator.requests import Event, EventLogged, SessionClosed
+from iscsi_initiator.requests import Event, EventLogged, NodeFailure, SessionClosed, SessionFailure
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
 from iscsi_initiator.service.hooks import Hooks
@@ -303,17 +303,17 @@ class Core:
 
     def took(self, session: LiveSession, event: Event) -> None:
         """The driver told something about a session."""
-        self.failed(event, session.initiator, session.target_name)
         if isinstance(event, EventLogged):
             session.heard(event)
         elif isinstance(event, SessionClosed):
             self.sessions.pop(session.session_id, None)
+        elif isinstance(event, NodeFailure | SessionFailure):
+            self.failed(event, session.initiator, session.target_name)
 
     def failed(self, event: Event, instance: str, target_name: str) -> None:
         """Tell those who watch where the driver told of a failure."""
-        found = failure(event, instance, target_name, self.journal.wall())
-        if found is not None:
-            self.notices.tell(*found)
+        if isinstance(event, NodeFailure | SessionFailure):
+            self.notices.tell(*failure(event, instance, target_name, self.journal.wall()))
 
 
 @dataclass(frozen=True, slots=True)
