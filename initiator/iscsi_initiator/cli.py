@@ -32,6 +32,7 @@ from iscsi_initiator.eventlog.show import event_json, event_lines
 from iscsi_initiator.registry.commands import settings_group
 from iscsi_initiator.service.command import service
 from iscsi_initiator.status_codes import Refused
+from iscsi_initiator.tracing.commands import trace_group
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.eventlog import LoggedEvent
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
@@ -458,6 +459,7 @@ def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bo
 main.add_command(service)
 main.add_command(settings_group)
 main.add_command(boot_group)
+main.add_command(trace_group)
 
 
 if __name__ == "__main__":

@@ -279,6 +279,9 @@ class Connection:
         framer.receive(data)
         link.last_activity = now
         next_pdu, take = framer.next_pdu, self._reception.take
+        watch = self.session.watch
+        if watch is not None and not watch.wants_pdus:
+            watch = None
         while self.link is link:
             try:
                 raw = next_pdu()
@@ -287,6 +290,8 @@ class Connection:
                 continue
             if raw is None:
                 break
+            if watch is not None:
+                watch.received(link.number, raw)
             if self._login is None:
                 take(raw, link, now)
             else:

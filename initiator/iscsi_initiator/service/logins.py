@@ -47,6 +47,7 @@ from iscsi_initiator.store.state import (
     Secrets,
     TargetPortal,
 )
+from iscsi_initiator.tracing.session import SessionTrace
 from iscsi_protocol.chap import Credentials
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.identity import Isid
@@ -129,13 +130,13 @@ async def log_in(core: Core, wanted: Wanted) -> LiveSession:
     core.logging_in.append(pending)
     try:
         session = await _first_of(core, wanted, found, options, local, portals, isid)
-        core.sessions[session.session_id] = session
+        core.hold(session)
     finally:
         core.logging_in.remove(pending)
     try:
         await inventory(core, session, mappings)
     except Refused:
-        core.sessions.pop(session.session_id, None)
+        core.let_go(session.session_id)
         await session.logout()
         raise
     return session
@@ -322,8 +323,9 @@ async def connect(
         )
         if value is not None
     }
+    trace = SessionTrace(core.teller, f"{session.target_name or 'discovery'} at {session.portal}")
     try:
-        return await Client.connect(
+        client = await Client.connect(
             session.portal,
             settings=core.open_settings(**changes),
             options=session,
@@ -331,11 +333,14 @@ async def connect(
             event_log=core.event_log,
             on_event=take,
             service=service,
+            trace=trace,
         )
     except SessionFailed as error:
         if service.failure is not None:
             raise service.failure from error
         raise refusal_of(error) from error
+    trace.agreed(client.parameters)
+    return client
 
 
 async def connect_discovery(core: Core, portal: TargetPortal, options: Options | None = None) -> Client:

@@ -37,6 +37,9 @@ from iscsi_initiator.service.api.answers import (
     TargetNames,
     TargetPortalEntry,
     TargetPortals,
+    TraceAnswer,
+    TraceEntry,
+    TraceList,
     Versions,
     failure_of,
 )
@@ -99,6 +102,7 @@ from iscsi_initiator.service.api.targets import (
     RemoveTarget,
     TargetInfo,
 )
+from iscsi_initiator.service.api.tracing import QueryTrace, StartTrace, StopTrace
 from iscsi_initiator.service.api.values import (
     LoginOptions,
 )
@@ -149,6 +153,7 @@ __all__ = [
     "PersistentLogins",
     "PortalGroup",
     "PresharedKeyInfo",
+    "QueryTrace",
     "ReadCapacity",
     "RefreshTargetPortal",
     "RefreshiSNSServer",
@@ -170,7 +175,9 @@ __all__ = [
     "SessionList",
     "Sessions",
     "SetLoadBalancePolicy",
+    "StartTrace",
     "StopService",
+    "StopTrace",
     "TargetInfo",
     "TargetInformation",
     "TargetInstance",
@@ -178,6 +185,9 @@ __all__ = [
     "TargetNames",
     "TargetPortalEntry",
     "TargetPortals",
+    "TraceAnswer",
+    "TraceEntry",
+    "TraceList",
     "TunnelAddr",
     "VersionInfo",
     "Versions",

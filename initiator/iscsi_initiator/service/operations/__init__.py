@@ -20,7 +20,9 @@ from iscsi_initiator.service.operations import (
     sessions,
     settings,
     targets,
+    tracing,
 )
+from iscsi_initiator.service.telling import told
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
 
@@ -62,6 +64,9 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.PSKey: ipsec.ps_key,
         api.GetPSKey: ipsec.get_ps_key,
         api.ImportSettings: settings.import_settings,
+        api.StartTrace: tracing.start_trace,
+        api.StopTrace: tracing.stop_trace,
+        api.QueryTrace: tracing.query_trace,
         api.CHAPSecret: node.chap_secret,
         api.NodeName: node.node_name,
         api.ListInitiators: node.list_initiators,
@@ -75,4 +80,5 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
 
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
     """Do what is asked. Raises Refused."""
-    return await TABLE[type(request)](core, request)
+    work = TABLE[type(request)](core, request)
+    return await (told(core.teller, request, work) if core.teller.level else work)

@@ -26,7 +26,7 @@ async def logout_target(core: Core, request: api.LogoutTarget) -> api.Answer:
     session = core.session(request.session_id)
     core.handles.check_unused(session.session_id)
     await session.logout()
-    core.sessions.pop(session.session_id, None)
+    core.let_go(session.session_id)
     return api.Answer()
 
 
