@@ -26,7 +26,7 @@ class Journal:
     teller: Teller = field(init=False)
 
     def __post_init__(self) -> None:
-        self.teller = Teller(self.wall)
+        self.teller = Teller(lambda: self.wall())
 
     failure: OSError | None = None
 

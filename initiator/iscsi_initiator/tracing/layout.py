@@ -121,7 +121,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class BufferHead:
-    """number: of the buffer, from 1; lost: messages that were lost before its first; time: of that one."""
+    """number: of the buffer, from 1; lost: messages that were lost by the time of its first one, which is time."""
 
     number: int
     lost: int

@@ -55,29 +55,22 @@ class TraceReader:
         """Every message, the oldest first, with remarks where some are missing."""
         remarks, heads = self._heads()
         yield from remarks
-        lost, before = 0, 0
+        lost = max([0 if self.closing is None else self.closing.lost, *(head.lost for _, head in heads)])
+        before = 0
         for number, (place, head) in enumerate(heads):
             gap = head.number - before - 1
-            if gap and before:
-                yield Remark(f"{gap} buffers are missing before buffer {head.number}", damage=not head.lost > lost)
-            elif gap:
-                overwritten = self.header.mode is Mode.CIRCULAR or head.lost > 0
-                yield Remark(f"{gap} buffers before the first that is here", damage=not overwritten)
-            if head.lost > lost:
-                yield Remark(f"{head.lost - lost} messages were lost here", damage=False)
-            lost, before = max(lost, head.lost), head.number
+            if gap:
+                where = f"before buffer {head.number}" if before else "before the first that is here"
+                overwritten = self.header.mode is Mode.CIRCULAR and not before
+                yield Remark(f"{gap} buffers are missing {where}", damage=not (lost or overwritten))
+            before = head.number
             yield from self._entries(place, head, last=number == len(heads) - 1)
-        yield from self._end(before, lost)
-
-    def _end(self, last: int, lost: int) -> Iterator[Remark]:
-        closing = self.closing
-        if closing is None:
+        if self.closing is None:
             yield Remark("the trace was not stopped when this was written", damage=False)
-            return
-        if closing.lost > lost:
-            yield Remark(f"{closing.lost - lost} messages were lost here", damage=False)
-        if closing.buffers > last and not closing.lost:
-            yield Remark(f"{closing.buffers - last} buffers are missing at the end")
+        elif self.closing.buffers > before and not lost:
+            yield Remark(f"{self.closing.buffers - before} buffers are missing at the end")
+        if lost:
+            yield Remark(f"{lost} messages were lost", damage=False)
 
     def _heads(self) -> tuple[list[Remark], list[tuple[int, BufferHead]]]:
         """Place and head of every buffer, by number; and what is wrong with slots."""
