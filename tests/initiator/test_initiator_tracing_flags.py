@@ -33,7 +33,9 @@ LINE = b"{1babefb4-59cb-49e5-9698-fd38ac830a91} 0x00000007 0\r\n"
 def test_masks_are_those_of_the_guide():
     assert {row.name: row.mask for row in CATEGORIES} == GUIDE
     assert flags.SPEW_ALL == 0xFFFFFFFF
-    assert names_of(0x006F0007) == [name for name in GUIDE if name.split("_", 1)[1] not in {"INFORMATION", "RECURRING", "REFCOUNT"}]
+    assert names_of(0x006F0007) == [
+        name for name in GUIDE if name.split("_", 1)[1] not in {"INFORMATION", "RECURRING", "REFCOUNT"}
+    ]
     assert name_of(0x80000) == "SPEW_TCP"
     assert name_of(0x80) == "0x00000080"
 
@@ -63,7 +65,7 @@ def test_flags_are_read(text, mask):
 
 @pytest.mark.parametrize("text", ["", "nothing", "0x1ffffffff", "4294967296", "0xg", "1x", "error,", "-1", "error tcp"])
 def test_what_are_no_flags(text):
-    with pytest.raises(ValueError, match="flag|number|bits"):
+    with pytest.raises(ValueError, match=r"flag|number|bits"):
         parse_flags(text)
 
 

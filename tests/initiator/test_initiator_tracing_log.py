@@ -96,7 +96,9 @@ def test_torn_line_stays_what_it_is(tmp_path):
     assert lines(path) == ["TCP: whole", "TCP: tor", "TCP: connecting"]
 
 
-@given(st.lists(st.text(max_size=TEXT_LIMIT + 10), max_size=60), st.integers(0, SMALLEST_SIZE * 2), st.integers(0, 4096))
+@given(
+    st.lists(st.text(max_size=TEXT_LIMIT + 10), max_size=60), st.integers(0, SMALLEST_SIZE * 2), st.integers(0, 4096)
+)
 def test_size_is_never_passed(texts, before, more):
     """Neither file is larger than it may be, however much is told, and the newest lines are there."""
     with tempfile.TemporaryDirectory() as folder:

@@ -23,12 +23,15 @@ class Journal:
 
     writer: EventLogWriter | None
     wall: Callable[[], float] = time.time
+    failure: OSError | None = None
     teller: Teller = field(init=False)
 
     def __post_init__(self) -> None:
-        self.teller = Teller(lambda: self.wall())
+        self.teller = Teller(self._now)
 
-    failure: OSError | None = None
+    def _now(self) -> float:
+        """The clock that it has by now."""
+        return self.wall()
 
     def tell(self, event: int, *inserts: str) -> None:
         """Log an event with its insertion strings. The service does its work with or without a log."""

@@ -161,8 +161,7 @@ class SessionTrace:
                 place += 1
 
     def _pdu(self, way: str, header: bytes) -> None:
-        length = int.from_bytes(header[5:8], "big")
-        self._tell(RECURRING, f"{way} {summary([header_part(header)])}, {length} bytes of data")
+        self._tell(RECURRING, f"{way} {summary([header_part(header)])}")
 
 
 def _what(event: SessionLost | ConnectionLost) -> str:

@@ -57,12 +57,15 @@ def test_star_is_taken_where_there_is_a_default(row):
 
 
 def test_every_operation_has_a_command():
-    """All that may be asked can be asked here, but for what `iscsi-initiator service` does."""
+    """All that may be asked can be asked here, but for what `iscsi-initiator service` and `trace` do."""
     assert {row.request for row in ROWS} == set(OPERATIONS) - {
         api.ServiceStatus,
         api.ImportSettings,
         api.SetLoadBalancePolicy,
         api.StopService,
+        api.StartTrace,
+        api.StopTrace,
+        api.QueryTrace,
     }
 
 
