@@ -197,6 +197,7 @@ def test_damage_is_one_line_and_the_rest_is_shown(tmp_path):
     data = bytearray(FileHeader("t", TCP, 0, Mode.SEQUENTIAL, 4096, 0, 1, 1).encode())
 
     def write(offset, piece):
+        data.extend(bytes(max(0, offset - len(data))))
         data[offset : offset + len(piece)] = piece
 
     for number in range(12):
@@ -207,7 +208,7 @@ def test_damage_is_one_line_and_the_rest_is_shown(tmp_path):
     result = trace("show", path)
     assert result.exit_code == 1
     damage, open_end = result.stderr.splitlines()
-    assert damage == f"iscsi-initiator: {path}: buffer 1: an entry is cut off or damaged, at byte 1080"
+    assert damage == f"iscsi-initiator: {path}: buffer 1: an entry is cut off or damaged, at byte 1076"
     assert open_end.endswith("the trace was not stopped when this was written")
     assert [line.split()[3] for line in result.stdout.splitlines()[1:]] == ["0", "7", "8", "9", "10", "11"]
 
