@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,7 @@ from tests.initiator.service_running import Running, store_settings, target_serv
 from iscsi_conformance.bundled import CHAP
 from iscsi_initiator.cli import main
 from iscsi_initiator.service import api
-from iscsi_initiator.store.state import Portal, StoredSettings
+from iscsi_initiator.store.state import Portal, SettingValue, StoredSettings
 from iscsi_initiator.tracing.flags import SPEW_ALL, TCP
 from iscsi_initiator.tracing.layout import HEADER_LENGTH, FileHeader, Mode, encode_body
 from iscsi_initiator.tracing.ring import Ring
@@ -157,10 +158,8 @@ def test_without_a_service(tmp_path):
 
 def test_stop_that_could_not_write_all_fails(tmp_path, monkeypatch):
     """It is stopped, and says so; the exit code tells that messages are missing."""
-    entry = api.TraceEntry(
-        **dict.fromkeys(api.TraceEntry.__struct_fields__, 0)
-        | {"name": "t", "path": "/t", "circular": False, "failure": "full"}
-    )
+    fields: dict[str, Any] = dict.fromkeys(api.TraceEntry.__struct_fields__, 0)
+    entry = api.TraceEntry(**{**fields, "name": "t", "path": "/t", "circular": False, "failure": "full"})
     monkeypatch.setattr(
         "iscsi_initiator.tracing.commands.BlockingClient.ask", lambda self, request: api.TraceAnswer(trace=entry)
     )
@@ -216,7 +215,7 @@ def test_damage_is_one_line_and_the_rest_is_shown(tmp_path):
 def test_killed_service_leaves_a_trace_and_a_log(tmp_path):
     """SIGKILL in the middle of work: both can be read up to the last whole message, and have no secret in them."""
     log, path = tmp_path / "debug.log", tmp_path / "all.trace"
-    settings = {"ServiceLogFileName": str(log), "DebugSpewLevel": SPEW_ALL}
+    settings: dict[str, SettingValue] = {"ServiceLogFileName": str(log), "DebugSpewLevel": SPEW_ALL}
     store_settings(tmp_path / "store", StoredSettings(service=settings))
     with target_served() as endpoint:
         service = Running(tmp_path)

@@ -40,7 +40,8 @@ def test_flags_say_what_stands_before_a_line(level, line):
 
 def test_teller_stamps_messages_by_its_clock():
     """The time is the clock's, whatever that is; ids are those of the thread that tells."""
-    now, taken = [5.25], []
+    now: list[float] = [5.25]
+    taken: list[Message] = []
     teller = Teller(lambda: now[0])
     teller.add(ERROR, taken.append)
     teller.tell(ERROR, "one")
@@ -54,7 +55,9 @@ def test_teller_stamps_messages_by_its_clock():
 
 
 def test_level_is_what_anybody_takes():
-    teller, first, second = Teller(), [], []
+    first: list[Message] = []
+    second: list[Message] = []
+    teller = Teller()
     assert teller.level == 0
     teller.add(ERROR, first.append)
     teller.add(ERROR | TCP, second.append)
@@ -171,7 +174,9 @@ def test_folder_that_is_gone_and_in_the_way(tmp_path):
     (tmp_path / "file").touch()
     log = DebugLog(tmp_path / "file" / "log", ERROR)
     log.take(MESSAGE)
-    assert (log.lost, log.failure.errno) == (1, errno.EEXIST)
+    assert log.lost == 1
+    assert log.failure is not None
+    assert log.failure.errno == errno.EEXIST
 
 
 def test_size_that_is_none():

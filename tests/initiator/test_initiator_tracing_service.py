@@ -6,14 +6,27 @@ import asyncio
 import base64
 import errno
 import os
+import re
 import threading
 from pathlib import Path
 
 import pytest
-from tests.initiator.service_bench import HOST, with_service
+from tests.initiator.service_bench import DEAD, with_service
 
 from iscsi_conformance.bundled import MUTUAL, PLAIN
 from iscsi_conformance.clock import passed
+from iscsi_initiator.requests import (
+    AsyncReceived,
+    ConnectionLost,
+    ConnectionRemoved,
+    ConnectionUp,
+    DeviceGone,
+    EventLogged,
+    SecretSealed,
+    SessionClosed,
+    SessionLost,
+    SessionUp,
+)
 from iscsi_initiator.service import api
 from iscsi_initiator.service.process import Place, serve
 from iscsi_initiator.service.startup import StartFailed
@@ -21,7 +34,7 @@ from iscsi_initiator.service.telling import told, words
 from iscsi_initiator.service.tracing import MAX_TRACES
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import Store
-from iscsi_initiator.store.state import IdType, StoredSettings
+from iscsi_initiator.store.state import IdType, SettingValue, StoredSettings
 from iscsi_initiator.tracing.files import TraceFile
 from iscsi_initiator.tracing.flags import (
     CATEGORIES,
@@ -41,6 +54,8 @@ from iscsi_initiator.tracing.flags import (
 from iscsi_initiator.tracing.reader import Remark, TraceReader
 from iscsi_initiator.tracing.session import SessionTrace
 from iscsi_initiator.tracing.teller import Message, Teller
+from iscsi_initiator.transport import BindFailed
+from iscsi_protocol.eventlog.rows import EVENTS
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.pdu import DataOut, LoginRequest, NopOut, encode
 
@@ -136,20 +151,14 @@ def test_time_is_that_of_the_service(tmp_path):
     assert [each.time for each in taken] == [1_700_000_000_000_000_000] * 2 + [1_700_000_090_500_000_000] * 2
 
 
-def test_off_costs_nothing_but_the_test(tmp_path):
+def test_off_costs_nothing_but_the_test(tmp_path, monkeypatch):
     """With level 0 nothing is worded: a teller that cannot tell is never asked to."""
 
-    async def test(bench):
-        def tell(flag, text):
-            raise AssertionError(text)
+    def tell(teller, flag, text):
+        raise AssertionError(text)
 
-        Teller.tell, kept = tell, Teller.tell
-        try:
-            await everything(bench)
-        finally:
-            Teller.tell = kept
-
-    with_service(tmp_path, test)
+    monkeypatch.setattr(Teller, "tell", tell)
+    with_service(tmp_path, everything)
 
 
 def start(folder: Path, name: str = "t", **fields) -> api.StartTrace:
@@ -249,7 +258,8 @@ def test_adapters_may_tell_from_their_threads(tmp_path):
         threads = [threading.Thread(target=tell) for _ in range(4)]
         for each in threads:
             each.start()
-        await asyncio.to_thread(lambda: [each.join(20) for each in threads])
+        for each in threads:
+            await asyncio.to_thread(each.join, 20)
         stopped = (await bench.ask(api.StopTrace(name="t"))).trace
         assert (stopped.messages, stopped.lost) == (400, 0)
         assert len(read(tmp_path / "t.trace")[0]) == 400
@@ -418,7 +428,67 @@ def test_what_tcp_tells():
     assert taken[4].mask == MEMORY
 
 
-def started_with(folder: Path, **service: str | int) -> list[str]:
+def test_what_the_engine_tells():
+    """Each of its events that has a message, and those that have none."""
+    taken: list[Message] = []
+    teller = Teller()
+    teller.add(SPEW_ALL, taken.append)
+    trace = SessionTrace(teller, "s")
+    for event in (
+        SessionUp(1, 7, recovered=True),
+        ConnectionUp(1, 0, 4),
+        ConnectionLost(1, 0, "RST"),
+        SessionLost(1, "RST"),
+        ConnectionRemoved(1, 3, "removed"),
+        DeviceGone(1),
+        AsyncReceived(1, 0, bytes(8), b"sense data"),
+        EventLogged(1, 2, b"", 0.0, "no more"),
+        EventLogged(1, 56, b"", 0.0),
+        SessionClosed(1),
+        SecretSealed(1, b"sealed"),
+    ):
+        trace.event(event)
+    trace.answered(5, refused=True)
+    assert [(each.mask, each.text.removeprefix("s: ")) for each in taken] == [
+        (INFORMATION, "logged in, again, TSIH 7"),
+        (INFORMATION, "connection 0 is logged in, over TCP connection 4"),
+        (WARNING, "connection 0 was lost: RST"),
+        (WARNING, "the session was lost: RST"),
+        (INFORMATION, "connection 3 is no part of it any more: removed"),
+        (WARNING, "it did not come back in time; requests fail"),
+        (INFORMATION, "asynchronous message 0, 10 bytes of data"),
+        (MEMORY, "event 2, error: no resources for another session (no more)"),
+        (MEMORY, f"event 56, error: {EVENTS[56].message}"),
+        (INFORMATION, "over"),
+        (WMI_API, "up-call 5 is refused"),
+    ]
+
+
+def test_ends_of_tcp_connections_are_told(tmp_path):
+    """Local ends that cannot be had, sends that fail, and a session that is dropped."""
+    taken: list[Message] = []
+
+    class NoLocalEnd:
+        async def connect(self, endpoint, receiver, source=None):
+            raise BindFailed(errno.EADDRNOTAVAIL, endpoint, source)
+
+    async def test(bench):
+        await bench.discover()
+        session = await bench.log_in()
+        bench.core.teller.add(TCP, taken.append)
+        session.client.driver.send_failed(1, errno.EPIPE)
+        session.client.abort()
+        bench.core.let_go(session.session_id)
+        bench.core.connectors = NoLocalEnd
+        await bench.refused(api.LoginTarget(target_name=PLAIN))
+
+    with_service(tmp_path, test)
+    texts = [each.text.partition("TCP connection 1: ")[2] for each in taken]
+    assert texts[:3] == ["not sent (Broken pipe)", "reset by us", "connecting to 127.0.0.1:3260"]
+    assert texts[3].startswith("not made (127.0.0.1:3260: no local end")
+
+
+def started_with(folder: Path, **service: SettingValue) -> list[str]:
     """A service with these settings that fails to start for its socket; what it complained about."""
     with Store(folder / "store") as store:
         store.change(lambda state: type(state)(settings=StoredSettings(service=service)))
@@ -433,7 +503,11 @@ def started_with(folder: Path, **service: str | int) -> list[str]:
 def test_service_writes_the_log_of_its_settings(tmp_path):
     """From the stored settings on; why it could not start is the last line."""
     log = tmp_path / "debug.log"
-    settings = {"ServiceLogFileName": str(log), "DebugSpewLevel": FATAL | INFORMATION, "ServiceLogMaximumSize": 8192}
+    settings: dict[str, SettingValue] = {
+        "ServiceLogFileName": str(log),
+        "DebugSpewLevel": FATAL | INFORMATION,
+        "ServiceLogMaximumSize": 8192,
+    }
     assert started_with(tmp_path, **settings) == []
     lines = log.read_text().splitlines()
     assert lines[0] == "INFORMATION: the service is starting, DebugSpewLevel is 0x00000009"
@@ -478,13 +552,13 @@ def test_portal_that_is_dead_is_told_of(tmp_path):
 
     async def test(bench):
         bench.core.teller.add(TCP | WARNING | INFORMATION, taken.append)
-        bench.connector.refuse = True
-        dead = HOST.__class__(address="192.0.2.99", port=3260)
-        await bench.refused(api.LoginTarget(target_name=PLAIN, portal=dead))
+        await bench.discover()
+        await bench.refused(api.LoginTarget(target_name=PLAIN, portal=DEAD))
         bench.core.trouble = Refused(StatusCode.NOT_FOUND, "gone")
         bench.core.state = "running"
         bench.core.state = "running"
 
     with_service(tmp_path, test)
     texts = [each.text for each in taken]
+    assert any(re.search(r"TCP connection 1: not made \(192.0.2.99:3260: .+\)", text) for text in texts)
     assert texts[-2:] == [f"in the background: {Refused(StatusCode.NOT_FOUND, 'gone')}", "the service is running"]
