@@ -212,6 +212,19 @@ def test_damage_is_one_line_and_the_rest_is_shown(tmp_path):
     assert [line.split()[3] for line in result.stdout.splitlines()[1:]] == ["0", "7", "8", "9", "10", "11"]
 
 
+def test_what_a_file_says_is_not_obeyed(tmp_path):
+    """A file may come from anybody: nothing in it that a terminal would obey gets there."""
+    path = tmp_path / "t"
+    data = bytearray(FileHeader("\x1b[2Jt", TCP, 0, Mode.SEQUENTIAL, 4096, 0, 1, 1).encode())
+    ring = Ring(4096, 2, 2)
+    ring.put(encode_body(Message(0x80, 0, 1, 1, "a\nb\x1b[31m")), 0)
+    ring.flush(lambda offset, piece: data.extend(piece))
+    path.write_bytes(data)
+    shown = trace("show", path, "--flags", "0x80").stdout
+    assert shown.splitlines()[0].startswith("# \\x1b[2Jt, ")
+    assert shown.splitlines()[1:] == ["1970-01-01T00:00:00.000000Z 1.1 0x00000080: a\\x0ab\\x1b[31m"]
+
+
 def test_killed_service_leaves_a_trace_and_a_log(tmp_path):
     """SIGKILL in the middle of work: both can be read up to the last whole message, and have no secret in them."""
     log, path = tmp_path / "debug.log", tmp_path / "all.trace"

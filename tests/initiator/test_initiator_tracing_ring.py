@@ -204,6 +204,27 @@ def test_closing_tells_what_a_reader_cannot_see(tmp_path):
     assert [(each.text, each.damage) for each in bench.found()[1]] == [("2 messages were lost", False)]
 
 
+def test_buffer_that_is_overwritten_while_it_is_read(tmp_path):
+    """A circular trace goes on under its reader: what is gone by then is told, and is no damage."""
+    bench = Bench(tmp_path, circular=True, maximum_kib=8)
+    for _ in range(2):
+        bench.put(PER_BUFFER)
+        bench.trace.flush()
+    bench.path.write_bytes(bench.file.data.getvalue())
+    reader = TraceReader(bench.path)
+    read = reader.read()
+    first = next(read)
+    assert isinstance(first, Message)
+    for _ in range(2):
+        bench.put(PER_BUFFER)
+        bench.trace.flush()
+    bench.path.write_bytes(bench.file.data.getvalue())
+    remarks = [each for each in read if isinstance(each, Remark)]
+    reader.close()
+    assert ("buffer 2 was overwritten while this was read", False) in [(each.text, each.damage) for each in remarks]
+    assert not any(each.damage for each in remarks)
+
+
 def test_sequential_file_takes_nothing_more(tmp_path):
     bench = Bench(tmp_path, maximum_kib=8)
     for _ in range(6):

@@ -275,7 +275,8 @@ def show(file: Path, flags: int, level: int, as_json: bool) -> None:
                     sound = sound and not each.damage
                     _complain(f"{file}: {each.text}")
                 elif each.mask & mask:
-                    click.echo(json.dumps(_message_json(each)) if as_json else line_of(each, TIMESTAMP | PROCTHREADIDS))
+                    line = printable(line_of(each, TIMESTAMP | PROCTHREADIDS))
+                    click.echo(json.dumps(_message_json(each)) if as_json else line)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -91,6 +91,9 @@ class TraceReader:
     def _entries(self, place: int, head: BufferHead, *, last: bool) -> Iterator[Message | Remark]:
         self._file.seek(place)
         data = self._file.read(self.header.buffer_size)
+        if BufferHead.decode(data) != head:
+            yield Remark(f"buffer {head.number} was overwritten while this was read", damage=False)
+            return
         offset = HEAD_LENGTH
         # The newest buffer ends anyhow where its writer was killed.
         torn = last and self.closing is None
