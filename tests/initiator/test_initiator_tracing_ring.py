@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -398,6 +399,42 @@ def test_text_that_is_none_is_damage(tmp_path):
     bench.trace.ring.put(encode_body(message(0)) + b"\xff", 0)
     bench.trace.stop(9)
     assert [(each.damage, "no text" in each.text) for each in bench.found()[1]] == [(True, True)]
+
+
+def test_bytes_are_those_of_the_document(tmp_path):
+    """Taken apart by the offsets in docs/tracing.md alone."""
+    bench = Bench(tmp_path, name="nämlich", flags=TCP | ERROR, level=4, circular=True, maximum_kib=12)
+    bench.trace.take(Message(ERROR, 77, 11, 1 << 40, "größer"))
+    bench.trace.stop(99)
+    data = bench.file.data.getvalue()
+
+    def number(first: int, last: int, base: int = 0) -> int:
+        return int.from_bytes(data[base + first : base + last + 1], "big")
+
+    assert data[:8] == b"iSCSItrc"
+    assert (number(8, 9), number(10, 10), number(11, 11), number(12, 15)) == (1, 4, 1, TCP | ERROR)
+    assert (number(16, 19), number(20, 23), number(24, 31), number(32, 35)) == (4096, 3, 1, 3)
+    assert data[38 : 38 + number(36, 37)].decode() == "nämlich"
+    assert not any(data[38 + number(36, 37) : 444])
+    assert number(444, 447) == zlib.crc32(data[:444])
+    assert data[448:456] == b"closed\0\0"
+    assert (number(456, 463), number(464, 471), number(472, 479)) == (99, 1, 0)
+    assert number(480, 483) == zlib.crc32(data[448:480])
+    assert not any(data[484:512])
+    assert data[512:516] == b"BUFR"
+    assert (number(4, 11, 512), number(12, 19, 512), number(20, 27, 512)) == (1, 0, 77)
+    assert number(28, 31, 512) == zlib.crc32(data[512:540])
+    length = number(0, 3, 544)
+    body = data[552 : 552 + length]
+    assert number(4, 7, 544) == zlib.crc32(body, 1)
+    assert (number(8, 15, 544), number(16, 19, 544), number(20, 23, 544), number(24, 31, 544)) == (
+        77,
+        ERROR,
+        11,
+        1 << 40,
+    )
+    assert body[24:].decode() == "größer"
+    assert data[552 + length :] == bytes(4)
 
 
 def test_head_that_is_none():

@@ -323,7 +323,8 @@ async def connect(
         )
         if value is not None
     }
-    trace = SessionTrace(core.teller, f"{session.target_name or 'discovery'} at {session.portal}")
+    name = f"{session.target_name or 'discovery'} at {session.portal}, ISID {session.isid.hex()}"
+    trace = SessionTrace(core.teller, name)
     try:
         client = await Client.connect(
             session.portal,

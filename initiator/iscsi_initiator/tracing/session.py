@@ -65,8 +65,12 @@ class SessionTrace:
         elif isinstance(event, SessionUp):
             again = "again, " if event.recovered else ""
             self._tell(INFORMATION, f"logged in, {again}TSIH {event.tsih}")
-        elif isinstance(event, SessionLost | ConnectionLost):
-            self._tell(WARNING, f"{_what(event)} was lost: {event.reason}")
+        elif isinstance(event, SessionLost):
+            self._tell(WARNING, f"the session was lost: {event.reason}")
+        elif isinstance(event, ConnectionLost):
+            # One that was logged out has no reason.
+            how = f"was lost: {event.reason}" if event.reason else "is closed"
+            self._tell(WARNING if event.reason else INFORMATION, f"connection {event.cid} {how}")
         elif isinstance(event, ConnectionUp):
             self._tell(INFORMATION, f"connection {event.cid} is logged in, over TCP connection {event.connection}")
         elif isinstance(event, ConnectionRemoved):
@@ -162,7 +166,3 @@ class SessionTrace:
 
     def _pdu(self, way: str, header: bytes) -> None:
         self._tell(RECURRING, f"{way} {summary([header_part(header)])}")
-
-
-def _what(event: SessionLost | ConnectionLost) -> str:
-    return f"connection {event.cid}" if isinstance(event, ConnectionLost) else "the session"

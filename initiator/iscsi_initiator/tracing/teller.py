@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from iscsi_initiator.tracing.flags import merged
 from iscsi_protocol.eventlog.parts import printable, shortened
 
-TEXT_LIMIT = 512
+TEXT_LIMIT = 768
 """Characters of a message; what is longer is cut, and says so."""
 
 
