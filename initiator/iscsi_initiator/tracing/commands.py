@@ -24,7 +24,6 @@ from iscsi_initiator.tracing.debuglog import line_of
 from iscsi_initiator.tracing.flags import (
     LEVELS,
     PROCTHREADIDS,
-    SPEW_ALL,
     TIMESTAMP,
     TRACE_FLAGS,
     effective,
@@ -41,18 +40,13 @@ from iscsi_protocol.eventlog.parts import printable
 NOT_RUNNING = 3
 
 
-class _Flags(click.ParamType[int]):
+def _flags(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """A mask as `parse_flags` takes it."""
-
-    name = "flags"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_flags(str(value))
-        except ValueError as error:
-            self.fail(str(error), parameter, context)
+    del context, parameter
+    try:
+        return None if value is None else parse_flags(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 _socket = click.option(
@@ -111,7 +105,7 @@ def trace_group() -> None:
     required=True,
     help="File to write; one that is there has to be of an older trace.",
 )
-@click.option("--flags", type=_Flags(), help=f"What to tell of; {TRACE_FLAGS:#010x} unless said.")
+@click.option("--flags", callback=_flags, help=f"What to tell of; {TRACE_FLAGS:#010x} unless said.")
 @click.option("--level", type=click.IntRange(LEVELS[0], LEVELS[-1]), help="1 fatal to 5 all; 0, unless said, for any.")
 @click.option(
     "--providers",
@@ -261,7 +255,7 @@ def _when(seconds: float) -> str:
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--flags", type=_Flags(), default=SPEW_ALL, help="Only messages of these flags.")
+@click.option("--flags", callback=_flags, default="all", help="Only messages of these flags.")
 @click.option("--level", type=click.IntRange(LEVELS[0], LEVELS[-1]), default=0, help="Only messages up to this level.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, the first about the trace itself.")
 def show(file: Path, flags: int, level: int, as_json: bool) -> None:
