@@ -296,6 +296,15 @@ def test_what_traces_are_refused_for(tmp_path, monkeypatch):
         for number in range(MAX_TRACES - 1):
             await bench.ask(start(tmp_path, f"n{number}", minimum_buffers=2, buffer_kib=4))
         assert await bench.refused(start(tmp_path, "more")) == StatusCode.OUT_OF_RESOURCES
+        for number in range(MAX_TRACES - 1):
+            await bench.ask(api.StopTrace(name=f"n{number}"))
+        # One of 16 MiB runs.
+        large = {"minimum_buffers": 2, "maximum_buffers": 256, "buffer_kib": 1024}
+        for number in range(3):
+            await bench.ask(start(tmp_path, f"n{number}", **large))
+        assert await bench.refused(start(tmp_path, "large", **large)) == StatusCode.OUT_OF_RESOURCES
+        await bench.ask(start(tmp_path, "less", **{**large, "maximum_buffers": 240}))
+        assert await bench.refused(start(tmp_path, "small", maximum_buffers=16)) == StatusCode.OUT_OF_RESOURCES
         bench.core.traces.close()
         assert bench.core.traces.all() == []
 

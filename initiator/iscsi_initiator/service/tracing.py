@@ -19,6 +19,8 @@ from iscsi_initiator.tracing.teller import Teller
 from iscsi_initiator.tracing.trace import Trace, TraceOptions
 
 MAX_TRACES = 64
+MAX_MEMORY = 1 << 30
+"""Bytes that the buffers of all traces may come to."""
 
 
 def open_debug_log(settings: ServiceSettings, teller: Teller) -> DebugLog | None:
@@ -63,13 +65,18 @@ class Traces:
 
     def start(self, options: TraceOptions) -> Trace:
         """Begin a trace. Raises Refused: INVALID_PARAMETER for a name that runs, and for a file that is not to be written;
-        OUT_OF_RESOURCES for one trace too many, and for a file system without room; NON_SPECIFIC_ERROR for other failures.
+        OUT_OF_RESOURCES for one trace or buffer too many, and for a file system without room; NON_SPECIFIC_ERROR for other
+        failures.
         """
         key = options.name.casefold()
         if key in self._running:
             raise Refused(StatusCode.INVALID_PARAMETER, f"a trace {options.name} runs already")
         if len(self._running) >= MAX_TRACES:
             raise Refused(StatusCode.OUT_OF_RESOURCES, f"{MAX_TRACES} traces run already")
+        if options.memory + sum(each.options.memory for each in self.all()) > MAX_MEMORY:
+            raise Refused(
+                StatusCode.OUT_OF_RESOURCES, f"all traces together have buffers of {MAX_MEMORY} bytes at most"
+            )
         file = None
         try:
             file = TraceFile(Path(options.path))

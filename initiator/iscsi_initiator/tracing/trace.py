@@ -53,7 +53,7 @@ class TraceOptions:
             raise ValueError(f"a buffer has 4 to 1024 KiB, not {self.buffer_kib}")
         if not 2 <= self.minimum_buffers <= self.maximum_buffers <= 4096:
             raise ValueError("there are 2 to 4096 buffers, and no fewer at most than at least")
-        if self.maximum_buffers * self.buffer_kib * KIB > MAX_MEMORY:
+        if self.memory > MAX_MEMORY:
             raise ValueError(f"the buffers of a trace have {MAX_MEMORY // KIB} KiB at most")
         if self.circular and not self.maximum_kib:
             raise ValueError("a circular file has a maximum size")
@@ -61,6 +61,11 @@ class TraceOptions:
             raise ValueError(f"a file has 2 buffers at least, {2 * self.buffer_kib} KiB, or no maximum size")
         if not 0.05 <= self.flush_time <= 3600:
             raise ValueError("buffers are written after 0.05 to 3600 seconds")
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the buffers may come to."""
+        return self.maximum_buffers * self.buffer_kib * KIB
 
 
 class File(Protocol):
