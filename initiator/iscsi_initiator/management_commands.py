@@ -10,7 +10,7 @@ import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -49,12 +49,12 @@ def _complain(status: int, reason: str) -> None:
     click.echo(f"iscsi-initiator: {kind} {code_text(status)} {code_name(status)}: {printable(reason)}", err=True)
 
 
-def _misused(error: Refused | Usage) -> None:
+def _misused(error: Refused | Usage) -> NoReturn:
     _complain(error.status, error.reason)
     sys.exit(USAGE)
 
 
-def _failed(error: Refused) -> None:
+def _failed(error: Refused) -> NoReturn:
     _complain(error.status, detail(api.failure_of(error)))
     sys.exit(FAILED)
 
@@ -64,7 +64,6 @@ def _class(name: str) -> ManagementClass:
         return find(name)
     except Refused as error:
         _misused(error)
-        raise
 
 
 def _pairs(words: Iterable[str], what: str) -> dict[str, str]:
@@ -157,7 +156,6 @@ def query(name: str | None, conditions: tuple[str, ...], as_json: bool, path: Pa
         answer = BlockingClient(path).ask(api.Query(class_name=wanted.name, where=where))
     except Refused as error:
         _failed(error)
-        raise
     rows = [_hexadecimal(wanted.properties, row) for row in answer.instances]
     if as_json:
         click.echo(json.dumps({"class": wanted.name, "instances": rows}, indent=2))
@@ -265,13 +263,11 @@ def invoke(
             named(wanted.properties, each, wanted.name)
     except (Refused, Usage) as error:
         _misused(error)
-        raise
     request = api.Invoke(class_name=wanted.name, method=called.name, where=where, arguments=arguments)
     try:
         answer = BlockingClient(path).ask(request)
     except Refused as error:
         _failed(error)
-        raise
     results = _hexadecimal(called.gives, answer.results)
     if as_json:
         shown = {"class": wanted.name, "method": called.name, "status": answer.status, "results": results}

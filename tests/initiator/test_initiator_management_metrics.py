@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,8 +15,11 @@ from tests.initiator.service_bench import with_service
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_initiator.service import api
+from iscsi_initiator.service.client import Client
 from iscsi_initiator.service.management import scrape
 from iscsi_initiator.service.management.scrape import MetricsServer
+from iscsi_initiator.service.process import Place, serve
+from iscsi_initiator.service.startup import StartFailed
 from iscsi_initiator.store.state import LoginFlag
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -204,3 +209,52 @@ def test_one_that_never_answered_is_closed(tmp_path):
         await server.close()
 
     with_service(tmp_path, test, virtual=False)
+
+
+def place(folder, **fields):
+    return Place(store=folder / "store", socket=folder / "s", event_log=folder / "events.jsonl", **fields)
+
+
+def events(folder):
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    return [(line["id"], line["inserts"]) for line in map(json.loads, lines)]
+
+
+def test_no_start_where_metrics_cannot_be_asked(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        there = taken.getsockname()
+        with pytest.raises(StartFailed, match="metrics"):
+            asyncio.run(serve(place(tmp_path, metrics=there), print, print))
+    ((number, inserts),) = events(tmp_path)
+    assert (number, inserts[-1]) == (106, "metrics")
+
+
+def test_a_start_that_fails_leaves_the_port_free(tmp_path):
+    (tmp_path / "s").write_text("no socket")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        there = probe.getsockname()
+    with pytest.raises(StartFailed, match="socket"):
+        asyncio.run(serve(place(tmp_path, metrics=there), print, print))
+    socket.create_server(there).close()
+
+
+def test_where_metrics_are_is_told_before_the_start_is_complete(tmp_path):
+    async def run():
+        told: list[Any] = []
+        ready = asyncio.Event()
+
+        def done():
+            told.append("ready")
+            ready.set()
+
+        served = asyncio.create_task(serve(place(tmp_path, metrics=("127.0.0.1", 0)), done, print, told.append))
+        await ready.wait()
+        (host, port), last = told
+        assert (host, last) == ("127.0.0.1", "ready")
+        assert (await ask((host, port), GET))[1]
+        await Client(tmp_path / "s").ask(api.StopService())
+        await served
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(host, port)
+
+    asyncio.run(run())

@@ -340,3 +340,35 @@ def test_a_service_that_ends_ends_the_watching(tmp_path):
         assert notices._subscriptions == []
 
     asyncio.run(run())
+
+
+def test_a_stream_that_fails_is_a_defect(tmp_path):
+    class Broken:
+        closed = False
+
+        async def __aiter__(self):
+            yield api.Notice()
+            raise ZeroDivisionError("a defect")
+
+        def close(self):
+            self.closed = True
+
+    stream = Broken()
+    defects: list[Exception] = []
+
+    async def handle(request):
+        return stream
+
+    async def run():
+        listener = Listener(tmp_path / "s", handle, defect=defects.append)
+        await listener.start()
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(wire.encode_request(api.Watch()))
+        await lines(reader, 1)
+        assert await reader.read() == b""
+        writer.close()
+        await listener.close()
+
+    asyncio.run(run())
+    assert [str(each) for each in defects] == ["a defect"]
+    assert stream.closed

@@ -23,7 +23,7 @@ from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.instances import complete
 from iscsi_initiator.node_name import this_host
 from iscsi_initiator.registry.taking import driver_settings
-from iscsi_initiator.requests import Event, EventLogged, SessionClosed
+from iscsi_initiator.requests import Event, EventLogged, NodeFailure, SessionClosed, SessionFailure
 from iscsi_initiator.service.attachments import Attachments
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
@@ -331,9 +331,10 @@ class Core:
 
     def took(self, session: LiveSession, event: Event) -> None:
         """The driver told something about a session."""
-        self.failed(event, session.initiator, session.target_name)
         if isinstance(event, EventLogged):
             session.heard(event)
+        elif isinstance(event, NodeFailure | SessionFailure):
+            self.failed(event, session.initiator, session.target_name)
         self.paths.multipath.tell(session.number, event)
         if isinstance(event, SessionClosed):
             self.ended(session)
@@ -345,9 +346,8 @@ class Core:
 
     def failed(self, event: Event, instance: str, target_name: str) -> None:
         """Tell those who watch where the driver told of a failure."""
-        found = failure(event, instance, target_name, self.journal.wall())
-        if found is not None:
-            self.notices.tell(*found)
+        if isinstance(event, NodeFailure | SessionFailure):
+            self.notices.tell(*failure(event, instance, target_name, self.journal.wall()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,12 +123,33 @@ class Listener:
             return False
         if not isinstance(answer, bytes):
             self._tasks[task] = False
-            await _tell(reader, writer, answer)
+            await self._tell(reader, writer, answer)
             return False
         writer.write(answer)
         await writer.drain()
         self._tasks[task] = False
         return True
+
+    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:
+        """Tell the answers of a stream until the caller hangs up, or says anything else."""
+        writer.transport.set_write_buffer_limits(high=STREAM_BUFFER)
+
+        async def tell() -> None:
+            async for answer in stream:
+                writer.write(encode_answer(answer))
+                await writer.drain()
+
+        loop = asyncio.get_running_loop()
+        both = [loop.create_task(tell()), loop.create_task(reader.read(1))]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stream.close()
+            for each in both:
+                each.cancel()
+            for outcome in await asyncio.gather(*both, return_exceptions=True):
+                if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
+                    self._defect(outcome)
 
     async def _answer(self, line: bytes) -> bytes | Stream:
         try:
@@ -143,26 +164,6 @@ class Listener:
             self._defect(error)
             reason = f"the service failed ({type(error).__name__})"
             return encode_answer(Failure(status=StatusCode.NON_SPECIFIC_ERROR, message=reason))
-
-
-async def _tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:
-    """Tell the answers of a stream until the caller hangs up, or says anything else."""
-    writer.transport.set_write_buffer_limits(high=STREAM_BUFFER)
-
-    async def tell() -> None:
-        async for answer in stream:
-            writer.write(encode_answer(answer))
-            await writer.drain()
-
-    loop = asyncio.get_running_loop()
-    both = {loop.create_task(tell()), loop.create_task(reader.read(1))}
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stream.close()
-        for each in both:
-            each.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
 
 
 async def _dismiss(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, failure: Failure) -> None:

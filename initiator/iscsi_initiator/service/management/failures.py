@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iscsi_initiator.requests import Event, NodeFailure, SessionFailure
+from iscsi_initiator.requests import NodeFailure, SessionFailure
 from iscsi_initiator.service.management.shapes import ip_address
 
 if TYPE_CHECKING:
@@ -18,10 +18,8 @@ _EPOCH = 116_444_736_000_000_000
 """1970 in units of 100 ns since 1601, in which FailureTime counts."""
 
 
-def failure(event: Event, instance: str, target_name: str, wall: float) -> tuple[str, Row] | None:
-    """The class and the row that tell of a failure; None for any other event. instance: the initiator's; wall: seconds
-    since 1970.
-    """
+def failure(event: NodeFailure | SessionFailure, instance: str, target_name: str, wall: float) -> tuple[str, Row]:
+    """The class and the row that tell of a failure. instance: the initiator's; wall: seconds since 1970."""
     if isinstance(event, NodeFailure):
         return NODE_FAILURE, {
             "InstanceName": instance,
@@ -31,10 +29,8 @@ def failure(event: Event, instance: str, target_name: str, wall: float) -> tuple
             "TargetFailureName": target_name,
             "TargetFailureAddr": ip_address(event.portal.host),
         }
-    if isinstance(event, SessionFailure):
-        row = {"InstanceName": instance, "Active": True, "FailureType": int(event.fault)}
-        return INSTANCE_FAILURE, {**row, "RemoteNodeName": target_name}
-    return None
+    row = {"InstanceName": instance, "Active": True, "FailureType": int(event.fault)}
+    return INSTANCE_FAILURE, {**row, "RemoteNodeName": target_name}
 
 
 def logged(instance: str, kind: int, data: bytes, *, log: bool) -> Row:
