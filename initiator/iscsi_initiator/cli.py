@@ -43,6 +43,7 @@ from iscsi_initiator.service.serving_commands import (
 )
 from iscsi_initiator.service.serving_commands import attach_options as service_attach_options
 from iscsi_initiator.status_codes import Refused
+from iscsi_initiator.tracing.commands import trace_group
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.eventlog import LoggedEvent
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
@@ -499,6 +500,7 @@ main.add_command(settings_group)
 main.add_command(boot_group)
 for each in (query, invoke, watch):
     main.add_command(each)
+main.add_command(trace_group)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,6 @@ async def _log_in(core: Core, login: BootLogin) -> LiveSession:
     session.client = await connect(
         core, local.name, options, session.options, secrets_of(core, session.ipsec), take, login.initiator_name
     )
-    core.sessions[session_id] = session
+    core.hold(session)
     await inventory(core, session, ())
     return session

@@ -37,12 +37,15 @@ from iscsi_initiator.service.notices import Notices
 from iscsi_initiator.service.paths import Paths
 from iscsi_initiator.service.ports import LocalInstance, choose
 from iscsi_initiator.service.resolving import Resolver, resolve, system_resolver
+from iscsi_initiator.service.tracing import Traces
 from iscsi_initiator.service.tunables import device_settings, service_settings
 from iscsi_initiator.service.volumes import host_mounts, volumes
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import State, Store, StoreError
 from iscsi_initiator.store.state import LunMapping, Portal, TargetPortal
+from iscsi_initiator.tracing.flags import INFORMATION, MEMORY, REFCOUNT, WARNING
+from iscsi_initiator.tracing.teller import Teller
 from iscsi_initiator.transport import Connector
 from iscsi_protocol.history import Endpoint
 
@@ -96,7 +99,8 @@ class Core:
         self.service_settings = service_settings(store.state.settings)
         self.device_settings = device_settings(store.state.settings)
         self.discovery = Discovery(journal.tell, self._discover, store.unseal)
-        self.handles = Handles(journal.tell)
+        self.handles = Handles(journal.tell, journal.teller)
+        self.traces = Traces(journal.teller, journal.wall)
         self.say: Callable[[str], None] = lambda _line: None
         self.paths = Paths(self)
         self.attachments = Attachments(self, exports)
@@ -105,8 +109,8 @@ class Core:
         self.sessions: dict[str, LiveSession] = {}
         self.logging_in: list[tuple[str, bytes]] = []
         self.instances: tuple[LocalInstance, ...] = ()
-        self.state = "starting"
-        self.trouble: Refused | None = None
+        self._state = "starting"
+        self._trouble: Refused | None = None
         self.stop_wanted: Callable[[], None] = lambda: None
         self.changed: Callable[[Refresh], None] = lambda _refresh: None
         self.servers = Servers(
@@ -115,6 +119,33 @@ class Core:
         self._addresses = tuple(addresses)
         self._prefix = int.from_bytes(random_bytes(7), "big") | 1 << 56
         self._last_session = 0
+
+    @property
+    def teller(self) -> Teller:
+        """Where debug messages are told."""
+        return self.journal.teller
+
+    @property
+    def state(self) -> str:
+        """starting, running or stopping."""
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        if self.teller.level & INFORMATION and state != self._state:
+            self.teller.tell(INFORMATION, f"the service is {state}")
+        self._state = state
+
+    @property
+    def trouble(self) -> Refused | None:
+        """What went wrong last in the background."""
+        return self._trouble
+
+    @trouble.setter
+    def trouble(self, trouble: Refused | None) -> None:
+        if trouble is not None and self.teller.level & WARNING:
+            self.teller.tell(WARNING, f"in the background: {trouble}")
+        self._trouble = trouble
 
     # The node and its instances.
 
@@ -220,6 +251,8 @@ class Core:
     async def refresh_all(self) -> Refused | None:
         """Ask every mechanism; see `outcome`."""
         asked = self.mechanisms()
+        if self.teller.level & INFORMATION:
+            self.teller.tell(INFORMATION, f"{len(asked)} mechanisms of discovery are asked")
         if not self.store.state.static_targets:
             await self._asks_static()
         return outcome(len(asked), await self.discovery.all(asked))
@@ -253,6 +286,18 @@ class Core:
         if found is None:
             raise Refused(StatusCode.INVALID_SESSION_ID, f"there is no session {session_id}")
         return found
+
+    def hold(self, session: LiveSession) -> None:
+        """A session was made."""
+        self.sessions[session.session_id] = session
+        if self.teller.level & REFCOUNT:
+            text = f"session {session.session_id} to {session.target_name} is held; {len(self.sessions)} are"
+            self.teller.tell(REFCOUNT, text)
+
+    def _let_go(self, session_id: str) -> None:
+        """A session is over, or was let go of before."""
+        if self.sessions.pop(session_id, None) is not None and self.teller.level & REFCOUNT:
+            self.teller.tell(REFCOUNT, f"session {session_id} is let go of; {len(self.sessions)} are held")
 
     def next_session(self, instance: str) -> tuple[str, str, int]:
         """The id of a new session of an instance, the prefix of its connections' ids, and its number."""
@@ -317,6 +362,9 @@ class Core:
             sessions=max(0, limits.sessions - len(self.sessions) - max(0, len(self.logging_in) - 1)),
             connections=max(0, limits.connections - connections),
         )
+        if self.teller.level & MEMORY:
+            text = f"one more login: {left.sessions} sessions and {left.connections} connections are left for it"
+            self.teller.tell(MEMORY, text)
         return replace(self.settings, **{"initiator_name": self.node_name, "limits": left, **changes})
 
     def tell_driver_event(self, event: int) -> None:
@@ -341,7 +389,7 @@ class Core:
 
     def ended(self, session: LiveSession) -> None:
         """A session is no more, or is about to be."""
-        self.sessions.pop(session.session_id, None)
+        self._let_go(session.session_id)
         self.paths.leave(session)
 
     def failed(self, event: Event, instance: str, target_name: str) -> None:

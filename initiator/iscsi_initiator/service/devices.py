@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import LunMapping
+from iscsi_initiator.tracing.flags import REFCOUNT
+from iscsi_initiator.tracing.teller import Teller
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
 
 BUSES = 8
@@ -118,15 +120,18 @@ def map_luns(luns: Sequence[int], wanted: Sequence[LunMapping], others: Iterable
 
 
 class Handles:
-    """Who has which device open. tell: logs an event of the service."""
+    """Who has which device open. tell: logs an event of the service; teller: takes debug messages."""
 
-    def __init__(self, tell: Callable[..., None]) -> None:
+    def __init__(self, tell: Callable[..., None], teller: Teller | None = None) -> None:
+        self._teller = teller or Teller()
         self._open: dict[tuple[str, str], list[str]] = {}
         self._tell = tell
 
     def open(self, session_id: str, device: str, who: str) -> None:
         """Somebody opens a device of a session, by its interface name."""
-        self._open.setdefault((session_id, device), []).append(who)
+        holders = self._open.setdefault((session_id, device), [])
+        holders.append(who)
+        self._count(f"{who} opens {device} of session {session_id}", holders)
 
     def close(self, session_id: str, device: str, who: str) -> None:
         """And closes it. Raises KeyError, ValueError where it was not open."""
@@ -134,6 +139,11 @@ class Handles:
         holders.remove(who)
         if not holders:
             del self._open[session_id, device]
+        self._count(f"{who} closes {device} of session {session_id}", holders)
+
+    def _count(self, what: str, holders: Sequence[str]) -> None:
+        if self._teller.level & REFCOUNT:
+            self._teller.tell(REFCOUNT, f"{what}; it is open {len(holders)} times")
 
     def forget(self, session_id: str) -> None:
         """A session is over, whoever has its devices open."""

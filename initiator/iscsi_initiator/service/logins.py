@@ -47,6 +47,7 @@ from iscsi_initiator.store.state import (
     Secrets,
     TargetPortal,
 )
+from iscsi_initiator.tracing.session import SessionTrace
 from iscsi_protocol.chap import Credentials
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.identity import Isid
@@ -129,7 +130,7 @@ async def log_in(core: Core, wanted: Wanted) -> LiveSession:
     core.logging_in.append(pending)
     try:
         session = await _first_of(core, wanted, found, options, local, portals, isid)
-        core.sessions[session.session_id] = session
+        core.hold(session)
     finally:
         core.logging_in.remove(pending)
     try:
@@ -324,8 +325,10 @@ async def connect(
         )
         if value is not None
     }
+    name = f"{session.target_name or 'discovery'} at {session.portal}, ISID {session.isid.hex()}"
+    trace = SessionTrace(core.teller, name)
     try:
-        return await Client.connect(
+        client = await Client.connect(
             session.portal,
             settings=core.open_settings(**changes),
             options=session,
@@ -334,11 +337,14 @@ async def connect(
             on_event=take,
             service=service,
             counters=core.counted(instance),
+            trace=trace,
         )
     except SessionFailed as error:
         if service.failure is not None:
             raise service.failure from error
         raise refusal_of(error) from error
+    trace.agreed(client.parameters)
+    return client
 
 
 async def connect_discovery(core: Core, portal: TargetPortal, options: Options | None = None) -> Client:

@@ -25,6 +25,7 @@ from iscsi_initiator.service.management.scrape import MetricsServer
 from iscsi_initiator.service.operations import STREAMS, perform
 from iscsi_initiator.service.place import exports_beside
 from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
+from iscsi_initiator.service.tracing import open_debug_log
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.store.keys import KeySource
 
@@ -86,6 +87,14 @@ async def serve(
             journal.tell(106, str(error), "settings")
             raise StartFailed(f"the service cannot start (settings): {error}") from error
         stack.callback(core.release)
+        try:
+            log = open_debug_log(core.service_settings, core.teller)
+        except ValueError as error:
+            complain(str(error))
+        else:
+            if log is not None:
+                stack.callback(log.close)
+        stack.callback(core.traces.close)
         prepare(core, place.adapters)
         await _run(core, place, ready, complain, measured)
 

@@ -73,6 +73,9 @@ def test_every_operation_has_a_command():
         api.Invoke,
         api.Watch,
         api.Metrics,
+        api.StartTrace,
+        api.StopTrace,
+        api.QueryTrace,
     }
 
 

@@ -44,6 +44,9 @@ from iscsi_initiator.service.api.answers import (
     TargetNames,
     TargetPortalEntry,
     TargetPortals,
+    TraceAnswer,
+    TraceEntry,
+    TraceList,
     Versions,
     failure_of,
 )
@@ -130,6 +133,7 @@ from iscsi_initiator.service.api.targets import (
     RemoveTarget,
     TargetInfo,
 )
+from iscsi_initiator.service.api.tracing import QueryTrace, StartTrace, StopTrace
 from iscsi_initiator.service.api.values import (
     LoginOptions,
 )
@@ -203,6 +207,7 @@ __all__ = [
     "PresharedKeyInfo",
     "PropertyEntry",
     "Query",
+    "QueryTrace",
     "ReadCapacity",
     "RefreshTargetPortal",
     "RefreshiSNSServer",
@@ -225,7 +230,9 @@ __all__ = [
     "Sessions",
     "SetDevicePolicy",
     "SetLoadBalancePolicy",
+    "StartTrace",
     "StopService",
+    "StopTrace",
     "Stream",
     "StructureEntry",
     "TargetInfo",
@@ -235,6 +242,9 @@ __all__ = [
     "TargetNames",
     "TargetPortalEntry",
     "TargetPortals",
+    "TraceAnswer",
+    "TraceEntry",
+    "TraceList",
     "TunnelAddr",
     "VersionInfo",
     "Versions",

@@ -354,6 +354,44 @@ class ServiceState(Answer, frozen=True, kw_only=True):
     versions: tuple[FileVersion, ...] = ()
 
 
+class TraceEntry(_Part, frozen=True, kw_only=True):
+    """How a trace is: first what it was started with, see `StartTrace`. started: seconds since 1970; buffers, free_buffers:
+    in memory; buffers_written: to the file so far; messages: that it took; lost: of those, how many do not get into the
+    file; file_size: bytes at most; failure: why nothing could be written the last time, else empty.
+    """
+
+    name: str
+    path: str
+    flags: int
+    level: int
+    minimum_buffers: int
+    maximum_buffers: int
+    buffer_kib: int
+    circular: bool
+    maximum_kib: int
+    flush_time: float
+    started: float
+    buffers: int
+    free_buffers: int
+    buffers_written: int
+    messages: int
+    lost: int
+    file_size: int
+    failure: str = ""
+
+
+class TraceAnswer(Answer, frozen=True, kw_only=True):
+    """StartTrace and StopTrace: how the trace is then."""
+
+    trace: TraceEntry
+
+
+class TraceList(Answer, frozen=True, kw_only=True):
+    """QueryTrace."""
+
+    traces: tuple[TraceEntry, ...] = ()
+
+
 def failure_of(error: Refused) -> Failure:
     """What is told about a refusal."""
     if isinstance(error, RequestFailed):

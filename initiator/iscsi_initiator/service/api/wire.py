@@ -56,6 +56,7 @@ from iscsi_initiator.service.api.sessions import (
 )
 from iscsi_initiator.service.api.settings import ImportSettings
 from iscsi_initiator.service.api.targets import AddTarget, ListTargets, RemoveTarget, TargetInfo
+from iscsi_initiator.service.api.tracing import QueryTrace, StartTrace, StopTrace
 from iscsi_initiator.status_codes import Refused, StatusCode
 
 MAX_REQUEST = 1 << 20
@@ -102,6 +103,9 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     Invoke,
     Watch,
     Metrics,
+    StartTrace,
+    StopTrace,
+    QueryTrace,
     CHAPSecret,
     TunnelAddr,
     GroupKey,

@@ -22,7 +22,9 @@ from iscsi_initiator.service.operations import (
     sessions,
     settings,
     targets,
+    tracing,
 )
+from iscsi_initiator.service.telling import told
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
 
@@ -73,6 +75,9 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.Query: management.query,
         api.Invoke: management.invoke,
         api.Metrics: management.metrics,
+        api.StartTrace: tracing.start_trace,
+        api.StopTrace: tracing.stop_trace,
+        api.QueryTrace: tracing.query_trace,
         api.CHAPSecret: node.chap_secret,
         api.NodeName: node.node_name,
         api.ListInitiators: node.list_initiators,
@@ -92,4 +97,5 @@ STREAMS: Mapping[type[Operation[Any]], Callable[[Core, Any], api.Stream]] = Mapp
 
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
     """Do what is asked. Raises Refused."""
-    return await TABLE[type(request)](core, request)
+    work = TABLE[type(request)](core, request)
+    return await (told(core.teller, request, work) if core.teller.level else work)
