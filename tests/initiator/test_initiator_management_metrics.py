@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from tests.initiator.service_bench import with_service
 
@@ -130,6 +131,22 @@ def test_prometheus_asks(tmp_path):
             assert value(samples, "session_bytes_sent_total") == session.client.session.traffic.bytes_sent
             head, _ = await ask(address, b"POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
             assert b"405" in head.splitlines()[0]
+
+    with_service(tmp_path, test, virtual=False)
+
+
+def test_prometheus_asks_for_openmetrics(tmp_path):
+    """As the real one does by default."""
+
+    async def test(bench):
+        await bench.discover()
+        await bench.log_in()
+        async with answering(bench) as address:
+            asked = b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n"
+            head, body = await ask(address, asked)
+            assert b"application/openmetrics-text" in head
+            names = {each.name for each in openmetrics(body.decode())}
+            assert "iscsi_initiator_session_bytes_sent" in names
 
     with_service(tmp_path, test, virtual=False)
 
