@@ -151,6 +151,18 @@ def test_prometheus_asks_for_openmetrics(tmp_path):
     with_service(tmp_path, test, virtual=False)
 
 
+def test_metrics_that_cannot_be_collected_in_time(tmp_path, monkeypatch, capfd):
+    async def test(bench):
+        monkeypatch.setattr(scrape, "families", lambda core: 1 / 0)
+        async with answering(bench) as address:
+            head, body = await ask(address, GET)
+            assert b" 500 " in head.splitlines()[0]
+            assert b"Traceback" not in body
+
+    with_service(tmp_path, test, virtual=False)
+    assert capfd.readouterr().err == ""
+
+
 def test_over_ipv6(tmp_path):
     try:
         with socket.socket(socket.AF_INET6) as probe:
