@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from tests.initiator.service_running import Running
@@ -64,9 +65,9 @@ def isnsd(peer, tmp_path):
 def isnsd_at_its_port(peer, tmp_path):
     """A running isnsd at the port that the service looks for one at, and an address of the loopback that nobody else has."""
     program, server = peer("isnsd"), None
-    for number in range(1, 255):
+    for place in range(1, 255):
         with contextlib.suppress(OSError):
-            server = free(f"127.{os.getpid() % 254 + 1}.{number}.1", PORT)
+            server = free(f"127.{os.getpid() % 254 + 1}.{place}.1", PORT)
             break
     assert server is not None
     with isnsd_at(program, tmp_path, server):
@@ -98,7 +99,7 @@ def isnsd_at(program, folder, server: Endpoint):
             process.terminate()
 
 
-def process_wait(process: subprocess.Popen[bytes]) -> None:
+def process_wait(process: subprocess.Popen[Any]) -> None:
     """A twentieth of a second, or less if the process ends."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(0.05)
@@ -218,7 +219,7 @@ class Service:
         self._folder = folder
         self.running = Running(folder)
 
-    def iscsicli(self, *words: str) -> dict:
+    def iscsicli(self, *words: str) -> dict[str, Any]:
         """The answer to a command, which has to succeed."""
         program = [sys.executable, "-c", "from iscsi_initiator.iscsicli.cli import main; main()"]
         ended = subprocess.run(
@@ -229,7 +230,8 @@ class Service:
             check=False,
         )
         assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
+        answer: dict[str, Any] = json.loads(ended.stdout)
+        return answer
 
     def targets(self, *wanted: str) -> None:
         """Wait until the service knows just these without having asked anew."""
