@@ -17,8 +17,8 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -222,9 +222,11 @@ def make_run(folder: Path) -> Run:
     return run
 
 
-def served(run: Run) -> Watch:
-    """Target, service, initiator, reviews and events; what was seen of the processes."""
-    with Watch() as watch, target_of(run):
+def served(run: Run, beside: Callable[[str], AbstractContextManager[object]] = nullcontext) -> Watch:
+    """Target, service, initiator, reviews and events; what was seen of the processes. beside: given the target's portal, what
+    goes on until the initiators are done.
+    """
+    with Watch() as watch, target_of(run), beside(run.portal):
         _serve(run)
         _reach(run)
     _review(run)
