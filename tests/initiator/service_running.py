@@ -21,6 +21,7 @@ from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.store import Store
 from iscsi_initiator.store.state import StoredSettings
 from iscsi_protocol.history import Endpoint
+from iscsi_target.config import TargetConfig
 from iscsi_target.isns.config import IsnsConfig
 from iscsi_target.isns.shell import IsnsShell
 from iscsi_target.portal import TargetServer
@@ -30,13 +31,19 @@ PROGRAM = [sys.executable, "-c", "from iscsi_initiator.cli import main; main()",
 
 
 @contextmanager
-def portals_served() -> Iterator[list[Endpoint]]:
-    """The bundled target on free ports of loopback, in a thread of its own."""
+def target_served() -> Iterator[Endpoint]:
+    """The bundled target on a free port of loopback, in a thread of its own."""
+    with config_served(bundled_config()) as endpoints:
+        yield endpoints[0]
+
+
+@contextmanager
+def config_served(config: TargetConfig) -> Iterator[list[Endpoint]]:
+    """A target on the loopback, in a thread of its own; its portals."""
     ready = threading.Event()
     found: dict[str, Any] = {}
 
     async def serve() -> None:
-        config = bundled_config()
         engine, devices = make_engine(config, random_bytes=random.Random(3).randbytes)
         server = TargetServer(engine)
         found["endpoints"] = await server.start(config.portals)
@@ -55,13 +62,6 @@ def portals_served() -> Iterator[list[Endpoint]]:
     finally:
         found["loop"].call_soon_threadsafe(found["stop"].set)
         thread.join(20)
-
-
-@contextmanager
-def target_served() -> Iterator[Endpoint]:
-    """The first portal of the bundled target."""
-    with portals_served() as endpoints:
-        yield endpoints[0]
 
 
 @contextmanager
@@ -106,7 +106,9 @@ class Running:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert json.loads(line or "{}") == {"ready": str(self.socket)}
+        self.ready = json.loads(line or "{}")
+        assert self.ready.pop("ready", None) == str(self.socket)
+        assert set(self.ready) == ({"metrics"} if "--metrics" in options else set())
 
     def ask(self, request: Any) -> Any:
         """The answer of the service."""

@@ -13,9 +13,9 @@ import threading
 import pytest
 from tests.initiator.configuring import VOLUMES, Changes, facts_of
 from tests.initiator.nursery import ATTACHED, MOUNTS, Nursery, own_name
-from tests.initiator.service_running import Running, isns_served, portals_served, store_settings, target_served
+from tests.initiator.service_running import Running, config_served, isns_served, store_settings, target_served
 
-from iscsi_conformance.bundled import PLAIN
+from iscsi_conformance.bundled import PLAIN, bundled_config
 from iscsi_initiator.eventlog import LogReader
 from iscsi_initiator.service import api
 from iscsi_initiator.status_codes import Refused, StatusCode
@@ -106,7 +106,7 @@ def test_killed_at_random_points(tmp_path, portal):
 
 @pytest.fixture(scope="module")
 def portals():
-    with portals_served() as endpoints:
+    with config_served(bundled_config()) as endpoints:
         yield endpoints
 
 

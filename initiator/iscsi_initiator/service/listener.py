@@ -15,16 +15,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from iscsi_initiator.service.api.answers import Answer, Failure, failure_of
+from iscsi_initiator.service.api.answers import Answer, Failure, Stream, failure_of
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.api.wire import MAX_REQUEST, NoRequest, decode_request, encode_answer
 from iscsi_initiator.status_codes import Refused, StatusCode
 
-Handler = Callable[[Operation[Any]], Awaitable[Answer]]
-"""Does what is asked. Raises Refused or RequestFailed; what else it raises is a defect, told as NON_SPECIFIC_ERROR."""
+Handler = Callable[[Operation[Any]], Awaitable[Answer | Stream]]
+"""Does what is asked; a stream is told answer by answer, until the caller hangs up.
+
+Raises Refused or RequestFailed; what else it raises is a defect, told as NON_SPECIFIC_ERROR."""
 
 MAX_CONNECTIONS = 64
 SOCKET_MODE = 0o600
+STREAM_BUFFER = 1 << 16
+"""Bytes of a stream that are given to the socket before its caller takes them."""
+
 LINGER = 2.0
 """Seconds that a caller has to take the last answer of a connection."""
 
@@ -116,15 +121,41 @@ class Listener:
         except NoRequest as error:
             await _dismiss(reader, writer, failure_of(error))
             return False
+        if not isinstance(answer, bytes):
+            self._tasks[task] = False
+            await self._tell(reader, writer, answer)
+            return False
         writer.write(answer)
         await writer.drain()
         self._tasks[task] = False
         return True
 
-    async def _answer(self, line: bytes) -> bytes:
+    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:
+        """Tell the answers of a stream until the caller hangs up, or says anything else."""
+        writer.transport.set_write_buffer_limits(high=STREAM_BUFFER)
+
+        async def tell() -> None:
+            async for answer in stream:
+                writer.write(encode_answer(answer))
+                await writer.drain()
+
+        loop = asyncio.get_running_loop()
+        both = [loop.create_task(tell()), loop.create_task(reader.read(1))]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stream.close()
+            for each in both:
+                each.cancel()
+            for outcome in await asyncio.gather(*both, return_exceptions=True):
+                if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
+                    self._defect(outcome)
+
+    async def _answer(self, line: bytes) -> bytes | Stream:
         try:
             request = decode_request(line)
-            return encode_answer(await self._handler(request), request.buffer_size)
+            answer = await self._handler(request)
+            return encode_answer(answer, request.buffer_size) if isinstance(answer, Answer) else answer
         except NoRequest:
             raise
         except Refused as error:

@@ -6,6 +6,8 @@
     instances    there are initiator instances, with adapters   106 and no start; 108 and a start without that adapter
     IPsec        the back end gets ready, where there is one    105
     secret       the initiator's secret opens                   107
+    metrics      Prometheus can ask, where it is to             106 and no start
+    socket       the service listens                            106 and no start
     boot         the target of the boot table is logged in to   none; `trouble` says why
     discovery    every mechanism is asked                       111 to 115, 119
     logins       the persistent logins are made                 PERSISTENT_LOGIN_TIMEOUT; they go on being tried
@@ -23,7 +25,7 @@ from iscsi_initiator.discovery.isns_servers import Overtaken
 from iscsi_initiator.discovery.refresh import Refresh
 from iscsi_initiator.node_name import follow
 from iscsi_initiator.service.booting import boot
-from iscsi_initiator.service.core import Core
+from iscsi_initiator.service.core import AdapterHost, Core
 from iscsi_initiator.service.devices import DISK
 from iscsi_initiator.service.ipsec import IpsecFailure
 from iscsi_initiator.service.journal import Journal
@@ -80,7 +82,7 @@ def load_adapters(core: Core, wanted: Mapping[str, str]) -> dict[str, Adapter]:
     found = {}
     for name, argument in wanted.items():
         try:
-            found[name] = load(name, argument, core, core.journal.tell)
+            found[name] = load(name, argument, AdapterHost(core, name), core.journal.tell)
         except Refused as error:
             core.trouble = error
     return found

@@ -35,6 +35,8 @@ from iscsi_initiator.service.api.discovery import (
     RemoveiSNSServer,
     RemoveTargetPortal,
 )
+from iscsi_initiator.service.api.management import Invoke, ListClasses, Metrics, Query, Watch
+from iscsi_initiator.service.api.multipath import Attach, Detach, DeviceList, ListAttached, SetDevicePolicy
 from iscsi_initiator.service.api.node import ListInitiators, NodeName, ServiceStatus, StopService, VersionInfo
 from iscsi_initiator.service.api.operation import VERSION, Operation, answer_type
 from iscsi_initiator.service.api.security import CHAPSecret, GetPSKey, GroupKey, PSKey, TunnelAddr
@@ -54,6 +56,7 @@ from iscsi_initiator.service.api.sessions import (
 )
 from iscsi_initiator.service.api.settings import ImportSettings
 from iscsi_initiator.service.api.targets import AddTarget, ListTargets, RemoveTarget, TargetInfo
+from iscsi_initiator.service.api.tracing import QueryTrace, StartTrace, StopTrace
 from iscsi_initiator.status_codes import Refused, StatusCode
 
 MAX_REQUEST = 1 << 20
@@ -89,7 +92,20 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ReportTargetMappings,
     SessionList,
     SetLoadBalancePolicy,
+    DeviceList,
+    SetDevicePolicy,
+    Attach,
+    Detach,
+    ListAttached,
     ImportSettings,
+    ListClasses,
+    Query,
+    Invoke,
+    Watch,
+    Metrics,
+    StartTrace,
+    StopTrace,
+    QueryTrace,
     CHAPSecret,
     TunnelAddr,
     GroupKey,
