@@ -71,7 +71,6 @@ GOOD = {
 ODD = [
     "",
     " ",
-    "\0",
     "a\nb",
     "\x1b[2J",
     "\udc80",
@@ -114,7 +113,7 @@ BAD: dict[str, list[str]] = {
         "0=memory:1MiB,bs=7",
         "-1=memory:1MiB",
     ],
-    "name": ["", "no name", "iqn.", "x" * 300, "iqn.2026-01.org.example:" + "x" * 220],
+    "serve name": ["", "no name", "iqn.", "x" * 300, "iqn.2026-01.org.example:" + "x" * 220],
     "isns": [":", "h:x", "[::1", "h:65536"],
     "personality_name": ["", "nobody"],
     "fault_ids": ["", "no.such-fault"],
@@ -270,7 +269,8 @@ def check(result: Any, place: Path, before: dict[str, bytes], *, printable: bool
     if not printable:
         return
     lines = [each for each in result.stderr.splitlines() if each]
-    said = [each for each in lines if not each.startswith(("Usage: ", "Try '"))]
+    usage = next((place for place, each in enumerate(lines) if each.startswith("Try '")), -1)
+    said = lines[usage + 1 :]
     assert len(said) == 1, said
     assert said[0].isprintable(), said
     assert said[0].startswith(("Error: ", "iscsi-")), said
@@ -305,8 +305,8 @@ def test_what_is_missing(place, name, path, command):
         check(result, place, before)
 
 
-def bad_values(parameter: click.Parameter) -> list[str]:
-    """Values that a parameter does not take."""
+def bad_values(parameter: click.Parameter, command: str = "") -> list[str]:
+    """Values that a parameter does not take, of any command or of one that is named."""
     kind = parameter.type
     if isinstance(kind, click.IntRange | click.FloatRange):
         low = [] if kind.min is None else [str(kind.min - 1)]
@@ -316,7 +316,7 @@ def bad_values(parameter: click.Parameter) -> list[str]:
         return ["", "x", "1.5", "0x1"]
     if isinstance(kind, click.Choice):
         return ["", "no-such-choice", str(next(iter(kind.choices))).upper() + "x"]
-    return BAD.get(parameter.name or "", [])
+    return BAD.get(parameter.name or "", []) + BAD.get(f"{command} {parameter.name}", [])
 
 
 MADE_FILES = {("read", "file"), ("export", "file"), ("write", "file")}
@@ -327,7 +327,7 @@ CASES = [
     pytest.param(name, path, command, each, value, id=f"{' '.join([name, *path])}-{each.name}-{value[:20]!r}")
     for name, path, command in COMMANDS
     for each in command.params
-    for value in bad_values(each)
+    for value in bad_values(each, path[-1])
     # What members and names of domains may be is the server's to say.
     if "isns-domains" not in path or isinstance(each.type, click.types.IntParamType)
     if not (value == "nowhere.bin" and (path[-1], each.name) in MADE_FILES)
@@ -381,6 +381,7 @@ ISCSICLI_WORDS = [
     "?",
     "@nowhere",
     "@rubbish",
+    "\0",
 ]
 
 
