@@ -9,6 +9,7 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from iscsi_initiator.discovery.adapters import Teller
 from iscsi_initiator.discovery.instance import Group, Instance, Kind, Source
@@ -25,6 +26,13 @@ PORT = 3205
 
 LEAVE_TIME = 5.0
 """Seconds that a server has to answer a deregistration."""
+
+
+class MakeLink(Protocol):
+    """Makes what a server is asked by."""
+
+    def __call__(self, server: Endpoint, *, tell: Callable[[Report], None]) -> IsnsLink:
+        """See IsnsLink."""
 
 
 def isns_source(server: str) -> Source:
@@ -62,7 +70,8 @@ def own_address(server: Endpoint, addresses: Sequence[str]) -> str:
 
 class Servers:
     """tell: logs events of the service. resolve: where a server is, with this port; raises Refused. node_name: the node as it
-    is registered. addresses: of the software initiator's ports. changed: a server says that it has other targets now.
+    is registered. addresses: of the software initiator's ports. changed: a server says that it has other targets
+    now.
     """
 
     def __init__(
@@ -73,6 +82,7 @@ class Servers:
         addresses: Sequence[str],
         changed: Callable[[str], None],
         port: int = PORT,
+        make_link: MakeLink = IsnsLink,
     ) -> None:
         self._tell = tell
         self._resolve = resolve
@@ -80,6 +90,7 @@ class Servers:
         self._addresses = addresses
         self._changed = changed
         self._port = port
+        self._make_link = make_link
         self._links: dict[str, IsnsLink] = {}
 
     async def ask(self, server: str, *, stay: bool) -> Found:
@@ -115,7 +126,7 @@ class Servers:
                 self._changed(server)
             known.append(True)
 
-        return IsnsLink(endpoint, tell=told)
+        return self._make_link(endpoint, tell=told)
 
     async def _register(self, link: IsnsLink, server: str) -> None:
         try:
