@@ -211,9 +211,9 @@ def validate(cases: Iterable[Case], faults: Mapping[str, NamedFault]) -> None:
         if item.codes and item.role is not Role.SERVICE:
             problems.append(f"{item.id}: status codes are for cases about the service")
         for code, fault_id in item.proven_codes.items():
-            if fault_id not in item.proofs:
-                problems.append(f"{item.id}: {code} is proven by {fault_id}, which is not among its proofs")
-        if not item.requirements and not (item.proofs and (item.codes or item.events or item.about)):
+            if fault_id not in faults:
+                problems.append(f"{item.id}: {code} is proven by {fault_id}, which does not exist")
+        if not item.requirements and not item.codes and not item.proofs:
             problems.append(f"{item.id}: names no requirement")
     if problems:
         raise CaseError("\n".join(problems))

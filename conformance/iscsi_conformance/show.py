@@ -161,7 +161,11 @@ def fault_table(faults: Iterable[NamedFault], cases: Iterable[Case], *, as_json:
     """Faults, a line each, with the cases that they prove."""
     proves: dict[str, list[str]] = {}
     for case in cases:
-        for fault_id in (*case.clauses.values(), *(case.proofs if case.role is Role.SERVICE else ())):
+        for fault_id in (
+            *case.clauses.values(),
+            *case.proven_codes.values(),
+            *(case.proofs if case.role is Role.SERVICE else ()),
+        ):
             proves.setdefault(fault_id, []).append(case.id)
     rows = sorted(faults, key=lambda fault: (fault.side.value, fault.id))
     if as_json:

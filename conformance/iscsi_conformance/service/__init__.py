@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from iscsi_conformance.service.bench import DEAD, HOST, QUICK, Running, ServiceBench, raw
+from iscsi_conformance.service.bench import HOST, QUICK, Running, ServiceBench, raw
 from iscsi_conformance.service.decorate import event_case, of_row, rows, status_case
 
 __all__ = [
-    "DEAD",
     "HOST",
     "QUICK",
     "Running",

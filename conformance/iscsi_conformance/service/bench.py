@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import msgspec
 
 from iscsi_conformance.bundled import PLAIN, bundled_config
 from iscsi_conformance.pipe import MemoryConnector
+from iscsi_conformance.provocation import BundledOperator
 from iscsi_conformance.verdict import Failed, Inconclusive, require
 from iscsi_initiator.discovery.adapters import PlugIn
 from iscsi_initiator.eventlog import EventLogWriter, LogReader
@@ -32,7 +33,7 @@ from iscsi_initiator.service.policy import CONFORMING, ServicePolicy
 from iscsi_initiator.service.startup import Start, StartFailed, open_store, prepare
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import StatusCode
-from iscsi_initiator.store import State
+from iscsi_initiator.store import State, Store
 from iscsi_initiator.store.state import Portal
 from iscsi_protocol.eventlog import SERVICE_SOURCE, SOURCE, LoggedEvent
 from iscsi_protocol.fault import Fault, NamedFault
@@ -41,7 +42,6 @@ from iscsi_target.loopback import MemoryPortal
 from iscsi_target.shell.serving import close_devices, make_engine
 
 HOST = Portal(address="127.0.0.1", port=3260)
-DEAD = Portal(address="192.0.2.99")
 QUICK = Settings(portal_retry_count=0, network_ready_retry_count=0)
 NOTES = 60
 SHOWN = 300
@@ -58,7 +58,8 @@ def raw(operation: str, **fields: object) -> dict[str, object]:
 @dataclass(kw_only=True)
 class Setting:
     """What a service is started with. state: what its store has; settings: None for those of the store; target: the server
-    behind the portal, with its faults; plug_ins: adapters of its own; options: what else the core takes.
+    behind the portal, with its faults; plug_ins: adapters of its own; before: called with the store once it is open; options:
+    what else the core takes.
     """
 
     state: State | None = None
@@ -66,6 +67,7 @@ class Setting:
     target: TargetConfig | None = None
     faults: Sequence[Fault] = ()
     plug_ins: Mapping[str, PlugIn] = field(default_factory=dict)
+    before: Callable[[Store], None] = lambda _store: None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -136,11 +138,12 @@ class Running:
         self._stack = ExitStack()
         self._starts: list[Start] = []
         with ExitStack() as stack:
-            self.core, self.connector = self._bring_up(stack, setting)
+            self.core, self.connector, self._operator = self._bring_up(stack, setting)
             self._stack = stack.pop_all()
-        self._answering = Answering(self._perform, self._defect, bench.policy)
+        self._answering = Answering(self.perform, self._defect, bench.policy)
+        self._others: dict[Handler, Answering] = {}
 
-    def _bring_up(self, stack: ExitStack, setting: Setting) -> tuple[Core, MemoryConnector]:
+    def _bring_up(self, stack: ExitStack, setting: Setting) -> tuple[Core, MemoryConnector, BundledOperator]:
         config = setting.target or bundled_config()
         engine, devices = make_engine(config, random_bytes=random.Random(1).randbytes)
         stack.callback(close_devices, devices)
@@ -151,6 +154,7 @@ class Running:
         store = stack.enter_context(open_store(self.folder / "store", journal))
         if setting.state is not None:
             store.put(setting.state)
+        setting.before(store)
         arguments: dict[str, Any] = {
             "connectors": lambda: connector,
             "host": lambda: ("bench", "example.org"),
@@ -160,7 +164,7 @@ class Running:
         core = Core(store, journal, settings=setting.settings, random_bytes=random.Random(2).randbytes, **arguments)
         stack.callback(core.release)
         prepare(core, {}, setting.plug_ins)
-        return core, connector
+        return core, connector, BundledOperator(engine, portal.driver)
 
     def __enter__(self) -> Running:
         """Itself."""
@@ -174,7 +178,8 @@ class Running:
             session.client.abort()
         self._stack.close()
 
-    async def _perform(self, request: Operation[Any]) -> api.Answer:
+    async def perform(self, request: Operation[Any]) -> api.Answer:
+        """Do what is asked, as the operations do it. Raises Refused."""
         return await perform(self.core, request)
 
     def _defect(self, error: Exception) -> None:
@@ -187,7 +192,7 @@ class Running:
         if isinstance(request, Mapping):
             line, shown = msgspec.json.encode(request), f"{request['op']} with {', '.join(request)}"
         else:
-            line, shown = encode_request(request), repr(request)
+            line, shown = encode_request(request), _shown(request)
         self.bench.note(f"asked: {shown}")
         try:
             answer = await answering.answer(line)
@@ -207,7 +212,9 @@ class Running:
         """The operation is answered with this code, None for success. by: who does it, where it is not the service's API.
         Gives the answer as it stands on the wire. Raises Failed.
         """
-        answering = self._answering if by is None else Answering(by, self._defect, self.bench.policy)
+        answering = self._answering
+        if by is not None:
+            answering = self._others.setdefault(by, Answering(by, self._defect, self.bench.policy))
         status, line = await self._exchange(request, answering)
         name = request["op"] if isinstance(request, Mapping) else type(request).__name__
         due = "success" if code is None else code.text
@@ -221,6 +228,10 @@ class Running:
         return await self.gets(request, None)
 
     # On the way.
+
+    def mend(self) -> None:
+        """The target has no faults on the connections to come."""
+        self._operator.mend()
 
     async def discover(self) -> None:
         """Have the portal asked."""
@@ -242,12 +253,10 @@ class Running:
         await start.run()
 
 
-async def cannot_start(bench: ServiceBench, begin: Callable[[], object]) -> None:
-    """What begins a service raises StartFailed. Raises Failed."""
+async def cannot_start(bench: ServiceBench, begun: Awaitable[Running]) -> None:
+    """A service that is begun does not start. Raises Failed."""
     try:
-        begun = begin()
-        if hasattr(begun, "__await__"):
-            await begun
+        await begun
     except StartFailed as error:
         bench.note(str(error))
     else:
@@ -257,6 +266,13 @@ async def cannot_start(bench: ServiceBench, begin: Callable[[], object]) -> None
 async def _at_once(work: Callable[[], Any]) -> Any:
     """Adapters of a case do not block."""
     return work()
+
+
+def _shown(request: Operation[Any]) -> str:
+    """A request with what is said in it, without its secrets."""
+    defaults = {each.name: each.default for each in msgspec.structs.fields(request)}
+    said = [(name, value) for name, value in request.__rich_repr__() if value != defaults[name]]
+    return f"{type(request).__name__}({', '.join(f'{name}={value!r}' for name, value in said)})"
 
 
 def _read(path: Path) -> list[LoggedEvent]:

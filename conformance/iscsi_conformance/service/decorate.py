@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from iscsi_conformance.case import SERVICE, CaseFunction, case
-from iscsi_initiator.service.faults import event_faults, other, slug, stays
+from iscsi_initiator.service.faults import event_faults, slug, stays
 from iscsi_initiator.status_codes import StatusCode
 from iscsi_protocol.eventlog import SERVICE_EVENTS, SERVICE_SOURCE, SOURCE
 
 F = TypeVar("F", bound=CaseFunction)
+PATIENCE = 600.0
+"""Seconds of virtual time that a case may take: some wait for the end of a login or of the whole start."""
 
 
 def status_case(
@@ -28,7 +30,8 @@ def status_case(
         role=SERVICE,
         codes=[code],
         events=[name_of(event) for event in events],
-        proofs=[other(code), *([stays(code)] if near else []), *(f for event in events for f in event_faults(event))],
+        proofs=[*([stays(code)] if near else []), *(fault for event in events for fault in event_faults(event))],
+        time_limit=PATIENCE,
         virtual=True,
     )
 
@@ -45,6 +48,7 @@ def event_case(event: int, name: str, *, variation: str | None = None) -> Callab
         events=[name_of(event)],
         proofs=event_faults(event),
         about=None if variation is None else (name_of(event), variation),
+        time_limit=PATIENCE,
         virtual=True,
     )
 

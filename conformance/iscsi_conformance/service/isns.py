@@ -29,6 +29,13 @@ class IsnsNetwork:
         self.server.start(self.now())
         self._pipes: dict[int, _Pipe] = {}
 
+    def mend(self) -> None:
+        """Another server is there, which knows nothing yet and does nothing wrong."""
+        self.there = True
+        self.server = IsnsServer(IsnsConfig(default_domain=True))
+        self.server.start(self.now())
+        self._pipes.clear()
+
     @staticmethod
     def now() -> float:
         """Seconds since 1970, as the server counts them."""

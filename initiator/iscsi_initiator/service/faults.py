@@ -15,11 +15,15 @@ from iscsi_protocol.fault.named import behaves
 
 _behaves = partial(behaves, Side.SERVICE)
 
+_NO_ANSWERS = frozenset({StatusCode.SERVICE_NOT_RUNNING, StatusCode.PERSISTENT_LOGIN_TIMEOUT})
+"""Codes that no operation is answered with: a caller tells the first, and the state of the service has the second."""
+
 _EVENT_KINDS = (
     ("silent", "Event {} is not logged.", "never_logs"),
     ("twice", "Event {} is logged twice.", "logs_twice"),
     ("wrong", "Event {} is logged with other strings, or as another one.", "logs_wrong"),
 )
+_BOOT_KINDS = (*_EVENT_KINDS[:2], ("wrong-dump", "Event {} is logged with other data.", "logs_wrong"))
 
 
 def slug(code: StatusCode) -> str:
@@ -39,7 +43,11 @@ def stays(code: StatusCode) -> str:
 
 def event_faults(event: int) -> tuple[str, ...]:
     """The ids of an event's faults."""
-    return tuple(f"event.{event}.{kind}" for kind, _, _ in _EVENT_KINDS)
+    return tuple(f"event.{event}.{kind}" for kind, _, _ in _kinds(event))
+
+
+def _kinds(event: int) -> tuple[tuple[str, str, str], ...]:
+    return _BOOT_KINDS if event == BOOT_EVENT else _EVENT_KINDS
 
 
 FAULTS = (
@@ -54,11 +62,12 @@ FAULTS = (
             keeps_answering=frozenset({int(code)}),
         )
         for code in StatusCode
+        if code not in _NO_ANSWERS
     ),
     *(
         _behaves(fault_id, says.format(event), **{switch: frozenset({event})})
         for event in (BOOT_EVENT, *SERVICE_EVENTS)
-        for fault_id, (_, says, switch) in zip(event_faults(event), _EVENT_KINDS, strict=True)
+        for fault_id, (_, says, switch) in zip(event_faults(event), _kinds(event), strict=True)
     ),
 )
 

@@ -333,6 +333,7 @@ async def connect(
             service=service,
         )
     except SessionFailed as error:
+        service.give_up()
         if service.failure is not None:
             raise service.failure from error
         raise refusal_of(error) from error
