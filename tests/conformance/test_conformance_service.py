@@ -123,7 +123,7 @@ def test_secrets_do_not_get_into_the_notes():
     on_bench(test, notes)
     assert notes[:3] == [
         "asked: CHAPSecret(secret='***')",
-        'answered: {"status":0,"message":""}',
+        'answered: success: {"status":0,"message":""}',
         "asked: CHAPSecret with op, secret",
     ]
     assert len(notes) == NOTES

@@ -198,8 +198,9 @@ class Running:
             answer = await answering.answer(line)
         except NoRequest as error:
             answer = answering.refusal(api.failure_of(error))
-        self.bench.note(f"answered: {answer.decode().rstrip()}")
-        return msgspec.json.decode(answer)["status"], answer
+        status: int = msgspec.json.decode(answer)["status"]
+        self.bench.note(f"answered: {_name(status)}: {answer.decode().rstrip()}")
+        return status, answer
 
     async def ask(self, request: Operation[Any]) -> Any:
         """The answer to a request on the way to what the case is about. Raises Inconclusive for an error code."""
@@ -217,9 +218,8 @@ class Running:
             answering = self._others.setdefault(by, Answering(by, self._defect, self.bench.policy))
         status, line = await self._exchange(request, answering)
         name = request["op"] if isinstance(request, Mapping) else type(request).__name__
-        due = "success" if code is None else code.text
-        seen = StatusCode(status).text if status else "success"
-        require(status == (code or 0), self.bench.about, f"{name} is answered with {due}", seen=seen)
+        due = f"{name} is answered with {_name(code or 0)}"
+        require(status == (code or 0), self.bench.about, due, seen=_name(status))
         answer: dict[str, Any] = msgspec.json.decode(line)
         return answer
 
@@ -266,6 +266,10 @@ async def cannot_start(bench: ServiceBench, begun: Awaitable[Running]) -> None:
 async def _at_once(work: Callable[[], Any]) -> Any:
     """Adapters of a case do not block."""
     return work()
+
+
+def _name(status: int) -> str:
+    return StatusCode(status).text if status else "success"
 
 
 def _shown(request: Operation[Any]) -> str:

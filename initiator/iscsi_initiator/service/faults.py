@@ -52,13 +52,13 @@ def _kinds(event: int) -> tuple[tuple[str, str, str], ...]:
 
 FAULTS = (
     *(
-        _behaves(other(code), f"Tells another code in the place of {code:#010X}.", answers_other=frozenset({int(code)}))
+        _behaves(other(code), f"Tells another code in the place of 0x{code:08X}.", answers_other=frozenset({int(code)}))
         for code in StatusCode
     ),
     *(
         _behaves(
             stays(code),
-            f"Once it has answered with {code:#010X}, answers every operation of that kind so.",
+            f"Once it has answered with 0x{code:08X}, answers every operation of that kind so.",
             keeps_answering=frozenset({int(code)}),
         )
         for code in StatusCode
