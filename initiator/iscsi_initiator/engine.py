@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from iscsi_initiator.connection import Connection
+from iscsi_initiator.counters import NodeCounters
 from iscsi_initiator.limits import Usage
 from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.policy import CONFORMING, Policy
@@ -42,7 +43,7 @@ class NoSuchSession(LookupError):
 
 
 class InitiatorEngine:
-    """All sessions of one initiator."""
+    """All sessions of one initiator. counters: what is counted over them; several engines may share one."""
 
     def __init__(
         self,
@@ -51,10 +52,12 @@ class InitiatorEngine:
         random_bytes: Callable[[int], bytes],
         policy: Policy = CONFORMING,
         hasher: Hasher = hashlib_hasher,
+        counters: NodeCounters | None = None,
     ) -> None:
         if policy.takes_limits_as_reached:
             settings = replace(settings, limits=settings.limits.lowered(policy.takes_limits_as_reached))
         self.settings = settings
+        self.counters = NodeCounters() if counters is None else counters
         self.hasher = hasher
         self.policy = policy
         self.random_bytes = random_bytes
@@ -122,6 +125,11 @@ class InitiatorEngine:
         Refused.
         """
         self._known(session).balance.set(policy, paths)
+
+    def set_multipath(self, session: int) -> None:
+        """Another session reaches the same target: from now on LinkDownTime holds requests. Raises Refused."""
+        found = self._known(session)
+        found.options = replace(found.options, multipath=True)
 
     def _known(self, session: int) -> Session:
         found = self._sessions.get(session)

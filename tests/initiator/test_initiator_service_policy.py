@@ -29,6 +29,14 @@ def policy_of(fault_id: str) -> ServicePolicy:
     return ServicePolicy(**switches)
 
 
+async def told_by(answering: Answering, request) -> dict[str, Any]:
+    """What stands in the one answer to a request."""
+    line = await answering.answer(encode_request(request))
+    assert isinstance(line, bytes)
+    answer: dict[str, Any] = msgspec.json.decode(line)
+    return answer
+
+
 def answers(policy: ServicePolicy, *outcomes: Exception | api.Answer, request=None) -> list[int]:
     """The codes that are told for what a handler comes to, one request after the other."""
     left = list(outcomes)
@@ -41,8 +49,7 @@ def answers(policy: ServicePolicy, *outcomes: Exception | api.Answer, request=No
 
     async def run():
         answering = Answering(handler, lambda error: None, policy)
-        line = encode_request(request or api.ListTargets())
-        return [msgspec.json.decode(await answering.answer(line))["status"] for _ in outcomes]
+        return [(await told_by(answering, request or api.ListTargets()))["status"] for _ in outcomes]
 
     return asyncio.run(run())
 
@@ -77,7 +84,7 @@ def test_a_code_that_stays_stays_for_operations_of_its_kind():
     async def run():
         answering = Answering(handler, print, policy)
         for request, status in ((api.ListTargets(), BUSY), (api.SessionList(), 0), (api.ListTargets(), BUSY)):
-            assert msgspec.json.decode(await answering.answer(encode_request(request)))["status"] == status
+            assert (await told_by(answering, request))["status"] == status
 
     asyncio.run(run())
 
@@ -90,8 +97,7 @@ def test_the_trouble_of_a_start_is_a_code_too():
         return state
 
     async def run(policy):
-        line = await Answering(handler, print, policy).answer(encode_request(api.ServiceStatus()))
-        return msgspec.json.decode(line)["trouble"]
+        return (await told_by(Answering(handler, print, policy), api.ServiceStatus()))["trouble"]
 
     assert asyncio.run(run(CONFORMING)) == code
     assert asyncio.run(run(policy_of(other(code)))) not in (0, code)
@@ -108,6 +114,20 @@ def test_trouble_is_told(tmp_path):
 
 async def perform_nothing(request):
     raise AssertionError(request)
+
+
+def test_a_stream_is_told_answer_by_answer():
+    stream: Any = object()
+
+    async def handler(asked):
+        return stream
+
+    async def run():
+        answering = Answering(handler, print, policy_of(other(SHORT)))
+        assert await answering.answer(encode_request(api.Watch())) is stream
+        assert msgspec.json.decode(answering.told(api.Answer(status=SHORT)))["status"] not in (0, SHORT)
+
+    asyncio.run(run())
 
 
 def test_what_is_no_request_is_no_answer_either():

@@ -22,13 +22,13 @@ from iscsi_conformance.verdict import Failed, Inconclusive, require
 from iscsi_initiator.discovery.adapters import PlugIn
 from iscsi_initiator.eventlog import EventLogWriter, LogReader
 from iscsi_initiator.service import api
-from iscsi_initiator.service.answering import Answering, Handler
+from iscsi_initiator.service.answering import Answering
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.api.wire import NoRequest, decode_answer, encode_request
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.live import LiveSession
-from iscsi_initiator.service.operations import perform
+from iscsi_initiator.service.operations import carry_out
 from iscsi_initiator.service.policy import CONFORMING, ServicePolicy
 from iscsi_initiator.service.startup import Start, StartFailed, open_store, prepare
 from iscsi_initiator.settings import Settings
@@ -141,7 +141,6 @@ class Running:
             self.core, self.connector, self._operator = self._bring_up(stack, setting)
             self._stack = stack.pop_all()
         self._answering = Answering(self.perform, self._defect, bench.policy)
-        self._others: dict[Handler, Answering] = {}
 
     def _bring_up(self, stack: ExitStack, setting: Setting) -> tuple[Core, MemoryConnector, BundledOperator]:
         config = setting.target or bundled_config()
@@ -178,16 +177,16 @@ class Running:
             session.client.abort()
         self._stack.close()
 
-    async def perform(self, request: Operation[Any]) -> api.Answer:
+    async def perform(self, request: Operation[Any]) -> api.Answer | api.Stream:
         """Do what is asked, as the operations do it. Raises Refused."""
-        return await perform(self.core, request)
+        return await carry_out(self.core, request)
 
     def _defect(self, error: Exception) -> None:
         self.bench.note(f"the service failed: {type(error).__name__}: {error}")
 
     # Asking.
 
-    async def _exchange(self, request: Request, answering: Answering) -> tuple[int, bytes]:
+    async def _exchange(self, request: Request) -> tuple[int, bytes]:
         """The status of the answer, and its line."""
         if isinstance(request, Mapping):
             line, shown = msgspec.json.encode(request), f"{request['op']} with {', '.join(request)}"
@@ -195,28 +194,25 @@ class Running:
             line, shown = encode_request(request), _shown(request)
         self.bench.note(f"asked: {shown}")
         try:
-            answer = await answering.answer(line)
+            answer = await self._answering.answer(line)
         except NoRequest as error:
-            answer = answering.refusal(api.failure_of(error))
+            answer = self._answering.refusal(api.failure_of(error))
+        if not isinstance(answer, bytes):
+            raise TypeError(f"{shown} has a stream of answers")
         status: int = msgspec.json.decode(answer)["status"]
         self.bench.note(f"answered: {_name(status)}: {answer.decode().rstrip()}")
         return status, answer
 
     async def ask(self, request: Operation[Any]) -> Any:
         """The answer to a request on the way to what the case is about. Raises Inconclusive for an error code."""
-        status, line = await self._exchange(request, self._answering)
+        status, line = await self._exchange(request)
         if status and not StatusCode(status).is_warning:
             raise Inconclusive(f"{type(request).__name__} is answered with {StatusCode(status).text}")
         return decode_answer(line, type(request))
 
-    async def gets(self, request: Request, code: StatusCode | None, *, by: Handler | None = None) -> dict[str, Any]:
-        """The operation is answered with this code, None for success. by: who does it, where it is not the service's API.
-        Gives the answer as it stands on the wire. Raises Failed.
-        """
-        answering = self._answering
-        if by is not None:
-            answering = self._others.setdefault(by, Answering(by, self._defect, self.bench.policy))
-        status, line = await self._exchange(request, answering)
+    async def gets(self, request: Request, code: StatusCode | None) -> dict[str, Any]:
+        """The operation is answered with this code, None for success; the answer as it stands on the wire. Raises Failed."""
+        status, line = await self._exchange(request)
         name = request["op"] if isinstance(request, Mapping) else type(request).__name__
         due = f"{name} is answered with {_name(code or 0)}"
         require(status == (code or 0), self.bench.about, due, seen=_name(status))

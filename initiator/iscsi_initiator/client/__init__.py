@@ -18,6 +18,7 @@ from typing import Any, Self
 from iscsi_initiator.client.driver import Driver
 from iscsi_initiator.client.errors import ClientError, ConnectionFailed, RequestFailed, ScsiError, SessionFailed
 from iscsi_initiator.client.service import Service
+from iscsi_initiator.counters import NodeCounters
 from iscsi_initiator.engine import InitiatorEngine
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.multipath import LoadBalance, Path
@@ -41,6 +42,7 @@ from iscsi_initiator.requests import (
     TextNegotiation,
     TextResult,
 )
+from iscsi_initiator.session import Session
 from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
 from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
 from iscsi_initiator.url import IscsiUrl, parse_url
@@ -95,11 +97,14 @@ class Client:
         lun: int,
         *,
         hasher: Hasher = hashlib_hasher,
+        counters: NodeCounters | None = None,
     ) -> None:
         self.settings = settings
         self.options = options
         self.lun = lun
-        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher)
+        self.engine = InitiatorEngine(
+            settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher, counters=counters
+        )
         self.on_event: Callable[[Event], None] | None = None
         self.events: list[EventLogged] = []
         self.recoveries = 0
@@ -137,13 +142,14 @@ class Client:
         on_event: Callable[[Event], None] | None = None,
         service: Service | None = None,
         hasher: Hasher = hashlib_hasher,
+        counters: NodeCounters | None = None,
     ) -> Self:
         """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
 
         isid: one of the random kind where it is None, so that clients do not reinstate each other's sessions (6.3.5).
         options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
         the driver's events. service: answers the driver's up-calls; where it is None each is refused. hasher: what this
-        host hashes with for CHAP. Raises UrlError, SessionFailed.
+        host hashes with for CHAP. counters: of the initiator, which clients may share. Raises UrlError, SessionFailed.
         """
         url = parse_url(where) if isinstance(where, str) else where
         if isinstance(url, Endpoint):
@@ -157,7 +163,9 @@ class Client:
             data_digest=data_digest,
             isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
-        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, hasher=hasher)
+        client = cls(
+            settings, policy, options, (url.lun or 0) if lun is None else lun, hasher=hasher, counters=counters
+        )
         client._log = event_log
         client._tap = tap
         client.on_event = on_event
@@ -218,6 +226,11 @@ class Client:
         session = self.engine.session(self._session)
         return tuple(cid for cid, connection in session.connections.items() if connection.up)
 
+    @property
+    def cids(self) -> tuple[int, ...]:
+        """The CIDs of all connections: also of those that are not up yet, or not any more."""
+        return tuple(self.engine.session(self._session).connections)
+
     def ends_of(self, cid: int) -> tuple[Endpoint | None, Endpoint]:
         """Where a connection begins, None while it is not up, and the portal that it goes to. Raises KeyError."""
         connection = self.engine.session(self._session).connections[cid]
@@ -253,6 +266,10 @@ class Client:
         """
         self.engine.set_load_balance(self._session, policy, paths, self.driver.clock())
 
+    def set_multipath(self) -> None:
+        """Other sessions reach the target as well: LinkDownTime holds requests in the place of MaxRequestHoldTime."""
+        self.engine.set_multipath(self._session)
+
     async def _connection_over(self, cid: int, wanted: type[ConnectionUp | ConnectionRemoved]) -> None:
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._moving[cid] = future
@@ -263,6 +280,11 @@ class Client:
             self._moving.pop(cid, None)
         if not isinstance(event, wanted):
             raise ConnectionFailed(cid, event if isinstance(event, ConnectionRemoved | SessionClosed) else None)
+
+    @property
+    def session(self) -> Session:
+        """The session, to look at."""
+        return self.engine.session(self._session)
 
     def use_lun(self, lun: int) -> None:
         """Address another LUN from now on."""

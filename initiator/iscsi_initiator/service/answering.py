@@ -7,14 +7,16 @@ from typing import Any
 
 import msgspec
 
-from iscsi_initiator.service.api.answers import Answer, Failure, ServiceState, failure_of
+from iscsi_initiator.service.api.answers import Answer, Failure, ServiceState, Stream, failure_of
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.api.wire import decode_request, encode_answer, fitting, operation_of
 from iscsi_initiator.service.policy import CONFORMING, ServicePolicy
 from iscsi_initiator.status_codes import Refused, StatusCode
 
-Handler = Callable[[Operation[Any]], Awaitable[Answer]]
-"""Does what is asked. Raises Refused or RequestFailed; what else it raises is a defect, told as NON_SPECIFIC_ERROR."""
+Handler = Callable[[Operation[Any]], Awaitable[Answer | Stream]]
+"""Does what is asked; a stream is told answer by answer, until the caller hangs up.
+
+Raises Refused or RequestFailed; what else it raises is a defect, told as NON_SPECIFIC_ERROR."""
 
 
 class Answering:
@@ -28,15 +30,18 @@ class Answering:
         self._policy = policy
         self._kept: dict[str, int] = {}
 
-    async def answer(self, line: bytes) -> bytes:
-        """The answer to a line. Raises NoRequest for what is not even a request."""
+    async def answer(self, line: bytes) -> bytes | Stream:
+        """The answer to a line, or the stream of them. Raises NoRequest for what is not even a request."""
         operation = operation_of(line)
         buffer_size = None
         answer: Answer | Failure
         try:
             request = decode_request(line)
             buffer_size = request.buffer_size
-            answer = await self._handler(request)
+            outcome = await self._handler(request)
+            if not isinstance(outcome, Answer):
+                return outcome
+            answer = outcome
         except Refused as error:
             answer = failure_of(error)
         except Exception as error:  # noqa: BLE001 - one defect must not end the service
@@ -49,6 +54,10 @@ class Answering:
     def refusal(self, failure: Failure) -> bytes:
         """What is told where there is no request to be answered."""
         return self._told("", failure, None)
+
+    def told(self, answer: Answer) -> bytes:
+        """An answer out of a stream."""
+        return self._told("", answer, None)
 
     def _told(self, operation: str, answer: Answer | Failure, buffer_size: int | None) -> bytes:
         answer = fitting(answer, buffer_size)

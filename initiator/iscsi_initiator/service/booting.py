@@ -35,7 +35,7 @@ async def boot(core: Core, image: bytes) -> LiveSession:
 
 async def _log_in(core: Core, login: BootLogin) -> LiveSession:
     local, name = core.instance(None), login.options.target_name or ""
-    session_id, prefix, number = core.next_session()
+    session_id, prefix, number = core.next_session(local.name)
     session = LiveSession(
         session_id=session_id,
         prefix=prefix,
@@ -50,6 +50,7 @@ async def _log_in(core: Core, login: BootLogin) -> LiveSession:
         group_tag=None,
         node_name=login.initiator_name,
         ipsec=Wish(required=False, flags=0, key=None, initiator=local.name, port=None),
+        booted=True,
     )
 
     def take(event: Event) -> None:
@@ -57,7 +58,7 @@ async def _log_in(core: Core, login: BootLogin) -> LiveSession:
 
     options = replace(login.options, isid=session.isid)
     session.client = await connect(
-        core, options, session.options, secrets_of(core, session.ipsec), take, login.initiator_name
+        core, local.name, options, session.options, secrets_of(core, session.ipsec), take, login.initiator_name
     )
     core.sessions[session_id] = session
     await inventory(core, session, ())

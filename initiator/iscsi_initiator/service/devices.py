@@ -48,13 +48,22 @@ def interface_name(target_name: str, lun: int) -> str:
     return f"iscsi#{target_name}#{lun:016x}"
 
 
-def describe(inquiry: bytes, target_name: str, mapping: LunMapping, taken: Collection[int | None]) -> Device | None:
-    """The device behind a LUN; None where there is none. taken: numbers that other disks have."""
+def describe(
+    inquiry: bytes,
+    target_name: str,
+    mapping: LunMapping,
+    taken: Collection[int | None],
+    number: int | None = None,
+) -> Device | None:
+    """The device behind a LUN; None where there is none. taken: numbers that other disks have; number: the one that this
+    disk has already, by another path.
+    """
     standard = StandardInquiry.parse(inquiry.ljust(StandardInquiry.LENGTH, b"\0"))
     if standard.peripheral_qualifier != PeripheralQualifier.CONNECTED:
         return None
     kind = _TYPES.get(standard.peripheral_device_type, f"Type {standard.peripheral_device_type:#04x}")
-    number = next(n for n in range(len(taken) + 1) if n not in taken) if kind == DISK else None
+    if kind == DISK and number is None:
+        number = next(n for n in range(len(taken) + 1) if n not in taken)
     words = (standard.vendor.strip(), standard.product.strip(), f"{kind} Device")
     return Device(
         type=kind,
@@ -63,6 +72,12 @@ def describe(inquiry: bytes, target_name: str, mapping: LunMapping, taken: Colle
         mapping=mapping,
         interface_name=interface_name(target_name, mapping.target_lun),
     )
+
+
+def is_disk(inquiry: bytes) -> bool:
+    """Whether INQUIRY data is a disk's that is there."""
+    connected = PeripheralQualifier.CONNECTED << 5 | PeripheralDeviceType.DIRECT_ACCESS
+    return inquiry[:1] == bytes((connected,))
 
 
 def check_limits(mappings: Iterable[LunMapping]) -> None:
@@ -119,6 +134,11 @@ class Handles:
         holders.remove(who)
         if not holders:
             del self._open[session_id, device]
+
+    def forget(self, session_id: str) -> None:
+        """A session is over, whoever has its devices open."""
+        for session, device in [each for each in self._open if each[0] == session_id]:
+            del self._open[session, device]
 
     def check_unused(self, session_id: str) -> None:
         """Raises Refused DEVICE_BUSY_ON_SESSION, with event 116 logged, while a device of the session is open."""

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import cast
 
 from iscsi_initiator.service.answering import Answering, Handler
-from iscsi_initiator.service.api.answers import Failure, failure_of
+from iscsi_initiator.service.api.answers import Failure, Stream, failure_of
 from iscsi_initiator.service.api.wire import MAX_REQUEST, NoRequest
 from iscsi_initiator.status_codes import StatusCode
 
 MAX_CONNECTIONS = 64
 SOCKET_MODE = 0o600
+STREAM_BUFFER = 1 << 16
+"""Bytes of a stream that are given to the socket before its caller takes them."""
+
 LINGER = 2.0
 """Seconds that a caller has to take the last answer of a connection."""
 
@@ -44,6 +47,7 @@ class Listener:
     ) -> None:
         self.path = path
         self._answering = Answering(handler, defect)
+        self._defect = defect
         self._max_connections = max_connections
         self._max_request = max_request
         self._server: asyncio.Server | None = None
@@ -112,10 +116,35 @@ class Listener:
         except NoRequest as error:
             await self._dismiss(reader, writer, failure_of(error))
             return False
+        if not isinstance(answer, bytes):
+            self._tasks[task] = False
+            await self._tell(reader, writer, answer)
+            return False
         writer.write(answer)
         await writer.drain()
         self._tasks[task] = False
         return True
+
+    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:
+        """Tell the answers of a stream until the caller hangs up, or says anything else."""
+        writer.transport.set_write_buffer_limits(high=STREAM_BUFFER)
+
+        async def tell() -> None:
+            async for answer in stream:
+                writer.write(self._answering.told(answer))
+                await writer.drain()
+
+        loop = asyncio.get_running_loop()
+        both = [loop.create_task(tell()), loop.create_task(reader.read(1))]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stream.close()
+            for each in both:
+                each.cancel()
+            for outcome in await asyncio.gather(*both, return_exceptions=True):
+                if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
+                    self._defect(outcome)
 
     async def _dismiss(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, failure: Failure) -> None:
         """Say why, and read on for a while: closed with unread data, a socket takes back what it said last."""

@@ -29,6 +29,11 @@ def default_socket() -> Path:
     return folder / "iscsi-conformance" / "initiator.sock"
 
 
+def exports_beside(path: Path) -> Path:
+    """The folder for the sockets that a service serves devices at. path: the service's own."""
+    return path.with_name(path.name + ".nbd")
+
+
 def unreachable(path: Path, error: OSError, policy: ServicePolicy = CONFORMING) -> Refused:
     """What a caller is told where no connection comes up or one is lost."""
     status = StatusCode(policy.told(StatusCode.SERVICE_NOT_RUNNING))

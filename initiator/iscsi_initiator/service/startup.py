@@ -6,6 +6,8 @@
     instances    there are initiator instances, with adapters   106 and no start; 108 and a start without that adapter
     IPsec        the back end gets ready, where there is one    105
     secret       the initiator's secret opens                   107
+    metrics      Prometheus can ask, where it is to             106 and no start
+    socket       the service listens                            106 and no start
     boot         the target of the boot table is logged in to   none; `trouble` says why
     discovery    every mechanism is asked                       111 to 115, 119
     logins       the persistent logins are made                 PERSISTENT_LOGIN_TIMEOUT; they go on being tried
@@ -24,7 +26,7 @@ from iscsi_initiator.discovery.adapters import Adapter, PlugIn, attach, load
 from iscsi_initiator.discovery.refresh import Refresh
 from iscsi_initiator.node_name import follow
 from iscsi_initiator.service.booting import boot
-from iscsi_initiator.service.core import Core
+from iscsi_initiator.service.core import AdapterHost, Core
 from iscsi_initiator.service.devices import DISK
 from iscsi_initiator.service.ipsec import IpsecFailure
 from iscsi_initiator.service.journal import Journal
@@ -84,8 +86,11 @@ def load_adapters(core: Core, wanted: Mapping[str, str], plug_ins: Mapping[str, 
     """
     tell = core.journal.tell
     makers: dict[str, Callable[[], Adapter]] = {
-        **{name: partial(load, name, argument, core, tell) for name, argument in wanted.items()},
-        **{name: partial(attach, name, plug_in, "", core, tell) for name, plug_in in plug_ins.items()},
+        **{name: partial(load, name, argument, AdapterHost(core, name), tell) for name, argument in wanted.items()},
+        **{
+            name: partial(attach, name, plug_in, "", AdapterHost(core, name), tell)
+            for name, plug_in in plug_ins.items()
+        },
     }
     found = {}
     for name, make in makers.items():

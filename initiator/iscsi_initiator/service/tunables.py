@@ -1,10 +1,11 @@
-"""The settings that the service runs with, out of what the store has by the names of the guide's Appendix F."""
+"""The settings that the service and its devices run with, out of what the store has by the names of Appendix F."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from iscsi_initiator.devices import MpioTimers, PersistentReservation
 from iscsi_initiator.store.state import SettingValue, StoredSettings
 
 
@@ -17,6 +18,19 @@ class ServiceSettings:
     volume_retry_count: int = 120
     volume_retry_timer: float = 1.0
     volume_post_discovery_timer: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceSettings:
+    """Of multipath devices: the timers of MPIO, and the key that every path is registered with."""
+
+    timers: MpioTimers
+    reservation: PersistentReservation
+
+
+def device_settings(stored: StoredSettings) -> DeviceSettings:
+    """The settings of multipath devices. Raises ValueError where a key is to be used and there is none."""
+    return DeviceSettings(timers=MpioTimers.of(stored.mpio), reservation=PersistentReservation.of(stored.reservation))
 
 
 _MILLISECONDS = 1000

@@ -24,6 +24,11 @@ def file_versions() -> tuple[FileVersion, ...]:
     )
 
 
+def project_version() -> str:
+    """Of the package."""
+    return _version(PROJECT)
+
+
 def _version(distribution: str) -> str:
     try:
         return version(distribution)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 from iscsi_conformance.bundled import PLAIN
-from iscsi_conformance.service import HOST, QUICK, Running, ServiceBench, event_case, of_row, rows, status_case
-from iscsi_initiator.attach.multipath import Multipath
-from iscsi_initiator.client import Client
-from iscsi_initiator.devices import Device
-from iscsi_initiator.requests import Event
+from iscsi_conformance.service import Running, ServiceBench, event_case, of_row, rows, status_case
+from iscsi_conformance.verdict import require
 from iscsi_initiator.service import api
-from iscsi_initiator.settings import SessionOptions
 from iscsi_initiator.status_codes import StatusCode
 from iscsi_initiator.store.state import LoginFlag
-from iscsi_protocol.history import Endpoint
 
 MULTIPATH = api.LoginOptions(login_flags=LoginFlag.MULTIPATH_ENABLED)
 LUN_1 = 1 << 48
@@ -176,28 +169,11 @@ rows(
 async def least_queue_depth(service: ServiceBench) -> None:
     """Least Queue Depth is refused for a device whose paths are sessions of their own, and a round robin is set."""
     one = await service.start()
-    multipath = Multipath(lambda key: Device(key.identity))
-
-    async def connect(on_event: Callable[[Event], None]) -> Client:
-        options = SessionOptions(
-            portal=Endpoint(HOST.address, HOST.port),
-            target_name=PLAIN,
-            isid=bytes.fromhex("8000000000") + bytes([len(one.connector.links)]),
-            multipath=True,
-        )
-        return await Client.connect(
-            options.portal, settings=QUICK, options=options, connector=one.connector, on_event=on_event
-        )
-
+    await one.discover()
     for _ in range(2):
-        await multipath.add(connect, [0])
-    (device,) = multipath.devices.values()
-
-    async def set_policy(request: Any) -> api.Answer:
-        device.core.set_policy(request.policy)
-        return api.Answer()
-
-    least, robin = (api.SetLoadBalancePolicy(session_id="1-1", policy=number) for number in (5, 2))
-    await one.gets(least, StatusCode.LB_POLICY_NOT_SUPPORTED, by=set_policy)
-    await one.gets(robin, None, by=set_policy)
-    await multipath.close()
+        await one.log_in(options=MULTIPATH)
+    device = (await one.ask(api.DeviceList())).devices[0]
+    require(len(device.paths) == 2, service.about, "the device has two paths", seen=len(device.paths))
+    asked = api.SetDevicePolicy(device=device.device, policy=5)
+    await one.gets(asked, StatusCode.LB_POLICY_NOT_SUPPORTED)
+    await one.does(api.SetDevicePolicy(device=device.device, policy=2))

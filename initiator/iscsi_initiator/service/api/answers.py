@@ -4,6 +4,9 @@ a `Failure` in its place.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Protocol
+
 from msgspec import Struct
 
 from iscsi_initiator.service.api.values import LoginOptions
@@ -20,6 +23,16 @@ class Answer(_Part, frozen=True, kw_only=True):
 
     status: int = 0
     message: str = ""
+
+
+class Stream(Protocol):
+    """Answers that come one after the other, until it is closed."""
+
+    def __aiter__(self) -> AsyncIterator[Answer]:
+        """Each as it comes."""
+
+    def close(self) -> None:
+        """Want no more of them."""
 
 
 class Failure(_Part, frozen=True, kw_only=True):
@@ -239,6 +252,70 @@ class PersistentDevices(Answer, frozen=True, kw_only=True):
     """ReportPersistentDevices, and what BindPersistentVolumes bound."""
 
     devices: tuple[PersistentDeviceEntry, ...] = ()
+
+
+class DevicePathEntry(_Part, frozen=True, kw_only=True):
+    """A path of a device. lun: of the device on it; active, weight: as they were set; status: active, standby or failed."""
+
+    session_id: str
+    lun: int
+    active: bool = True
+    weight: int = 0
+    status: str = ""
+
+
+class MultipathDeviceEntry(_Part, frozen=True, kw_only=True):
+    """A disk with its paths; those that are gone are not among them. identifier: of the logical unit, by which paths are
+    known to lead to it; policy: as of SetLoadBalancePolicy; removed: no path came back in time, and requests fail;
+    preempted: another node took the registration of the reservation key away; open_by: who has it open.
+    """
+
+    device: str
+    number: int
+    legacy_name: str
+    identifier: str
+    target_name: str
+    policy: int
+    failback: bool = True
+    removed: bool = False
+    preempted: bool = False
+    open_by: tuple[str, ...] = ()
+    paths: tuple[DevicePathEntry, ...] = ()
+
+
+class MultipathDevices(Answer, frozen=True, kw_only=True):
+    """DeviceList."""
+
+    devices: tuple[MultipathDeviceEntry, ...] = ()
+
+
+class AttachedEntry(_Part, frozen=True, kw_only=True):
+    """A device that is served. socket, export: where NBD clients find it; size, block_size: bytes; clients: how many there
+    are.
+    """
+
+    device: str
+    legacy_name: str
+    identifier: str
+    socket: str
+    export: str
+    size: int
+    block_size: int
+    read_only: bool = False
+    block_device: str | None = None
+    clients: int = 0
+
+
+class Attached(Answer, frozen=True, kw_only=True):
+    """Attach."""
+
+    attached: AttachedEntry
+
+
+class AttachedDevices(Answer, frozen=True, kw_only=True):
+    """ListAttached."""
+
+    devices: tuple[AttachedEntry, ...] = ()
 
 
 class Initiators(Answer, frozen=True, kw_only=True):

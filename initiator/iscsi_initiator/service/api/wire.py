@@ -35,6 +35,8 @@ from iscsi_initiator.service.api.discovery import (
     RemoveiSNSServer,
     RemoveTargetPortal,
 )
+from iscsi_initiator.service.api.management import Invoke, ListClasses, Metrics, Query, Watch
+from iscsi_initiator.service.api.multipath import Attach, Detach, DeviceList, ListAttached, SetDevicePolicy
 from iscsi_initiator.service.api.node import ListInitiators, NodeName, ServiceStatus, StopService, VersionInfo
 from iscsi_initiator.service.api.operation import VERSION, Operation, answer_type
 from iscsi_initiator.service.api.security import CHAPSecret, GetPSKey, GroupKey, PSKey, TunnelAddr
@@ -89,7 +91,17 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ReportTargetMappings,
     SessionList,
     SetLoadBalancePolicy,
+    DeviceList,
+    SetDevicePolicy,
+    Attach,
+    Detach,
+    ListAttached,
     ImportSettings,
+    ListClasses,
+    Query,
+    Invoke,
+    Watch,
+    Metrics,
     CHAPSecret,
     TunnelAddr,
     GroupKey,
