@@ -127,9 +127,10 @@ class RuleBook:
     def _normal(self, records: Iterable[Record]) -> int:
         """How many of the records in a row break no rule. They are taken then."""
         count = 0
-        find = self._connections.get
         for record in records:
-            connection = find(record.connection) if type(record) is PduRecord else None
+            if type(record) is not PduRecord:
+                break
+            connection = self._connections.get(record.connection)
             if connection is None or not connection.plain or connection.session.window_closed:
                 break
             raw = record.raw

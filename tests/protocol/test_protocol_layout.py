@@ -55,7 +55,7 @@ def test_the_lengths_and_single_bytes():
     raw = encode(ScsiCommand(write=True, ahs=bytes(8), data=b"abc", itt=9))
     assert unpacker(ScsiCommand, "@1", "total_ahs_length", "@7", "itt")(raw.bhs, 0) == (0xA1, 2, 3, 9)
     assert unpacker(ScsiCommand, "@47")(bytes(47) + b"\x07", 0) == (7,)
-    assert unpacker(ScsiCommand, "@0:4", "@4:8", "@46:48")(raw.bhs[:46] + b"\1\2", 0) == (
+    assert unpacker(ScsiCommand, "@0:4", "@4:8", "@46:48")(bytes(raw.bhs[:46]) + b"\1\2", 0) == (
         0x01A10000,
         0x02000003,
         0x0102,
