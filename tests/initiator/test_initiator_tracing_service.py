@@ -378,6 +378,9 @@ def test_defects_are_fatal_and_warnings_are_warnings():
 def test_words_of_a_request_have_no_bytes():
     """Not even where nobody has called them a secret: a settings file may have anything in it."""
     assert words(api.ImportSettings(data=b"secret")) == "ImportSettings(data=***)"
+    conditions = {"InstanceName": "secret"}
+    asked = api.Invoke(class_name="A", method="M", where=conditions, arguments={"Key": "secret"})
+    assert words(asked) == "Invoke(class_name=A, method=M, where=[InstanceName], arguments=***)"
     path = api.PathSetting(connection_id="1-2")
     shown = words(api.SetLoadBalancePolicy(session_id="1-2", policy=1, paths=(path,)))
     assert shown.startswith("SetLoadBalancePolicy(session_id=1-2, policy=1, paths=[PathSetting(connection_id=1-2")
@@ -489,7 +492,7 @@ def test_ends_of_tcp_connections_are_told(tmp_path):
         bench.core.teller.add(TCP, taken.append)
         session.client.driver.send_failed(1, errno.EPIPE)
         session.client.abort()
-        bench.core.let_go(session.session_id)
+        bench.core.ended(session)
         bench.core.connectors = NoLocalEnd
         await bench.refused(api.LoginTarget(target_name=PLAIN))
 
