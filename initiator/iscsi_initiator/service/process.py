@@ -14,23 +14,18 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from iscsi_initiator.eventlog import EventLogWriter
-from iscsi_initiator.service.api.answers import Answer, Stream
-from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.listener import Listener
 from iscsi_initiator.service.management.scrape import MetricsServer
-from iscsi_initiator.service.operations import STREAMS, perform
+from iscsi_initiator.service.operations import carry_out
 from iscsi_initiator.service.place import exports_beside
 from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
-from iscsi_initiator.service.telling import words
 from iscsi_initiator.service.tracing import open_debug_log
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.store.keys import KeySource
-from iscsi_initiator.tracing.flags import WMI_API
 
 STOP_TIME = 30.0
 """Seconds that requests and logouts have when the service is told to stop."""
@@ -102,15 +97,6 @@ async def serve(
         await _run(core, place, ready, complain, measured)
 
 
-async def _handle(core: Core, request: Operation[Any]) -> Answer | Stream:
-    stream = STREAMS.get(type(request))
-    if stream is None:
-        return await perform(core, request)
-    if core.teller.level & WMI_API:
-        core.teller.tell(WMI_API, f"asked: {words(request)}")
-    return stream(core, request)
-
-
 def _metrics(core: Core, host: str, port: int) -> MetricsServer:
     try:
         return MetricsServer(core, host, port)
@@ -127,7 +113,7 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
     def defect(error: Exception) -> None:
         complain(f"{type(error).__name__}: {error}")
 
-    listener = Listener(place.socket, partial(_handle, core), defect=defect)
+    listener = Listener(place.socket, partial(carry_out, core), defect=defect)
     metrics = None if place.metrics is None else _metrics(core, *place.metrics)
     try:
         await listener.start()

@@ -24,7 +24,8 @@ from iscsi_initiator.service.operations import (
     targets,
     tracing,
 )
-from iscsi_initiator.service.telling import told
+from iscsi_initiator.service.telling import told, words
+from iscsi_initiator.tracing.flags import WMI_API
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
 
@@ -96,6 +97,16 @@ STREAMS: Mapping[type[Operation[Any]], Callable[[Core, Any], api.Stream]] = Mapp
 
 
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
-    """Do what is asked. Raises Refused."""
+    """Do what is asked, where that has one answer. Raises Refused."""
     work = TABLE[type(request)](core, request)
     return await (told(core.teller, request, work) if core.teller.level else work)
+
+
+async def carry_out(core: Core, request: Operation[Any]) -> api.Answer | api.Stream:
+    """Do what is asked. Raises Refused."""
+    stream = STREAMS.get(type(request))
+    if stream is None:
+        return await perform(core, request)
+    if core.teller.level & WMI_API:
+        core.teller.tell(WMI_API, f"asked: {words(request)}")
+    return stream(core, request)
