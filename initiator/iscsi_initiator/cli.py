@@ -241,7 +241,7 @@ def _amounts(command: Command) -> Command:
     ),
 )
 @click.argument("url")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_amounts
 @shared
 def read(url: str, file: Path, offset: int, length: int | None, **options: Any) -> None:

@@ -22,6 +22,8 @@ from iscsi_initiator.store import Store
 from iscsi_initiator.store.state import StoredSettings
 from iscsi_protocol.history import Endpoint
 from iscsi_target.config import TargetConfig
+from iscsi_target.isns.config import IsnsConfig
+from iscsi_target.isns.shell import IsnsShell
 from iscsi_target.portal import TargetServer
 from iscsi_target.shell.serving import close_devices, make_engine
 
@@ -57,6 +59,31 @@ def config_served(config: TargetConfig) -> Iterator[list[Endpoint]]:
     assert ready.wait(20)
     try:
         yield found["endpoints"]
+    finally:
+        found["loop"].call_soon_threadsafe(found["stop"].set)
+        thread.join(20)
+
+
+@contextmanager
+def isns_served() -> Iterator[Endpoint]:
+    """The bundled iSNS server on a free port of loopback, in a thread of its own."""
+    ready = threading.Event()
+    found: dict[str, Any] = {}
+
+    async def serve() -> None:
+        shell = IsnsShell(IsnsConfig(listen="127.0.0.1:0", default_domain=True))
+        found["endpoint"] = await shell.start()
+        found["stop"] = asyncio.Event()
+        found["loop"] = asyncio.get_running_loop()
+        ready.set()
+        await found["stop"].wait()
+        await shell.stop()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield found["endpoint"]
     finally:
         found["loop"].call_soon_threadsafe(found["stop"].set)
         thread.join(20)

@@ -101,8 +101,10 @@ class ManagementData(Protocol):
         for a class that it does not have. Raises AdapterFailure.
         """
 
-    def configure(self, name: str, values: Mapping[str, object]) -> None:
-        """Take other values of a class's properties. Raises AdapterFailure."""
+    def configure(self, name: str, port: int, values: Mapping[str, object]) -> None:
+        """Take other values of a class's properties, of a port by its place in what `management` gives. Raises
+        AdapterFailure.
+        """
 
 
 @runtime_checkable
@@ -220,10 +222,12 @@ def management(name: str, adapter: Adapter, class_name: str) -> list[Mapping[str
     return list(rows)
 
 
-def configure(name: str, adapter: ManagementData, class_name: str, values: Mapping[str, Any], tell: Teller) -> None:
+def configure(
+    name: str, adapter: ManagementData, class_name: str, port: int, values: Mapping[str, Any], tell: Teller
+) -> None:
     """Have an adapter take values. Raises Refused, with event 110 logged."""
     try:
-        _ask(name, lambda: adapter.configure(class_name, values))
+        _ask(name, lambda: adapter.configure(class_name, port, values))
     except Refused as error:
         tell(110, str(error))
         raise

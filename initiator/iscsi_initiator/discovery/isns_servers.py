@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -60,6 +61,10 @@ def own_address(server: Endpoint, addresses: Sequence[str]) -> str:
         return str(probe.getsockname()[0])
 
 
+class Overtaken(Refused):
+    """A server was left while it was asked."""
+
+
 class Servers:
     """tell: logs events of the service. resolve: where a server is, with this port; raises Refused. node_name: the node as it
     is registered. addresses: of the software initiator's ports. changed: a server says that it has other targets now.
@@ -81,11 +86,17 @@ class Servers:
         self._changed = changed
         self._port = port
         self._links: dict[str, IsnsLink] = {}
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ask(self, server: str, *, stay: bool) -> Found:
         """The targets of a server, with which the node is registered for that. stay: remain registered, also where it cannot
-        be asked now. Raises Refused, with event 112 or 119 logged.
+        be asked now. Raises Refused, with event 112 or 119 logged; Overtaken without.
         """
+        # One at a time: whoever comes second finds the node registered.
+        async with self._asking[server.casefold()]:
+            return await self._ask(server, stay=stay)
+
+    async def _ask(self, server: str, *, stay: bool) -> Found:
         there = self._links.get(server.casefold())
         try:
             link = there or await self._open(server)
@@ -99,6 +110,8 @@ class Servers:
                 await self._register(link, server)
             return await link.targets(self._node_name())
         except IsnsFailure as error:
+            if link.closed:
+                raise Overtaken(error.code, error.reason) from error
             refused = Refused(error.code, error.reason)
             self._tell(112, str(refused), server)
             raise refused from error

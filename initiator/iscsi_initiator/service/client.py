@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from iscsi_initiator.service.api.answers import Answer
+from iscsi_initiator.service.api.management import Notice, Watch
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.api.wire import MAX_ANSWER, encode_request
 from iscsi_initiator.service.place import read_answer, silent, unreachable
@@ -32,6 +34,27 @@ class Client:
         except OSError as error:
             raise unreachable(self.path, error) from error
         return read_answer(line, request, self.path)
+
+    async def watch(self, request: Watch) -> AsyncIterator[Notice]:
+        """The events of management classes as they happen, until the service ends; the first notice, of no class, says that
+        nothing is missed from then on. Raises Refused as BlockingClient.watch does.
+        """
+        try:
+            reader, writer = await asyncio.open_unix_connection(self.path, limit=MAX_ANSWER)
+        except OSError as error:
+            raise unreachable(self.path, error) from error
+        try:
+            writer.write(encode_request(request))
+            while True:
+                async with asyncio.timeout(self.timeout):
+                    line = await reader.readline()
+                yield read_answer(line, request, self.path)
+        except TimeoutError as error:
+            raise silent(self.timeout) from error
+        except OSError as error:
+            raise unreachable(self.path, error) from error
+        finally:
+            writer.close()
 
     async def _exchange(self, line: bytes) -> bytes:
         reader, writer = await asyncio.open_unix_connection(self.path, limit=MAX_ANSWER)

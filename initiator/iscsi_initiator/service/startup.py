@@ -21,6 +21,7 @@ from collections.abc import Container, Coroutine, Iterable, Mapping
 from pathlib import Path
 
 from iscsi_initiator.discovery.adapters import Adapter, load
+from iscsi_initiator.discovery.isns_servers import Overtaken
 from iscsi_initiator.discovery.refresh import Refresh
 from iscsi_initiator.node_name import follow
 from iscsi_initiator.service.booting import boot
@@ -156,6 +157,9 @@ class Start:
     async def _ask_again(self, refresh: Refresh) -> None:
         try:
             await refresh()
+        except Overtaken:
+            # whoever left the server sees to what comes next
+            return
         except Refused as error:
             self._core.trouble = error
 
