@@ -24,7 +24,7 @@ from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.instances import complete
 from iscsi_initiator.node_name import this_host
 from iscsi_initiator.registry.taking import driver_settings
-from iscsi_initiator.requests import Event, EventLogged, NodeFailure, SessionClosed, SessionFailure
+from iscsi_initiator.requests import Event, EventLogged, NodeFailure, RequestDone, SessionClosed, SessionFailure
 from iscsi_initiator.service.attachments import Attachments
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
@@ -384,6 +384,8 @@ class Core:
 
     def took(self, session: LiveSession, event: Event) -> None:
         """The driver told something about a session."""
+        if isinstance(event, RequestDone):
+            return
         if isinstance(event, EventLogged):
             session.heard(event)
         elif isinstance(event, NodeFailure | SessionFailure):
