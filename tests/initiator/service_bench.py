@@ -109,7 +109,7 @@ def with_service(
         with Store(folder / "store") as store:
             if state is not None:
                 store.put(state)
-            arguments = {"connectors": lambda: connector, "host": lambda: ("bench", "example.org")}
+            arguments: dict[str, Any] = {"connectors": lambda: connector, "host": lambda: ("bench", "example.org")}
             arguments |= {"claims": CLAIMS, **options}
             core = Core(store, Journal(writer), settings=settings, random_bytes=random.Random(2).randbytes, **arguments)
             try:
