@@ -270,18 +270,22 @@ class Connection:
             if session.log(20, session.target_name_bytes, now, reason.value):
                 session.recovery.connection_lost(self, link, now, f"the connection was lost ({reason.value})")
 
-    def receive(self, data: Buffer, now: float) -> None:
-        """Bytes from the target."""
+    def receive(self, data: Buffer, now: float, placed: int = 0) -> None:
+        """Bytes from the target. placed: how many came before them, and are in the framer's room."""
         link = self.link
         if link is None:
             return
         framer = link.framer
-        framer.receive(data)
         link.last_activity = now
-        next_pdu, take = framer.next_pdu, self._reception.take
+        if placed:
+            framer.took(placed)
+            if not len(data) and framer.room() is not None:
+                return  # a piece of payload alone, of which nothing comes yet
+        framer.receive(data)
+        next_pdu, take, place = framer.next_pdu, self._reception.take, self._reception.place
         while self.link is link:
             try:
-                raw = next_pdu()
+                raw = next_pdu(place)
             except FramingError as error:
                 self._framing_broken(error, link, now)
                 continue
@@ -365,6 +369,7 @@ class Connection:
             if link.up:
                 self._exp_stat_sn = link.exp_stat_sn
             link.up = False
+            link.framer.withdraw()
         self.number = self.link = self._login = self.snacks = None
         self.state = State.WAITING
         self.text.reset()
