@@ -431,7 +431,7 @@ class Reception:
         if isinstance(task, ScsiTask) and reject.reason == RejectReason.DATA_DIGEST_ERROR and task.tries <= MAX_RESENDS:
             session.work.resend(task)
             return
-        session.work.rejected(task, now)
+        session.work.rejected(task, reject.reason, now)
 
     ANSWERS: ClassVar[Mapping[int, Callable[[Reception, RawPdu, Task, float], None]]] = MappingProxyType(
         {

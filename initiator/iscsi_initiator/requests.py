@@ -29,6 +29,8 @@ class Failure(Enum):
     PROTOCOL_ERROR = "the target broke the protocol"
     DATA_MISSING = "data is missing"
     REJECTED = "the target rejected the request"
+    TARGET_FULL = "the target rejected the request for lack of resources"
+    UNSUPPORTED = "the target rejected the request as one that it does not support"
     NO_SUCH_TASK = "the task that it is about is not on its way"
     NOT_CONNECTED = "there is no such session, or it is closed"
     LOGIN_FAILED = "the login failed"

@@ -26,7 +26,7 @@ from iscsi_initiator.tasks import Reassignment, RecoveryLogout, ScsiTask, Task
 from iscsi_protocol import serial
 from iscsi_protocol.eventlog.dump import words
 from iscsi_protocol.pdu import NO_TAG, NopOut, TaskManagementRequest
-from iscsi_protocol.pdu.codes import Opcode, TaskFunction, TaskResponse
+from iscsi_protocol.pdu.codes import Opcode, RejectReason, TaskFunction, TaskResponse
 
 if TYPE_CHECKING:
     from iscsi_initiator.session import Session
@@ -37,6 +37,12 @@ _OF_THE_TARGET = frozenset(
 )
 _TARGET_RESETS = frozenset({TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET})
 _ABOUT_A_TASK = frozenset({TaskFunction.ABORT_TASK, TaskFunction.QUERY_TASK})
+_REJECTIONS: dict[int, Failure] = {
+    RejectReason.COMMAND_NOT_SUPPORTED: Failure.UNSUPPORTED,
+    RejectReason.IMMEDIATE_COMMAND_REJECT: Failure.TARGET_FULL,
+    RejectReason.LONG_OPERATION_REJECT: Failure.TARGET_FULL,
+}
+"""Reason of a Reject (11.17.1) -> failure, where it says more than that the request was rejected."""
 _SCSI_COMMAND = int(Opcode.SCSI_COMMAND)
 
 MAX_RESENDS = 3
@@ -390,8 +396,8 @@ class Work:
             if isinstance(task, ScsiTask) and affected and (before is None or serial.lt(task.cmd_sn, before)):
                 self.finish(task, failure=task.ending or Failure.RESET)
 
-    def rejected(self, task: Task, now: float) -> None:
-        """The target rejected a request (11.17)."""
+    def rejected(self, task: Task, reason: int, now: float) -> None:
+        """The target rejected a request (11.17). reason: of the Reject."""
         session = self._session
         numbered = not task.immediate
         link = task.link
@@ -410,7 +416,7 @@ class Work:
             self.forget(task)
             self.escalation.answered(None, now, task.cmd_sn)
         else:
-            self.finish(task, failure=Failure.REJECTED)
+            self.finish(task, failure=_REJECTIONS.get(reason, Failure.REJECTED))
         if numbered and session.takes(link) and serial.le(self.exp_cmd_sn, task.cmd_sn):
             # The target has not counted it, and takes nothing behind it until the gap is closed (4.2.2.1, 11.17.1).
             if task.opcode == Opcode.NOP_OUT:

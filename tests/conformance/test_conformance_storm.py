@@ -9,11 +9,13 @@ import pytest
 from iscsi_captures.rulebook import PredictedEvent
 from iscsi_conformance.oracle import JUDGED
 from iscsi_conformance.storm.kinds import BY_NAME, KINDS
-from iscsi_conformance.storm.lane import FAIR, Lane, Tally
+from iscsi_conformance.storm.lane import FAIR, LONGEST_END, NAME, Lane, Tally
 from iscsi_conformance.storm.story import HERE, Story, Strike
 from iscsi_conformance.workload.model import BLOCK
+from iscsi_initiator.client import Client
 from iscsi_initiator.policy import Policy
 from iscsi_initiator.requests import EventLogged
+from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_protocol.history import Endpoint
 
 ONE, OTHER = Endpoint("127.0.0.1", 50001), Endpoint("127.0.0.1", 50002)
@@ -60,6 +62,23 @@ def test_another_disk_is_caught():
 
     tally = storm(0, 2, tally=Tally(sessions=FAIR - 1), between=forge)
     assert any("block 0 holds 666f7267" in each for each in tally.wrong)
+
+
+def test_a_session_whose_logout_was_lost_has_the_time_to_end():
+    kept = []
+
+    async def run():
+        async with Lane(1, 1, 1, Tally()) as lane:
+            options = SessionOptions(portal=lane._endpoints[0], target_name=NAME)
+            client = await Client.connect(
+                options.portal, options=options, settings=Settings(error_recovery_level=1, default_time2wait=1)
+            )
+            kept.extend(session.patience for session in lane._engine.sessions)
+            await client.logout()
+
+    asyncio.run(run())
+    assert kept == [21]
+    assert kept[0] < LONGEST_END
 
 
 # Causes.

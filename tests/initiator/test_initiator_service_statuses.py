@@ -11,7 +11,7 @@ from tests.initiator.service_bench import HOST, QUICK, with_service
 
 from iscsi_conformance.bundled import DENIED, GONE, MOVED, PLAIN, bundled_config
 from iscsi_conformance.pipe import Road
-from iscsi_initiator.client import ClientError, ConnectionFailed, ScsiError
+from iscsi_initiator.client import ClientError, ConnectionFailed, RequestFailed, ScsiError
 from iscsi_initiator.discovery import adapters
 from iscsi_initiator.failures import (
     CLOSING_EVENTS,
@@ -201,6 +201,18 @@ def test_an_adapter_with_a_full_key_cache(tmp_path, plugged):
         assert bench.events() == [110]
 
     with_service(tmp_path, test, adapters={"example": str(flash)}, virtual=False)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (Failure.REJECTED, StatusCode.SCSI_REQUEST_FAILED),
+        (Failure.UNSUPPORTED, StatusCode.REQUEST_NOT_SUPPORTED),
+        (Failure.TARGET_FULL, StatusCode.TARGET_OUT_OF_RESORCES),
+    ],
+)
+def test_a_rejected_request_has_the_code_of_its_reason(failure, code):
+    assert status_of(RequestFailed(failure, "REPORT LUNS")) == code
 
 
 def test_every_failure_has_a_code():

@@ -28,7 +28,9 @@ from iscsi_target.shell import close_devices, make_engine
 NAME = "iqn.2026-11.org.iscsi-conformance:storm"
 FAIR = 5
 """Every so many-th session is without faults, and has to log nothing."""
-_LONGEST_END = 20.0
+
+TIME2RETAIN = 20
+"""Seconds that the target keeps a session without connections, behind Time2Wait."""
 
 _SETTINGS = {
     "max_recv_data_segment_length": (512, 2048, 8192, 65536),
@@ -41,6 +43,10 @@ _SETTINGS = {
     "default_time2wait": (0, 0, 1),
     "max_transfer_length": (8192, 262144),
 }
+
+LONGEST_END = max(_SETTINGS["default_time2wait"]) + TIME2RETAIN + 5.0
+"""Seconds until no session is left, however it ended: one whose Logout Request was lost lives on for Time2Wait and
+Time2Retain."""
 
 
 @dataclass(slots=True)
@@ -69,7 +75,12 @@ class Lane:
         self._disk = ModelDisk(BLOCKS)
         self._spoiler = Spoiler(self._struck)
         self._play: Play | None = None
-        keys = {"DefaultTime2Wait": "0", "MaxConnections": str(connections), "ErrorRecoveryLevel": "2"}
+        keys = {
+            "DefaultTime2Wait": "0",
+            "DefaultTime2Retain": str(TIME2RETAIN),
+            "MaxConnections": str(connections),
+            "ErrorRecoveryLevel": "2",
+        }
         config = TargetConfig(
             targets=[TargetNode(name=NAME, luns={0: LunConfig(size=Size(BLOCKS * BLOCK))}, keys=keys)],
             portals=[PortalConfig(address="127.0.0.1:0")],
@@ -150,7 +161,7 @@ class Lane:
         """What the target's own storage has, once no session is left."""
         waited = 0.0
         while self._engine.sessions:
-            if waited >= _LONGEST_END:
+            if waited >= LONGEST_END:
                 self.tally.wrong.append(f"the target still has a session ({weather})")
                 return
             await passed(0.05)

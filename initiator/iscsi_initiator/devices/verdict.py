@@ -20,7 +20,7 @@ class Verdict(Enum):
 
 
 _PATH = frozenset({Failure.NO_DEVICE, Failure.CONNECTION_LOST, Failure.NOT_CONNECTED, Failure.LOGIN_FAILED})
-_HOPELESS = frozenset({Failure.UNUSABLE_BUFFER, Failure.NO_SUCH_TASK})
+_HOPELESS = frozenset({Failure.UNUSABLE_BUFFER, Failure.NO_SUCH_TASK, Failure.UNSUPPORTED})
 _NOT_NOW = frozenset({Status.BUSY, Status.TASK_SET_FULL, Status.TASK_ABORTED})
 _BECOMING_READY = 0x0401
 _NOT_STARTED = frozenset({Status.BUSY, Status.TASK_SET_FULL})
