@@ -270,27 +270,32 @@ class Connection:
             if session.log(20, session.target_name_bytes, now, reason.value):
                 session.recovery.connection_lost(self, link, now, f"the connection was lost ({reason.value})")
 
-    def receive(self, data: Buffer, now: float, placed: int = 0) -> None:
-        """Bytes from the target. placed: how many came before them, and are in the framer's room."""
+    def receive(self, data: Buffer, now: float, placed: int = 0) -> bool:
+        """Bytes from the target, and whether anything came of them. placed: how many came before them, and are in the
+        framer's room.
+        """
         link = self.link
         if link is None:
-            return
+            return False
         framer = link.framer
         link.last_activity = now
         if placed:
             framer.took(placed)
             if not len(data) and framer.room() is not None:
-                return  # a piece of payload alone, of which nothing comes yet
+                return False  # a piece of payload alone
         framer.receive(data)
         next_pdu, take, place = framer.next_pdu, self._reception.take, self._reception.place
+        came = False
         while self.link is link:
             try:
                 raw = next_pdu(place)
             except FramingError as error:
+                came = True
                 self._framing_broken(error, link, now)
                 continue
             if raw is None:
                 break
+            came = True
             if self._login is None:
                 take(raw, link, now)
             else:
@@ -300,6 +305,8 @@ class Connection:
         work = self.session.work
         if work.pending:
             work.pump(now)
+            came = True
+        return came or bool(link.outbox)
 
     def _framing_broken(self, error: FramingError, link: Link, now: float) -> None:
         """Events 22 and 21, and 24 where the opcode is wrong too."""

@@ -390,6 +390,33 @@ def test_a_fork_has_its_own_half():
     assert bytes(request.data_in) == b"\x11" * 64
 
 
+def test_the_engine_tells_whether_anything_came_of_bytes():
+    life, _ = reading(size=64)
+    bench = life.bench
+    whole = encode(bench.read_response(life.commands[0], b"\x11" * 64)).to_bytes()
+    engine, connection = bench.engine, bench.connection
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "LONG", 16)
+        assert not engine.receive(connection, whole[:20], bench.now)
+        assert not engine.receive(connection, whole[20:60], bench.now)
+        room = engine.room(connection)
+        assert room is not None
+        room[:10] = whole[60:70]
+        assert not engine.receive(connection, b"", bench.now, 10)
+        assert engine.receive(connection, whole[70:], bench.now)
+    bench.collect()
+    assert not engine.receive(99, b"", bench.now)
+
+
+def test_what_had_to_wait_is_sent_with_any_bytes():
+    life, _ = reading()
+    bench = life.bench
+    for _ in range(70):
+        bench.engine.submit(bench.session, ScsiRequest(0, READ, data_in=8), bench.now)
+    bench.collect()
+    assert bench.engine.receive(bench.connection, b"\x25", bench.now)
+
+
 def test_there_is_no_room_without_a_connection():
     life, _ = reading()
     assert life.bench.engine.room(life.bench.connection) is None

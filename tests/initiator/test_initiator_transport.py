@@ -229,7 +229,7 @@ def test_a_large_read_lands_in_its_buffer(monkeypatch):
             def watch(connection, data, now, length=0):
                 nonlocal placed
                 placed += length
-                receive(connection, data, now, length)
+                return receive(connection, data, now, length)
 
             monkeypatch.setattr(client.engine, "receive", watch)
             blocks, size = await client.capacity()

@@ -132,8 +132,7 @@ class Driver:
 
     def received(self, connection: int, view: memoryview, placed: int) -> None:
         """Bytes came on a connection, after `placed` bytes that are in the engine's room."""
-        self.engine.receive(connection, view, self.clock(), placed)
-        if len(view) or self.engine.room(connection) is None:
+        if self.engine.receive(connection, view, self.clock(), placed):
             self.pump()
 
     def local_of(self, connection: int) -> Endpoint | None:
