@@ -389,7 +389,6 @@ ISCSICLI_WORDS = [
     "?",
     "@nowhere",
     "@rubbish",
-    "\0",
 ]
 
 
