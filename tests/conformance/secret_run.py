@@ -30,7 +30,7 @@ from iscsi_captures.cli import main as captures
 from iscsi_initiator.cli import main as initiator
 from iscsi_initiator.service import api
 from iscsi_initiator.service.blocking import BlockingClient
-from iscsi_initiator.store.state import StoredSettings
+from iscsi_initiator.store.state import SettingValue, StoredSettings
 from iscsi_protocol.eventlog import EventRecord
 
 TARGET, USER, TARGET_USER = "iqn.2026-01.org.example:guarded", "somebody", "guard"
@@ -255,7 +255,7 @@ def _service(run: Run) -> Iterator[Running]:
 
 def _serve(run: Run) -> None:
     """The service, over a restart that nobody asked for."""
-    told = {"ServiceLogFileName": str(run.folder / "debug.log"), "DebugSpewLevel": 0xFFFFFFFF}
+    told: dict[str, SettingValue] = {"ServiceLogFileName": str(run.folder / "debug.log"), "DebugSpewLevel": 0xFFFFFFFF}
     store_settings(run.folder / "store", StoredSettings(service={"VolumePostDiscoveryTimer": 0, **told}))
     with _service(run):
         place = ["--socket", run.folder / "s"]
