@@ -247,10 +247,10 @@ async def scripted(answer):
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
+    ("answer", "code", "patience"),
     [
-        (lambda pdu: bytes.fromhex("00028002000440000001") + bytes(2) + bytes(4), 0xEFFF0052),
-        (lambda pdu: Response(function=pdu.function, status=8).message(pdu.transaction).encode(), 0xEFFF0001),
+        (lambda pdu: bytes.fromhex("00028002000440000001") + bytes(2) + bytes(4), 0xEFFF0052, 30),
+        (lambda pdu: Response(function=pdu.function, status=8).message(pdu.transaction).encode(), 0xEFFF0001, 30),
         (
             lambda pdu: (
                 Response(function=pdu.function, operating=(name(DISK), address(16, "::1")))
@@ -258,14 +258,15 @@ async def scripted(answer):
                 .encode()
             ),
             0xEFFF0001,
+            30,
         ),
-        (lambda pdu: b"", 0xEFFF003A),
+        (lambda pdu: b"", 0xEFFF003A, 0.05),
     ],
 )
-def test_what_a_server_says_becomes_a_code(answer, code: int) -> None:
+def test_what_a_server_says_becomes_a_code(answer, code: int, patience: float) -> None:
     async def scenario() -> None:
         async with scripted(answer) as endpoint:
-            link = IsnsLink(endpoint, timeout=0.05, retries=1)
+            link = IsnsLink(endpoint, timeout=patience, retries=1)
             assert await failing(link, link.targets(HOST)) == code
 
     asyncio.run(scenario())

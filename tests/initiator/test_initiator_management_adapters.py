@@ -93,7 +93,7 @@ def test_what_an_adapter_tells_of_itself(tmp_path, plugged):
         (performance,) = await rows(bench, "MSiSCSI_NICPerformance")
         assert performance["PDUReceived"] == 10
         text = (await bench.ask(api.Metrics())).text
-        assert 'iscsi_initiator_adapter_bytes_sent_total{initiator="PLUGIN\\\\EXAMPLE\\\\0000_0"} 7.0' in text
+        assert 'iscsi_initiator_adapter_bytes_sent_total{initiator="PLUGIN\\\\EXAMPLE\\\\0000_0",port="0"} 7.0' in text
 
     over(tmp_path, test)
 
@@ -132,17 +132,46 @@ def test_an_adapter_takes_other_values(tmp_path, plugged):
     over(tmp_path, test)
 
 
+def test_an_adapter_with_two_ports(tmp_path, plugged):
+    """Each is an instance of its own, and is set on its own."""
+    name = "MSiSCSI_TCPIPConfig"
+
+    async def test(bench):
+        assert [each["InstanceName"] for each in await rows(bench, name)] == [NAME, f"{NAME}:1"]
+        put = api.Invoke(class_name=name, method="Put", arguments={"EnableDHCP": True})
+        assert await bench.refused(put) == StatusCode.INVALID_PARAMETER
+        where = {"InstanceName": f"{NAME}:1"}
+        await bench.ask(api.Invoke(class_name=name, method="Put", where=where, arguments={"EnableDHCP": True}))
+        assert [each["EnableDHCP"] for each in await rows(bench, name)] == [False, True]
+        text = (await bench.ask(api.Metrics())).text
+        assert 'port="0"} 1.0' in text
+        assert 'port="1"} 2.0' in text
+
+    ports = {name: [{}, {}], "MSiSCSI_NICPerformance": [{"PDUReceived": 1}, {"PDUReceived": 2}]}
+    over(tmp_path, test, {"management": ports})
+
+
+def test_a_flash_that_cannot_be_written(tmp_path, plugged, monkeypatch):
+    async def test(bench):
+        adapter = bench.core.instances[1].adapter
+        flash = adapter._flash()
+        monkeypatch.setattr(adapter, "_flash", lambda: flash)
+        adapter.path = tmp_path / "nowhere" / "flash.json"
+        request = api.Invoke(class_name="MSiSCSI_TCPIPConfig", method="Put", arguments={"EnableDHCP": False})
+        assert await bench.refused(request) == StatusCode.NON_SPECIFIC_ERROR
+
+    over(tmp_path, test)
+
+
 def test_an_adapter_that_does_not_take_them(tmp_path, plugged, monkeypatch):
     async def test(bench):
-        def refuse(name, values):
+        def refuse(name, port, values):
             raise AdapterFailure("the flash is worn out", StatusCode.OUT_OF_RESOURCES)
 
         monkeypatch.setattr(bench.core.instances[1].adapter, "configure", refuse)
         request = api.Invoke(class_name="MSiSCSI_TCPIPConfig", method="Put", arguments={"EnableDHCP": False})
         assert await bench.refused(request) == StatusCode.OUT_OF_RESOURCES
         assert bench.events() == [110]
-        (tmp_path / "flash.json").unlink()
-        (tmp_path / "flash.json").mkdir()
 
     over(tmp_path, test)
 
@@ -207,6 +236,16 @@ def test_an_adapter_that_fails_or_gives_something_else(tmp_path, plugged, monkey
         (tmp_path / "flash.json").write_text("damaged")
         monkeypatch.undo()
         assert await bench.refused(request) == StatusCode.NON_SPECIFIC_ERROR
+
+    over(tmp_path, test)
+
+
+def test_an_adapter_that_fails_hides_no_metrics(tmp_path, plugged):
+    async def test(bench):
+        (tmp_path / "flash.json").write_text("damaged")
+        text = (await bench.ask(api.Metrics())).text
+        assert "iscsi_initiator_sessions{" in text
+        assert "iscsi_initiator_adapter_bytes_sent_total{" not in text
 
     over(tmp_path, test)
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from tests.initiator.service_bench import with_service
 
@@ -132,6 +133,34 @@ def test_prometheus_asks(tmp_path):
             assert b"405" in head.splitlines()[0]
 
     with_service(tmp_path, test, virtual=False)
+
+
+def test_prometheus_asks_for_openmetrics(tmp_path):
+    """As the real one does by default."""
+
+    async def test(bench):
+        await bench.discover()
+        await bench.log_in()
+        async with answering(bench) as address:
+            asked = b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n"
+            head, body = await ask(address, asked)
+            assert b"application/openmetrics-text" in head
+            names = {each.name for each in openmetrics(body.decode())}
+            assert "iscsi_initiator_session_bytes_sent" in names
+
+    with_service(tmp_path, test, virtual=False)
+
+
+def test_metrics_that_cannot_be_collected_in_time(tmp_path, monkeypatch, capfd):
+    async def test(bench):
+        monkeypatch.setattr(scrape, "families", lambda core: 1 / 0)
+        async with answering(bench) as address:
+            head, body = await ask(address, GET)
+            assert b" 500 " in head.splitlines()[0]
+            assert b"Traceback" not in body
+
+    with_service(tmp_path, test, virtual=False)
+    assert capfd.readouterr().err == ""
 
 
 def test_over_ipv6(tmp_path):

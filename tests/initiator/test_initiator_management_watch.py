@@ -14,11 +14,13 @@ from iscsi_conformance.clock import passed
 from iscsi_conformance.pipe import Road
 from iscsi_initiator.service import api
 from iscsi_initiator.service.api import wire
+from iscsi_initiator.service.blocking import BlockingClient
+from iscsi_initiator.service.client import Client
 from iscsi_initiator.service.listener import Listener
 from iscsi_initiator.service.management.failures import INSTANCE_FAILURE, NODE_FAILURE
 from iscsi_initiator.service.notices import Notices
 from iscsi_initiator.service.operations import STREAMS
-from iscsi_initiator.status_codes import StatusCode
+from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_protocol.fault import Drop, Fault, Set, When
 from iscsi_protocol.pdu.codes import Opcode
 from iscsi_protocol.stream import Direction
@@ -372,3 +374,46 @@ def test_a_stream_that_fails_is_a_defect(tmp_path):
     asyncio.run(run())
     assert [str(each) for each in defects] == ["a defect"]
     assert stream.closed
+
+
+# By the clients.
+
+
+def test_a_program_watches_from_inside_a_loop(tmp_path):
+    async def run():
+        notices = Notices()
+        async with asyncio.timeout(60):
+            async with served(tmp_path / "s", notices):
+                stream = Client(tmp_path / "s").watch(api.Watch())
+                assert await anext(stream) == api.Notice()
+                notices.tell("C", {"Number": 1})
+                assert (await anext(stream)).instance == {"Number": 1}
+            with pytest.raises(Refused) as refused:
+                await anext(stream)
+            assert refused.value.status is StatusCode.SERVICE_NOT_RUNNING
+            with pytest.raises(Refused) as refused:
+                await anext(Client(tmp_path / "s").watch(api.Watch()))
+            assert refused.value.status is StatusCode.SERVICE_NOT_RUNNING
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_who_watches_with_a_limit_of_time(tmp_path, blocking):
+    """Nothing for so long is no answer."""
+
+    async def run():
+        async with asyncio.timeout(60), served(tmp_path / "s", Notices()):
+            if blocking:
+                stream = BlockingClient(tmp_path / "s", 0.05).watch(api.Watch())
+                assert await asyncio.to_thread(next, stream) == api.Notice()
+                with pytest.raises(Refused) as refused:
+                    await asyncio.to_thread(next, stream)
+            else:
+                told = Client(tmp_path / "s", 0.05).watch(api.Watch())
+                assert await anext(told) == api.Notice()
+                with pytest.raises(Refused) as refused:
+                    await anext(told)
+            assert refused.value.status is StatusCode.SERVICE_DID_NOT_RESPOND
+
+    asyncio.run(run())

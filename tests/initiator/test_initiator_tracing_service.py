@@ -489,7 +489,7 @@ def test_ends_of_tcp_connections_are_told(tmp_path):
         bench.core.teller.add(TCP, taken.append)
         session.client.driver.send_failed(1, errno.EPIPE)
         session.client.abort()
-        bench.core.let_go(session.session_id)
+        bench.core.ended(session)
         bench.core.connectors = NoLocalEnd
         await bench.refused(api.LoginTarget(target_name=PLAIN))
 

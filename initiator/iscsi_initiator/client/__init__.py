@@ -236,11 +236,6 @@ class Client:
         session = self.engine.session(self._session)
         return tuple(cid for cid, connection in session.connections.items() if connection.up)
 
-    @property
-    def cids(self) -> tuple[int, ...]:
-        """The CIDs of all connections: also of those that are not up yet, or not any more."""
-        return tuple(self.engine.session(self._session).connections)
-
     def ends_of(self, cid: int) -> tuple[Endpoint | None, Endpoint]:
         """Where a connection begins, None while it is not up, and the portal that it goes to. Raises KeyError."""
         connection = self.engine.session(self._session).connections[cid]

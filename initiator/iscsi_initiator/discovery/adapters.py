@@ -91,6 +91,10 @@ class KeyCache(Protocol):
         """Keep the preshared key for a portal. Raises AdapterFailure, KeyCacheFull."""
 
 
+PlugIn = Callable[[Host, str], object]
+"""What an entry point is: takes the service and a text, and gives an adapter."""
+
+
 @runtime_checkable
 class ManagementData(Protocol):
     """What an adapter has besides that tells of itself through the management classes."""
@@ -101,8 +105,10 @@ class ManagementData(Protocol):
         for a class that it does not have. Raises AdapterFailure.
         """
 
-    def configure(self, name: str, values: Mapping[str, object]) -> None:
-        """Take other values of a class's properties. Raises AdapterFailure."""
+    def configure(self, name: str, port: int, values: Mapping[str, object]) -> None:
+        """Take other values of a class's properties, of a port by its place in what `management` gives. Raises
+        AdapterFailure.
+        """
 
 
 @runtime_checkable
@@ -132,7 +138,7 @@ class EventWanted:
 def load(name: str, argument: str, host: Host, tell: Teller) -> Adapter:
     """Make the adapter of a plug-in. Raises Refused DRIVER_BUG, with event 108 logged."""
     found = entry_points(group=GROUP, name=name)
-    factory: Callable[[Host, str], object] | None
+    factory: PlugIn | None
     try:
         factory = next(iter(found)).load() if found else None
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything while it is imported
@@ -142,7 +148,7 @@ def load(name: str, argument: str, host: Host, tell: Teller) -> Adapter:
     return attach(name, factory, argument, host, tell)
 
 
-def attach(name: str, factory: Callable[[Host, str], object], argument: str, host: Host, tell: Teller) -> Adapter:
+def attach(name: str, factory: PlugIn, argument: str, host: Host, tell: Teller) -> Adapter:
     """As `load`, of a plug-in that is imported already."""
     try:
         adapter = factory(host, argument)
@@ -220,10 +226,12 @@ def management(name: str, adapter: Adapter, class_name: str) -> list[Mapping[str
     return list(rows)
 
 
-def configure(name: str, adapter: ManagementData, class_name: str, values: Mapping[str, Any], tell: Teller) -> None:
+def configure(
+    name: str, adapter: ManagementData, class_name: str, port: int, values: Mapping[str, Any], tell: Teller
+) -> None:
     """Have an adapter take values. Raises Refused, with event 110 logged."""
     try:
-        _ask(name, lambda: adapter.configure(class_name, values))
+        _ask(name, lambda: adapter.configure(class_name, port, values))
     except Refused as error:
         tell(110, str(error))
         raise

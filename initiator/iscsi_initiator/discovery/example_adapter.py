@@ -69,10 +69,11 @@ class ExampleAdapter:
         """See `ManagementData`."""
         return self._flash().management.get(name, [])
 
-    def configure(self, name: str, values: Mapping[str, object]) -> None:
-        """See `ManagementData`. The values count for each port."""
+    def configure(self, name: str, port: int, values: Mapping[str, object]) -> None:
+        """See `ManagementData`."""
         flash = self._flash()
-        rows = [{**row, **_writable(values)} for row in flash.management.get(name, [])]
+        rows = list(flash.management.get(name, []))
+        rows[port] = {**rows[port], **_writable(values)}
         kept = msgspec.structs.replace(flash, management={**flash.management, name: rows})
         try:
             self.path.write_bytes(msgspec.json.format(msgspec.json.encode(kept)))

@@ -10,6 +10,7 @@ import socket
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from iscsi_initiator.discovery.adapters import Teller
 from iscsi_initiator.discovery.instance import Group, Instance, Kind, Source
@@ -26,6 +27,13 @@ PORT = 3205
 
 LEAVE_TIME = 5.0
 """Seconds that a server has to answer a deregistration."""
+
+
+class MakeLink(Protocol):
+    """Makes what a server is asked by."""
+
+    def __call__(self, server: Endpoint, *, tell: Callable[[Report], None]) -> IsnsLink:
+        """See IsnsLink."""
 
 
 def isns_source(server: str) -> Source:
@@ -67,7 +75,8 @@ class Overtaken(Refused):
 
 class Servers:
     """tell: logs events of the service. resolve: where a server is, with this port; raises Refused. node_name: the node as it
-    is registered. addresses: of the software initiator's ports. changed: a server says that it has other targets now.
+    is registered. addresses: of the software initiator's ports. changed: a server says that it has other targets
+    now.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class Servers:
         addresses: Sequence[str],
         changed: Callable[[str], None],
         port: int = PORT,
+        make_link: MakeLink = IsnsLink,
     ) -> None:
         self._tell = tell
         self._resolve = resolve
@@ -85,6 +95,7 @@ class Servers:
         self._addresses = addresses
         self._changed = changed
         self._port = port
+        self._make_link = make_link
         self._links: dict[str, IsnsLink] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -128,7 +139,7 @@ class Servers:
                 self._changed(server)
             known.append(True)
 
-        return IsnsLink(endpoint, tell=told)
+        return self._make_link(endpoint, tell=told)
 
     async def _register(self, link: IsnsLink, server: str) -> None:
         try:

@@ -21,7 +21,7 @@ async def boot(core: Core, image: bytes) -> LiveSession:
     says no login, else how the login to the first one failed.
     """
     try:
-        logins = start(decode(image), core.tell_driver_event)
+        logins = start(decode(image), core.journal.tell_driver)
     except BootTableError as error:
         raise Refused(StatusCode.INVALID_PARAMETER, f"the boot table: {error}") from error
     failures = []

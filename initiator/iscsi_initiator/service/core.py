@@ -17,15 +17,16 @@ from iscsi_initiator.client import Client
 from iscsi_initiator.counters import NodeCounters
 from iscsi_initiator.devices import MPIO_TIMERS, MpioTimers
 from iscsi_initiator.discovery.adapters import Adapter, EventWanted, TargetsChanged, told_by_adapter
-from iscsi_initiator.discovery.isns_servers import PORT, Servers
-from iscsi_initiator.discovery.refresh import Discovery, Refresh, outcome
+from iscsi_initiator.discovery.isns_link import IsnsLink
+from iscsi_initiator.discovery.isns_servers import PORT, MakeLink, Servers
+from iscsi_initiator.discovery.refresh import Discovery, InThread, Refresh, in_thread, outcome
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.instances import complete
 from iscsi_initiator.node_name import this_host
 from iscsi_initiator.registry.taking import driver_settings
-from iscsi_initiator.requests import Event, EventLogged, NodeFailure, SessionClosed, SessionFailure
+from iscsi_initiator.requests import Event, EventLogged, NodeFailure, RequestDone, SessionClosed, SessionFailure
 from iscsi_initiator.service.attachments import Attachments
-from iscsi_initiator.service.claim import NodeClaim
+from iscsi_initiator.service.claim import SPACE, NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
 from iscsi_initiator.service.hooks import Hooks
 from iscsi_initiator.service.ipsec import IpsecBackend
@@ -57,8 +58,9 @@ Connectors = Callable[[], Connector | None]
 class Core:
     """addresses: of the software initiator's ports; settings: instead of those that the store has; resolver: finds hosts
     by name; connectors: makes what connections are opened by, TCP where it gives None; host: this computer's name and domain;
-    mounts: the text of its mountinfo; isns_port: where iSNS servers listen; ipsec: the back end, None for no IPsec;
-    exports: the folder for the sockets that devices are served at, None where they are not to be served.
+    mounts: the text of its mountinfo; isns_port: where iSNS servers listen; isns_link: how one is asked; ipsec: the back end,
+    None for no IPsec; exports: the folder for the sockets that devices are served at, None where they are not to be served;
+    in_thread: runs what an adapter does, which may block; claims: the space of names that this host's services share.
 
     logging_in: target name and ISID of each login that is being made; attached: devices of this host that serve a LUN, and
     the interface name of that; trouble: what went wrong last in the background; say: takes a line about what becomes of
@@ -79,9 +81,12 @@ class Core:
         host: Callable[[], tuple[str, str]] = this_host,
         mounts: Callable[[], str] = host_mounts,
         isns_port: int = PORT,
+        isns_link: MakeLink = IsnsLink,
         ipsec: IpsecBackend | None = None,
         exports: Path | None = None,
         hooks: Hooks = NO_HOOKS,
+        in_thread: InThread = in_thread,
+        claims: str = SPACE,
     ) -> None:
         self.store = store
         self.journal = journal
@@ -94,11 +99,11 @@ class Core:
         self.ipsec = ipsec
         self.hooks = hooks
         self.missed_ipsec = False
-        self._claim = NodeClaim()
+        self._claim = NodeClaim(claims)
         self.settings = settings or driver_settings(store.state)
         self.service_settings = service_settings(store.state.settings)
         self.device_settings = device_settings(store.state.settings)
-        self.discovery = Discovery(journal.tell, self._discover, store.unseal)
+        self.discovery = Discovery(journal.tell, self._discover, store.unseal, in_thread)
         self.handles = Handles(journal.tell, journal.teller)
         self.traces = Traces(journal.teller, journal.wall)
         self.say: Callable[[str], None] = lambda _line: None
@@ -114,7 +119,13 @@ class Core:
         self.stop_wanted: Callable[[], None] = lambda: None
         self.changed: Callable[[Refresh], None] = lambda _refresh: None
         self.servers = Servers(
-            journal.tell, self._where, lambda: self.node_name, tuple(addresses), self._server_changed, isns_port
+            journal.tell,
+            self._where,
+            lambda: self.node_name,
+            tuple(addresses),
+            self._server_changed,
+            isns_port,
+            isns_link,
         )
         self._addresses = tuple(addresses)
         self._prefix = int.from_bytes(random_bytes(7), "big") | 1 << 56
@@ -367,11 +378,6 @@ class Core:
             self.teller.tell(MEMORY, text)
         return replace(self.settings, **{"initiator_name": self.node_name, "limits": left, **changes})
 
-    def tell_driver_event(self, event: int) -> None:
-        """Log an event of the driver that has no extra data."""
-        if self.event_log is not None:
-            self.event_log.attempt(event, b"", self.journal.wall())
-
     @property
     def event_log(self) -> EventLogWriter | None:
         """The log of the driver's events."""
@@ -379,6 +385,8 @@ class Core:
 
     def took(self, session: LiveSession, event: Event) -> None:
         """The driver told something about a session."""
+        if isinstance(event, RequestDone):
+            return
         if isinstance(event, EventLogged):
             session.heard(event)
         elif isinstance(event, NodeFailure | SessionFailure):

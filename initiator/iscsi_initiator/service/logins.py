@@ -340,6 +340,7 @@ async def connect(
             trace=trace,
         )
     except SessionFailed as error:
+        service.give_up()
         if service.failure is not None:
             raise service.failure from error
         raise refusal_of(error) from error

@@ -126,7 +126,7 @@ class Paths:
         if session.number in members or session.session_id not in self._core.sessions or device.number is None:
             return
         sessions = [*(each.session for each in members.values()), session]
-        connections = max(len(each.client.cids) for each in sessions) if members else 1
+        connections = max(len(each.client.session.connections) for each in sessions) if members else 1
         lun = device.mapping.target_lun
         found = self.multipath.join(session.number, session.client, key, lun.to_bytes(8, "big"), connections)
         if known is None:

@@ -12,17 +12,15 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from iscsi_initiator.eventlog import EventLogWriter
-from iscsi_initiator.service.api.answers import Answer, Stream
-from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.listener import Listener
 from iscsi_initiator.service.management.scrape import MetricsServer
-from iscsi_initiator.service.operations import STREAMS, perform
+from iscsi_initiator.service.operations import carry_out
 from iscsi_initiator.service.place import exports_beside
 from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
 from iscsi_initiator.service.tracing import open_debug_log
@@ -115,11 +113,7 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
     def defect(error: Exception) -> None:
         complain(f"{type(error).__name__}: {error}")
 
-    async def handle(request: Operation[Any]) -> Answer | Stream:
-        stream = STREAMS.get(type(request))
-        return await perform(core, request) if stream is None else stream(core, request)
-
-    listener = Listener(place.socket, handle, defect=defect)
+    listener = Listener(place.socket, partial(carry_out, core), defect=defect)
     metrics = None if place.metrics is None else _metrics(core, *place.metrics)
     try:
         await listener.start()

@@ -11,7 +11,7 @@ PROJECT = "iscsi-conformance"
 PARTS = ("iscsi_initiator", "iscsi_protocol")
 """Packages that have the project's version."""
 
-LIBRARIES = ("msgspec", "cryptography")
+LIBRARIES = ("msgspec", "cryptography", "prometheus-client")
 UNKNOWN = "not installed"
 
 

@@ -345,13 +345,16 @@ class Versions(Answer, frozen=True, kw_only=True):
 
 
 class ServiceState(Answer, frozen=True, kw_only=True):
-    """ServiceStatus. state: starting, running or stopping; sessions: how many there are."""
+    """ServiceStatus. state: starting, running or stopping; sessions: how many there are; trouble: the code of what went
+    wrong last at the start or in the background, 0 for nothing, with the message about it.
+    """
 
     state: str
     pid: int
     node_name: str
     sessions: int = 0
     versions: tuple[FileVersion, ...] = ()
+    trouble: int = 0
 
 
 class TraceEntry(_Part, frozen=True, kw_only=True):

@@ -66,7 +66,11 @@ def _whole(properties: tuple[Property, ...], said: Row) -> dict[str, Any]:
 
 def _reader(name: str, own: tuple[Property, ...]) -> Callable[[Core], list[Row]]:
     def instances(core: Core) -> list[Row]:
-        return [{**head(local), **_whole(own, said)} for local in core.instances for said in told(local, name, own)]
+        return [
+            {**head(local), "InstanceName": port_name(local.name, port), **_whole(own, said)}
+            for local in core.instances
+            for port, said in enumerate(told(local, name, own))
+        ]
 
     return instances
 
@@ -77,16 +81,23 @@ def _pinger(local: LocalInstance) -> Pinger | None:
     return adapter if isinstance(adapter, Pinger) else None
 
 
-def _local(core: Core, row: Row) -> LocalInstance:
-    return core.instance(row["InstanceName"])
+def port_name(instance: str, port: int) -> str:
+    """InstanceName of what an adapter tells of a port; of the first it is the adapter's own name."""
+    return f"{instance}:{port}" if port else instance
+
+
+def _local(core: Core, row: Row) -> tuple[LocalInstance, int]:
+    """The adapter, and its port, that an instance is about."""
+    name, _, port = row["InstanceName"].partition(":")
+    return core.instance(name), int(port or 0)
 
 
 def _putter(name: str) -> Callable[[Core, Row, Row], Any]:
     async def put(core: Core, row: Row, given: Row) -> Row:
-        local = _local(core, row)
+        local, port = _local(core, row)
         adapter: object = local.adapter
         if isinstance(adapter, ManagementData):
-            configure(local.name, adapter, name, given, core.journal.tell)
+            configure(local.name, adapter, name, port, given, core.journal.tell)
         return {}
 
     return put
@@ -108,7 +119,7 @@ def _pingers(core: Core) -> list[Row]:
 
 
 async def _ping(core: Core, row: Row, given: Row) -> Row:
-    local = _local(core, row)
+    local, _ = _local(core, row)
     adapter = _pinger(local)
     count, size, wait = given["RequestCount"], given.get("RequestSize", 32), given.get("Timeout", 1000)
     for value, most, what in ((count, MAX_PINGS, "RequestCount"), (size, MAX_PING_SIZE, "RequestSize")):

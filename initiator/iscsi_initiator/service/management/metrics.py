@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
@@ -10,7 +11,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 
 from iscsi_initiator.counters import SessionFault
+from iscsi_initiator.service.management.driver import INSTANCE, told
+from iscsi_initiator.service.management.schema import Row
 from iscsi_initiator.service.management.table import find
+from iscsi_initiator.status_codes import Refused
 
 if TYPE_CHECKING:
     from iscsi_initiator.service.core import Core
@@ -114,12 +118,17 @@ def _of_instances(core: Core) -> Iterator[Metric]:
 
 
 def _of_adapters(core: Core) -> Iterator[Metric]:
-    instances = find("MSiSCSI_NICPerformance").instances
-    rows = list(instances(core)) if instances is not None else []
+    """Of those that tell; one that fails is left out, and hides nothing else."""
+    properties = find("MSiSCSI_NICPerformance").properties[len(INSTANCE) :]
+    rows: list[tuple[tuple[str, str], Row]] = []
+    for local in core.instances:
+        with suppress(Refused):
+            found = told(local, "MSiSCSI_NICPerformance", properties)
+            rows += [((local.name, str(port)), row) for port, row in enumerate(found)]
     for name, field in _NIC:
-        family = _counter(f"adapter_{name}", f"{field} of an adapter's network port", ("initiator",))
-        for row in rows:
-            family.add_metric((row["InstanceName"],), row[field])
+        family = _counter(f"adapter_{name}", f"{field} of an adapter's network port", ("initiator", "port"))
+        for labels, row in rows:
+            family.add_metric(labels, row.get(field, 0))
         yield family
 
 

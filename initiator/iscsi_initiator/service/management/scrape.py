@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from io import StringIO
 from socketserver import ThreadingMixIn
 from threading import BoundedSemaphore, Thread
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ class _Handler(WSGIRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name is that of the method it replaces
         """Say nothing: a scrape is no event."""
+
+    def get_stderr(self) -> Any:
+        """Where a failure is written down with its traceback: nowhere, the caller is told 500."""
+        return StringIO()
 
     def address_string(self) -> str:
         """The address alone, without asking for its name."""

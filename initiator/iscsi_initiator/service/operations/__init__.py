@@ -96,6 +96,12 @@ STREAMS: Mapping[type[Operation[Any]], Callable[[Core, Any], api.Stream]] = Mapp
 
 
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
-    """Do what is asked. Raises Refused."""
+    """Do what is asked, where that has one answer. Raises Refused."""
     work = TABLE[type(request)](core, request)
     return await (told(core.teller, request, work) if core.teller.level else work)
+
+
+async def carry_out(core: Core, request: Operation[Any]) -> api.Answer | api.Stream:
+    """Do what is asked. Raises Refused."""
+    stream = STREAMS.get(type(request))
+    return await perform(core, request) if stream is None else stream(core, request)

@@ -70,7 +70,7 @@ async def version_info(core: Core, request: api.VersionInfo) -> api.Versions:
 
 
 async def service_status(core: Core, request: api.ServiceStatus) -> api.ServiceState:
-    """How the service is. message: what went wrong at its start."""
+    """How the service is, and what went wrong at its start or in the background."""
     del request
     return api.ServiceState(
         state=core.state,
@@ -79,6 +79,7 @@ async def service_status(core: Core, request: api.ServiceStatus) -> api.ServiceS
         sessions=len(core.sessions),
         versions=file_versions(),
         message="" if core.trouble is None else str(core.trouble),
+        trouble=0 if core.trouble is None else core.trouble.status,
     )
 
 
