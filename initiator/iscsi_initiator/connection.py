@@ -307,6 +307,9 @@ class Connection:
         link.last_activity = now
         link.timing = True
         next_pdu, take = framer.next_pdu, self._reception.take
+        watch = self.session.watch
+        if watch is not None and not watch.wants_pdus:
+            watch = None
         while self.link is link:
             try:
                 raw = next_pdu()
@@ -316,6 +319,8 @@ class Connection:
             if raw is None:
                 break
             traffic.pdus_received += 1
+            if watch is not None:
+                watch.received(link.number, raw)
             if self._login is None:
                 take(raw, link, now)
             else:

@@ -49,6 +49,7 @@ class Session:
         self.settings = engine.settings
         self.usage = engine.usage
         self.policy = engine.policy
+        self.watch = engine.watch
         self.emit: Callable[[Event], None] = engine.emit
         self.connections: dict[int, Connection] = {}
         self.ready: list[Link] = []

@@ -122,7 +122,7 @@ def test_a_failed_session_is_told_with_its_reason(tmp_path):
         logins = (await bench.ask(api.Query(class_name="MSiSCSI_InitiatorLoginStatistics"))).instances[0]
         assert logins["LoginFailures"] == len(names) - 1
 
-    with_service(tmp_path, test, faults=[answer(Opcode.SCSI_DATA_IN, Set("status", 0x7F), nth=4)])
+    with_service(tmp_path, test, faults=[answer(Opcode.SCSI_DATA_IN, Set("status", 0x7F), nth=10)])
 
 
 def test_one_class_of_events(tmp_path):

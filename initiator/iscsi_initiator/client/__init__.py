@@ -44,6 +44,7 @@ from iscsi_initiator.requests import (
 )
 from iscsi_initiator.session import Session
 from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
+from iscsi_initiator.tracing.session import SessionTrace
 from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
 from iscsi_initiator.url import IscsiUrl, parse_url
 from iscsi_protocol.chap import Hasher, hashlib_hasher
@@ -98,12 +99,13 @@ class Client:
         *,
         hasher: Hasher = hashlib_hasher,
         counters: NodeCounters | None = None,
+        trace: SessionTrace | None = None,
     ) -> None:
         self.settings = settings
         self.options = options
         self.lun = lun
         self.engine = InitiatorEngine(
-            settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher, counters=counters
+            settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher, counters=counters, watch=trace
         )
         self.on_event: Callable[[Event], None] | None = None
         self.events: list[EventLogged] = []
@@ -143,13 +145,15 @@ class Client:
         service: Service | None = None,
         hasher: Hasher = hashlib_hasher,
         counters: NodeCounters | None = None,
+        trace: SessionTrace | None = None,
     ) -> Self:
         """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
 
         isid: one of the random kind where it is None, so that clients do not reinstate each other's sessions (6.3.5).
         options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
         the driver's events. service: answers the driver's up-calls; where it is None each is refused. hasher: what this
-        host hashes with for CHAP. counters: of the initiator, which clients may share. Raises UrlError, SessionFailed.
+        host hashes with for CHAP. counters: of the initiator, which clients may share. trace: is told
+        what happens. Raises UrlError, SessionFailed.
         """
         url = parse_url(where) if isinstance(where, str) else where
         if isinstance(url, Endpoint):
@@ -164,7 +168,13 @@ class Client:
             isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
         client = cls(
-            settings, policy, options, (url.lun or 0) if lun is None else lun, hasher=hasher, counters=counters
+            settings,
+            policy,
+            options,
+            (url.lun or 0) if lun is None else lun,
+            hasher=hasher,
+            counters=counters,
+            trace=trace,
         )
         client._log = event_log
         client._tap = tap
@@ -175,7 +185,7 @@ class Client:
             )
         if tap is not None or faults:
             connector = TappedConnector(connector, tap=tap, faults=faults, clock=clock)
-        driver = client._driver = Driver(client.engine, connector, client._take, clock, service)
+        driver = client._driver = Driver(client.engine, connector, client._take, clock, service, trace)
         if tap is not None:
             tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
         client._up = asyncio.get_running_loop().create_future()
@@ -260,6 +270,10 @@ class Client:
         Refused.
         """
         self.engine.set_load_balance(self._session, policy, paths, self.driver.clock())
+
+    def set_multipath(self) -> None:
+        """Other sessions reach the target as well: LinkDownTime holds requests in the place of MaxRequestHoldTime."""
+        self.engine.set_multipath(self._session)
 
     async def _connection_over(self, cid: int, wanted: type[ConnectionUp | ConnectionRemoved]) -> None:
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()

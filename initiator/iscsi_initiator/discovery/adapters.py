@@ -91,6 +91,10 @@ class KeyCache(Protocol):
         """Keep the preshared key for a portal. Raises AdapterFailure, KeyCacheFull."""
 
 
+PlugIn = Callable[[Host, str], object]
+"""What an entry point is: takes the service and a text, and gives an adapter."""
+
+
 @runtime_checkable
 class ManagementData(Protocol):
     """What an adapter has besides that tells of itself through the management classes."""
@@ -134,7 +138,7 @@ class EventWanted:
 def load(name: str, argument: str, host: Host, tell: Teller) -> Adapter:
     """Make the adapter of a plug-in. Raises Refused DRIVER_BUG, with event 108 logged."""
     found = entry_points(group=GROUP, name=name)
-    factory: Callable[[Host, str], object] | None
+    factory: PlugIn | None
     try:
         factory = next(iter(found)).load() if found else None
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything while it is imported
@@ -144,7 +148,7 @@ def load(name: str, argument: str, host: Host, tell: Teller) -> Adapter:
     return attach(name, factory, argument, host, tell)
 
 
-def attach(name: str, factory: Callable[[Host, str], object], argument: str, host: Host, tell: Teller) -> Adapter:
+def attach(name: str, factory: PlugIn, argument: str, host: Host, tell: Teller) -> Adapter:
     """As `load`, of a plug-in that is imported already."""
     try:
         adapter = factory(host, argument)

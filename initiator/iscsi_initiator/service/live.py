@@ -40,7 +40,8 @@ _CONNECTION_SHIFT = 16
 class LiveSession:
     """client: set once it is logged in. initiator: the instance's name; options, ipsec: what it was logged in with.
 
-    devices: its LUNs, where they are reported to the system; mappings: where they appear, or would.
+    devices: its LUNs, where they are reported to the system; mappings: where they appear, or would. booted: the
+    firmware's table asked for it.
     """
 
     session_id: str
@@ -60,6 +61,7 @@ class LiveSession:
     devices: list[Device] = field(default_factory=list)
     busy: bool = False
     send_failed: bool = False
+    booted: bool = False
     _client: Client | None = None
 
     @property

@@ -12,18 +12,18 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from iscsi_initiator.eventlog import EventLogWriter
-from iscsi_initiator.service.api.answers import Answer, Stream
-from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.listener import Listener
 from iscsi_initiator.service.management.scrape import MetricsServer
-from iscsi_initiator.service.operations import STREAMS, perform
+from iscsi_initiator.service.operations import carry_out
+from iscsi_initiator.service.place import exports_beside
 from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
+from iscsi_initiator.service.tracing import open_debug_log
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.store.keys import KeySource
 
@@ -77,11 +77,22 @@ async def serve(
         journal = Journal(writer)
         store = stack.enter_context(open_store(place.store, journal, place.keys))
         try:
-            core = Core(store, journal, addresses=place.addresses, settings=place.settings)
+            core = Core(
+                store, journal, addresses=place.addresses, settings=place.settings, exports=exports_beside(place.socket)
+            )
+            core.say = complain
         except ValueError as error:
             journal.tell(106, str(error), "settings")
             raise StartFailed(f"the service cannot start (settings): {error}") from error
         stack.callback(core.release)
+        try:
+            log = open_debug_log(core.service_settings, core.teller)
+        except ValueError as error:
+            complain(str(error))
+        else:
+            if log is not None:
+                stack.callback(log.close)
+        stack.callback(core.traces.close)
         prepare(core, place.adapters)
         await _run(core, place, ready, complain, measured)
 
@@ -102,11 +113,7 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
     def defect(error: Exception) -> None:
         complain(f"{type(error).__name__}: {error}")
 
-    async def handle(request: Operation[Any]) -> Answer | Stream:
-        stream = STREAMS.get(type(request))
-        return await perform(core, request) if stream is None else stream(core, request)
-
-    listener = Listener(place.socket, handle, defect=defect)
+    listener = Listener(place.socket, partial(carry_out, core), defect=defect)
     metrics = None if place.metrics is None else _metrics(core, *place.metrics)
     try:
         await listener.start()
@@ -141,6 +148,8 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
             task.cancel()
         start.stop()
         await listener.close(STOP_TIME)
+        await core.attachments.close()
+        await core.paths.close()
         if metrics is not None:
             await metrics.close()
         with suppress(TimeoutError):

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from iscsi_initiator.service.management import adapters, driver, initiator, statistics
+from iscsi_initiator.service.management import adapters, driver, initiator, multipath, statistics
 from iscsi_initiator.service.management.schema import ManagementClass
 from iscsi_initiator.status_codes import Refused, StatusCode
 
-_ROOMS = (driver, initiator, statistics, adapters)
+_ROOMS = (driver, initiator, statistics, adapters, multipath)
 
 CLASSES: Mapping[str, ManagementClass] = MappingProxyType({each.name: each for room in _ROOMS for each in room.CLASSES})
 """By name, in the order in which they are shown."""

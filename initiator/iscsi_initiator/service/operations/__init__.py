@@ -14,6 +14,7 @@ from iscsi_initiator.service.operations import (
     discovery,
     ipsec,
     management,
+    multipath,
     node,
     persistent,
     scsi,
@@ -21,7 +22,9 @@ from iscsi_initiator.service.operations import (
     sessions,
     settings,
     targets,
+    tracing,
 )
+from iscsi_initiator.service.telling import told
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
 
@@ -46,6 +49,11 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.AddConnection: sessions.add_connection,
         api.RemoveConnection: sessions.remove_connection,
         api.SetLoadBalancePolicy: sessions.set_load_balance,
+        api.DeviceList: multipath.device_list,
+        api.SetDevicePolicy: multipath.set_device_policy,
+        api.Attach: multipath.attach,
+        api.Detach: multipath.detach,
+        api.ListAttached: multipath.list_attached,
         api.ReportTargetMappings: sessions.report_target_mappings,
         api.ScsiInquiry: scsi.scsi_inquiry,
         api.ReadCapacity: scsi.read_capacity,
@@ -67,6 +75,9 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.Query: management.query,
         api.Invoke: management.invoke,
         api.Metrics: management.metrics,
+        api.StartTrace: tracing.start_trace,
+        api.StopTrace: tracing.stop_trace,
+        api.QueryTrace: tracing.query_trace,
         api.CHAPSecret: node.chap_secret,
         api.NodeName: node.node_name,
         api.ListInitiators: node.list_initiators,
@@ -85,5 +96,12 @@ STREAMS: Mapping[type[Operation[Any]], Callable[[Core, Any], api.Stream]] = Mapp
 
 
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
+    """Do what is asked, where that has one answer. Raises Refused."""
+    work = TABLE[type(request)](core, request)
+    return await (told(core.teller, request, work) if core.teller.level else work)
+
+
+async def carry_out(core: Core, request: Operation[Any]) -> api.Answer | api.Stream:
     """Do what is asked. Raises Refused."""
-    return await TABLE[type(request)](core, request)
+    stream = STREAMS.get(type(request))
+    return await perform(core, request) if stream is None else stream(core, request)
