@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from rich.console import Console
@@ -20,11 +20,10 @@ from iscsi_captures.explain.command import explain_event
 from iscsi_captures.progress import Progress
 from iscsi_captures.reading import CaptureError
 from iscsi_captures.review import Review, review
-from iscsi_captures.review.annotate import annotate as write_annotated
-from iscsi_captures.review.annotate import destinations, spare
-from iscsi_captures.review.compare import ComparedError, Comparison, compare, findings_in
-from iscsi_captures.review.schema import encode
 from iscsi_captures.review.text import lines
+
+if TYPE_CHECKING:
+    from iscsi_captures.review.compare import Comparison
 
 _OUT = click.Path(path_type=Path)
 OK, BROKEN, USAGE, UNREADABLE = 0, 1, 2, 3
@@ -109,13 +108,7 @@ def review_command(
     chap_secret_file: Path | None,
 ) -> None:
     """Judge captures."""
-    try:
-        if html is not None:
-            spare(files, html)
-        if annotate is not None:
-            destinations(files, annotate)
-    except CaptureError as error:
-        _give_up(str(error), USAGE)
+    _spare(files, html, annotate)
     secrets = None
     if chap_secret_file is not None:
         try:
@@ -125,6 +118,8 @@ def review_command(
     made = _reviewed(files, port=port, jobs=jobs, secrets=secrets)
     _write(made, files, html, annotate)
     if as_json:
+        from iscsi_captures.review.schema import encode  # noqa: PLC0415
+
         click.echo(encode(made), nl=False)
     else:
         console = _console()
@@ -133,16 +128,35 @@ def review_command(
     sys.exit(OK if made.conforms else BROKEN)
 
 
+# What only some commands and options need is loaded where it is needed: most reviews are over before it would be.
+
+
+def _spare(files: tuple[str, ...], html: Path | None, annotate: Path | None) -> None:
+    """Refuse outputs that would overwrite an input."""
+    if html is None and annotate is None:
+        return
+    from iscsi_captures.review.annotate import destinations, spare  # noqa: PLC0415
+
+    try:
+        if html is not None:
+            spare(files, html)
+        if annotate is not None:
+            destinations(files, annotate)
+    except CaptureError as error:
+        _give_up(str(error), USAGE)
+
+
 def _write(made: Review, files: tuple[str, ...], html: Path | None, annotate: Path | None) -> None:
     """The files that were asked for; what cannot be written becomes one line and exit code 3."""
     out = html
     try:
         if html is not None:
-            # A template engine takes a while to load, and nothing else here needs it.
             from iscsi_captures.review.html import write_html  # noqa: PLC0415
 
             write_html(made, html, now=dt.datetime.now(dt.UTC))
         if annotate is not None:
+            from iscsi_captures.review.annotate import annotate as write_annotated  # noqa: PLC0415
+
             out = annotate
             write_annotated(files, made, annotate)
     except CaptureError as error:
@@ -188,6 +202,8 @@ def _reviewed(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare_command(first: str, second: str, as_json: bool) -> None:
     """Tell how the findings of two captures differ."""
+    from iscsi_captures.review.compare import ComparedError, compare, findings_in  # noqa: PLC0415
+
     if first == second == "-":
         raise click.UsageError("standard input can be read once")
     try:
@@ -234,7 +250,6 @@ def _print_comparison(found: Comparison) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="Take this TCP port for iSCSI, whatever it looks like.")
 def dissect_command(file: str, frame: int | None, count: int | None, port: int | None) -> None:
     """Print every PDU of a capture, field by field."""
-    # scapy takes a second to load, and nothing else here needs it.
     from iscsi_captures.dissect import dissect  # noqa: PLC0415
 
     console = _console()

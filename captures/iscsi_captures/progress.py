@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.progress import Progress as Bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 LONG = 16 << 20
 """Bytes. What is shorter is over before a bar can be read."""
@@ -19,8 +21,7 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         """console: where the bar goes; stderr unless said."""
         self._console = console or Console(stderr=True)
-        self._bar: Bar | None = None
-        self._task = TaskID(0)
+        self._bar: tuple[Bar, TaskID] | None = None
 
     def __enter__(self) -> Self:
         """Nothing is shown yet."""
@@ -31,22 +32,36 @@ class Progress:
     ) -> None:
         """Take the bar away."""
         if self._bar is not None:
-            self._bar.stop()
+            self._bar[0].stop()
 
     def read(self, done: int, total: int | None) -> None:
         """So many bytes were read, of so many; None: nobody knows."""
         if not self._console.is_terminal or (total is not None and total < LONG):
             return
         if self._bar is None:
-            self._bar = Bar(
-                TextColumn("reading"),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("reading", total=total)
-        self._bar.update(self._task, completed=done, total=total)
+            self._bar = self._begin(total)
+        bar, task = self._bar
+        bar.update(task, completed=done, total=total)
+
+    def _begin(self, total: int | None) -> tuple[Bar, TaskID]:
+        # It takes a while to load, and most reviews show none.
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            DownloadColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import Progress as Bar  # noqa: PLC0415
+
+        bar = Bar(
+            TextColumn("reading"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        bar.start()
+        return bar, bar.add_task("reading", total=total)

@@ -8,8 +8,8 @@ other side's good behaviour are silent there. What a history does not show from 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from iscsi_captures.chap_secrets import NO_SECRETS, ChapSecrets
@@ -81,6 +81,9 @@ class RuleBook:
         self._connections = self._dialogue.connections
         self._index = -1
         self._oracle = EventOracle(self._predict, settings) if events else None
+        # Up to which record all is normal, up to which one events are predicted, and those whose turn has not come.
+        self._passed = self._foreseen = -1
+        self._ahead: deque[tuple[int, int, int, float, bytes]] = deque()
 
     @property
     def dialogue(self) -> Dialogue:
@@ -89,28 +92,62 @@ class RuleBook:
 
     def record(self, record: Record) -> None:
         """Take the next record of the history. Never raises, whatever the bytes are."""
-        self._index += 1
-        self._read(record)
+        self._index = index = self._index + 1
+        if index <= self._passed:
+            pass
+        elif type(record) is PduRecord:
+            connection = self._connections.get(record.connection)
+            raw = record.raw
+            if connection is None:
+                connection = self._dialogue.begin_in_the_middle(record.connection, raw)
+            normal = FAST[record.direction].get(raw.bhs[0]) if connection.plain else None
+            if normal is None or not normal(connection, raw):
+                self._judge(connection, record)
+        else:
+            self._beside(record)
         if self._oracle is not None:
-            self._oracle.record(record)
+            if index > self._foreseen:
+                self._oracle.record(record)
+            elif self._ahead:
+                self._come_true(index)
+
+    def foresee(self, records: Sequence[Record]) -> None:
+        """Look at the records that `record` takes next. It may be left out: many at once are quicker.
+
+        The dialogue goes ahead as long as nothing unusual comes, at most to where a command window is closed.
+        """
+        self._passed = self._index + self._normal(records)
+        if self._oracle is not None:
+            predict = self._oracle.record
+            self._foreseen = self._index
+            for record in records:
+                self._foreseen += 1
+                predict(record)
+
+    def _normal(self, records: Iterable[Record]) -> int:
+        """How many of the records in a row break no rule. They are taken then."""
+        count = 0
+        for record in records:
+            if type(record) is not PduRecord:
+                break
+            connection = self._connections.get(record.connection)
+            if connection is None or not connection.plain or connection.session.window_closed:
+                break
+            raw = record.raw
+            normal = FAST[record.direction].get(raw.bhs[0])
+            if normal is None or not normal(connection, raw):
+                break
+            count += 1
+        return count
 
     def finish(self, now: float) -> None:
         """The history is over at this time (seconds): events whose time-out has passed by then are due too."""
         if self._oracle is not None:
             self._oracle.finish(now)
 
-    def _read(self, record: Record) -> None:
-        if type(record) is PduRecord:
-            connection = self._connections.get(record.connection)
-            if connection is None:
-                connection = self._dialogue.begin_in_the_middle(record.connection, record.raw)
-            raw = record.raw
-            if connection.plain:
-                normal = FAST[record.direction].get(raw.bhs[0])
-                if normal is not None and normal(connection, raw):
-                    return
-            self._judge(connection, record)
-        elif isinstance(record, TransportRecord):
+    def _beside(self, record: Record) -> None:
+        """What is no PDU."""
+        if isinstance(record, TransportRecord):
             former = self._connections.get(record.connection)
             self._dialogue.transport(record)
             if former is not None:
@@ -125,6 +162,18 @@ class RuleBook:
                 lost.plain = False
 
     def _predict(self, event: int, connection: int, now: float, dump: bytes) -> None:
+        if self._foreseen > self._index:
+            self._ahead.append((self._foreseen, event, connection, now, dump))
+        else:
+            self._keep(event, connection, now, dump)
+
+    def _come_true(self, index: int) -> None:
+        """The record is judged whose events were predicted before."""
+        ahead = self._ahead
+        while ahead and ahead[0][0] == index:
+            self._keep(*ahead.popleft()[1:])
+
+    def _keep(self, event: int, connection: int, now: float, dump: bytes) -> None:
         if len(self.events) >= EVENTS_KEPT:
             return
         latest = self.findings[-1] if self.findings else None

@@ -6,7 +6,8 @@ a data digest covers: the caller passes it as one more buffer.
 
 from __future__ import annotations
 
-from crc32c import crc32c as _crc32c
+from collections.abc import Callable
+from functools import cache
 
 Buffer = bytes | bytearray | memoryview
 
@@ -16,16 +17,25 @@ RESIDUE = 0x48674BC7
 """crc32c() over any data followed by its right digest: 0x1c2d19ed of section 13.1, in the reflected reading."""
 
 
+@cache
+def _instruction() -> Callable[[Buffer, int], int]:
+    """What computes it. Loaded for the first digest, because loading takes longer than many a command does."""
+    from crc32c import crc32c as loaded  # noqa: PLC0415
+
+    return loaded
+
+
 def crc32c(data: Buffer, value: int = 0) -> int:
     """The reflected CRC32C of data; `value` is the CRC of what went before. 0..2^32-1."""
-    return _crc32c(data, value)
+    return _instruction()(data, value)
 
 
 def crc32c_of(*buffers: Buffer) -> int:
     """The reflected CRC32C over the concatenation of the buffers, which are not joined."""
     value = 0
+    update = _instruction()
     for buffer in buffers:
-        value = _crc32c(buffer, value)
+        value = update(buffer, value)
     return value
 
 

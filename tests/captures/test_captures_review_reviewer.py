@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.captures.reviewing import reviewed
 
 from iscsi_captures.reading import FrameRef

@@ -149,10 +149,10 @@ def test_commands_of_all_connections_have_one_budget(monkeypatch):
     budget = Budget()
     first = Watch(1, 0.0, 1, "SYN", budget)
     budget.commands = 0
-    first.begin(b"0001", Command(0.0, 1, bytes(48)))
+    first.begin(b"0001", Command(0.0, bytes(48), [(0.0, 1, bytes(48))]))
     assert first.open == {}
     budget.commands = 5
-    command = Command(0.0, 1, bytes(48))
+    command = Command(0.0, bytes(48), [(0.0, 1, bytes(48))])
     first.begin(b"0001", command)
     assert command.most == FEW_STEPS
     assert budget.commands == 4
@@ -169,7 +169,7 @@ def test_finding_about_another_tag_marks_no_command():
     """Only its own is kept for it."""
     one = Watch(1, 0.0, 1, "SYN", Budget())
     one.found(b"none", 0)
-    command = Command(0.0, 1, bytes(48))
+    command = Command(0.0, bytes(48), [(0.0, 1, bytes(48))])
     one.begin(b"0001", command)
     one.end(b"0001", command, 1.0, "GOOD")
     one.found(b"0002", 0)

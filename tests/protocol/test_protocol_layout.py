@@ -55,6 +55,11 @@ def test_the_lengths_and_single_bytes():
     raw = encode(ScsiCommand(write=True, ahs=bytes(8), data=b"abc", itt=9))
     assert unpacker(ScsiCommand, "@1", "total_ahs_length", "@7", "itt")(raw.bhs, 0) == (0xA1, 2, 3, 9)
     assert unpacker(ScsiCommand, "@47")(bytes(47) + b"\x07", 0) == (7,)
+    assert unpacker(ScsiCommand, "@0:4", "@4:8", "@46:48")(bytes(raw.bhs[:46]) + b"\1\2", 0) == (
+        0x01A10000,
+        0x02000003,
+        0x0102,
+    )
     assert decode(RawPdu(packer(ScsiCommand, "@0", "@1", "itt")(1, 0xA1, 9))) == ScsiCommand(write=True, itt=9)
 
 
@@ -74,6 +79,8 @@ def test_a_short_cdb_is_filled_up_with_zeros():
         (DataIn, ["data_segment_length"], "has 3 bytes"),
         (DataIn, ["@48"], "@48 is no byte of the BHS"),
         (DataIn, ["@-1"], "@-1 is no byte of the BHS"),
+        (DataIn, ["@46:50"], "@46:50 is no byte of the BHS"),
+        (DataIn, ["@0:3"], "nor 2, 4 or 8 of them"),
     ],
 )
 @pytest.mark.parametrize("make", [unpacker, packer])

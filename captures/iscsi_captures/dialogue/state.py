@@ -256,6 +256,12 @@ class Session:
         """The ErrorRecoveryLevel; the highest where the login was not seen."""
         return 2 if self.limits is None else self.limits.error_recovery_level
 
+    @property
+    def window_closed(self) -> bool:
+        """Whether the target is known to take no more commands: the next CmdSN is above MaxCmdSN (4.2.2.1)."""
+        highest, following = self.max_cmd_sn, self.cmd_sn
+        return highest is not None and following is not None and (highest - following) & 0xFFFFFFFF >= 1 << 31
+
     def live(self) -> list[Connection]:
         """The connections that are up as far as the history shows."""
         return [other for other in self.connections.values() if other.lost_at is None and not other.ended]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iscsi_protocol.pdu import Opcode
+import msgspec
 
 if TYPE_CHECKING:
     from iscsi_captures.dialogue.state import Connection
@@ -16,23 +16,20 @@ NO_LIMIT = 1 << 62
 """Stands for a length that the history has not shown."""
 
 
-class Burst:
+class Burst(msgspec.Struct, eq=False):
     """One run of Data-Out PDUs: an R2T's answer, or the unsolicited one. `reached` is the offset behind its last byte.
 
     superseded: a later R2T asks for some of it again, so that the target does not wait for this one any more.
     """
 
-    __slots__ = ("data_sn", "length", "lun", "offset", "reached", "sent", "superseded", "ttt")
-
-    def __init__(self, ttt: int, lun: bytes, offset: int, length: int) -> None:
-        self.ttt = ttt
-        self.lun = lun
-        self.offset = offset
-        self.length = length
-        self.sent = 0
-        self.reached = offset
-        self.data_sn = 0
-        self.superseded = False
+    ttt: int
+    lun: bytes
+    offset: int
+    length: int
+    reached: int
+    sent: int = 0
+    data_sn: int = 0
+    superseded: bool = False
 
     @property
     def complete(self) -> bool:
@@ -109,78 +106,39 @@ class Status:
         self.damaged = damaged
 
 
-class Task:
+class Task(msgspec.Struct, eq=False):
     """Whatever an Initiator Task Tag stands for. The fields behind `write` count for SCSI commands alone.
 
     disturbed: PDUs of it may be missing from the history, or be there twice. late: it was over when it was asked about.
-    unasked_end: the offset behind all that the initiator may send before it is asked.
+    ping: the data of a NOP-Out. unasked_end: the offset behind all that the initiator may send before it is asked.
     """
 
-    __slots__ = (
-        "aborting",
-        "acknowledge_bytes",
-        "bhs",
-        "broken",
-        "bursts",
-        "cmd_sn",
-        "connection",
-        "data_in_pdus",
-        "disturbed",
-        "edtl",
-        "immediate",
-        "in_offset",
-        "in_sequence",
-        "in_sn",
-        "in_total",
-        "itt",
-        "late",
-        "lun",
-        "opcode",
-        "out_total",
-        "ping",
-        "r2t_offset",
-        "r2t_sn",
-        "read",
-        "read_length",
-        "recovery",
-        "unasked_end",
-        "unsolicited",
-        "write",
-    )
-
-    def __init__(self, itt: int, opcode: int, connection: Connection, bhs: bytes, cmd_sn: int, immediate: bool) -> None:
-        self.itt = itt
-        self.opcode = opcode
-        self.connection = connection
-        self.bhs = bhs
-        self.cmd_sn = cmd_sn
-        self.immediate = immediate
-        self.broken = 0
-        self.disturbed = False
-        self.aborting = False
-        self.read = False
-        self.write = False
-        if opcode == Opcode.SCSI_COMMAND:
-            self._begin_transfer()
-        elif opcode == Opcode.NOP_OUT:
-            self.ping = b""
-        else:
-            self.late = False
-
-    def _begin_transfer(self) -> None:
-        self.lun = b""
-        self.edtl = 0
-        self.read_length = 0
-        self.in_sn = 0
-        self.in_offset = 0
-        self.in_sequence = 0
-        self.in_total = 0
-        self.data_in_pdus = 0
-        self.acknowledge_bytes = NO_LIMIT
-        self.r2t_sn = 0
-        self.r2t_offset: int | None = None
-        self.out_total = 0
-        self.unasked_end = 0
-        self.bursts: list[Burst] = []
-        self.unsolicited: Burst | None = None
-        self.recovery: Recovery | None = None
+    itt: int
+    opcode: int
+    connection: Connection
+    bhs: bytes
+    cmd_sn: int
+    immediate: bool
+    broken: int = 0
+    disturbed: bool = False
+    aborting: bool = False
+    late: bool = False
+    ping: bytes = b""
+    read: bool = False
+    write: bool = False
+    lun: bytes = b""
+    edtl: int = 0
+    read_length: int = 0
+    in_sn: int = 0
+    in_offset: int = 0
+    in_sequence: int = 0
+    in_total: int = 0
+    data_in_pdus: int = 0
+    acknowledge_bytes: int = NO_LIMIT
+    r2t_sn: int = 0
+    r2t_offset: int | None = None
+    out_total: int = 0
+    unasked_end: int = 0
+    bursts: list[Burst] = []
+    unsolicited: Burst | None = None
+    recovery: Recovery | None = None

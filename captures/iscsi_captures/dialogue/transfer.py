@@ -11,10 +11,12 @@ from iscsi_captures.dialogue.state import Connection
 from iscsi_captures.dialogue.task import NO_LIMIT, Burst, Recovery, Task
 from iscsi_protocol.pdu import NO_TAG, AhsError, Opcode, decode_ahs, read_length
 
+_SCSI_COMMAND = int(Opcode.SCSI_COMMAND)
+
 
 def begin_command(connection: Connection, bhs: bytes, itt: int, edtl: int, cmd_sn: int, immediate_length: int) -> Task:
     """A SCSI Command was sent: its task, filed in the session, with the unsolicited burst that it announces."""
-    task = Task(itt, Opcode.SCSI_COMMAND, connection, bhs, cmd_sn, bool(bhs[0] & 0x40))
+    task = Task(itt, _SCSI_COMMAND, connection, bhs, cmd_sn, bool(bhs[0] & 0x40))
     flags = bhs[1]
     task.lun = bhs[8:16]
     task.edtl = edtl
@@ -24,7 +26,9 @@ def begin_command(connection: Connection, bhs: bytes, itt: int, edtl: int, cmd_s
     task.out_total = task.unasked_end = immediate_length
     if task.write and not flags & FINAL:
         allowed = task.unasked_end = min(connection.limits.first_burst_length, edtl)
-        task.unsolicited = Burst(NO_TAG, task.lun, immediate_length, allowed - immediate_length)
+        task.unsolicited = Burst(
+            NO_TAG, task.lun, immediate_length, allowed - immediate_length, reached=immediate_length
+        )
         connection.unsolicited[itt] = task
     connection.session.remember(task)
     return task
@@ -96,4 +100,4 @@ def r2t_sent(task: Task, ttt: int, lun: bytes, r2t_sn: int, offset: int, length:
             task.r2t_offset = offset + length
     elif offset + length > task.r2t_offset:
         task.r2t_offset = offset + length
-    task.bursts.append(Burst(ttt, lun, offset, length))
+    task.bursts.append(Burst(ttt, lun, offset, length, reached=offset))

@@ -91,7 +91,10 @@ def invalid(raw: RawPdu, opcode: int) -> bool:
             return False  # most of what comes
     elif opcode == _SCSI_RESPONSE and flags == _FINAL and raw.bhs[2:4] == _GOOD:
         return False
-    return any(row(raw) for row in _ROWS.get(opcode, ()))
+    for row in _ROWS.get(opcode, ()):  # noqa: SIM110 - what it costs is paid for every R2T
+        if row(raw):
+            return True
+    return False
 
 
 def is_no_sense(raw: RawPdu, protocol_level: int) -> bool:

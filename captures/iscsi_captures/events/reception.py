@@ -15,7 +15,7 @@ from iscsi_captures.events import numbering, transfer
 from iscsi_captures.events.dumps import words
 from iscsi_captures.events.fields import invalid, is_no_sense
 from iscsi_captures.events.journal import Journal
-from iscsi_captures.events.numbering import Take
+from iscsi_captures.events.numbering import USED, WRONG
 from iscsi_captures.events.state import Asked, Connection, Management, ScsiTask, Session, Task
 from iscsi_captures.events.tasks import answered, logout_failed, reassigned, rejected
 from iscsi_captures.events.text import TextTask
@@ -121,11 +121,10 @@ class Reception:
         itt, stat_sn = _numbers(bhs, 0)
         if opcode != _DATA_IN or bhs[1] & _STATUS:
             uses = opcode != _R2T and (opcode != _NOP_IN or itt != NO_TAG)
-            expected = connection.exp_stat_sn
             took = numbering.take(connection, stat_sn, uses=uses)
-            if took is Take.WRONG:
-                self._log(connection, session, 42, words(expected, stat_sn), now)
-            if took is not Take.USED:
+            if took is not USED:
+                if took is WRONG:  # and nothing was taken
+                    self._log(connection, session, 42, words(connection.exp_stat_sn, stat_sn), now)
                 return
         if opcode == _ASYNC:
             self._notice(connection, session, raw, now)
@@ -195,10 +194,11 @@ class Reception:
 
     def _status(self, connection: Connection, session: Session, task: ScsiTask, raw: RawPdu) -> None:
         """Status came: the task is over, unless data is missing that SNACK can ask for; the status waits for it then."""
-        stat_sn = _numbers(raw.bhs, 0)[1]
         if not connection.limits.level or not (task.holes or task.anew or task.tag):
             session.end(task)
-        elif task.tag and (raw.bhs[0] & 0x3F == _DATA_IN or int.from_bytes(raw.bhs[20:24], "big") != task.tag):
+            return
+        stat_sn = _numbers(raw.bhs, 0)[1]
+        if task.tag and (raw.bhs[0] & 0x3F == _DATA_IN or int.from_bytes(raw.bhs[20:24], "big") != task.tag):
             numbering.reopen(connection, stat_sn)  # from before an R-Data SNACK: another comes in its place
         elif task.holes or task.anew:
             task.status = stat_sn

@@ -26,14 +26,12 @@ def take_next(connection: Connection, tasks: Mapping[int, Task], raw: RawPdu) ->
     way, which comes to the same for these.
     """
     bhs = raw.bhs
+    flags = bhs[1]
+    if flags & _STATUS_OR_ACKNOWLEDGE:
+        return False
     itt, data_sn, offset = _next(bhs, 0)
     task = tasks.get(itt)
-    if (
-        not isinstance(task, ScsiTask)
-        or data_sn != task.data_sn
-        or offset != task.offset
-        or bhs[1] & _STATUS_OR_ACKNOWLEDGE
-    ):
+    if type(task) is not ScsiTask or data_sn != task.data_sn or offset != task.offset:
         return False
     limits = connection.limits
     length = len(raw.data)
@@ -53,7 +51,7 @@ def take_next(connection: Connection, tasks: Mapping[int, Task], raw: RawPdu) ->
         return False
     task.data_sn = task.r2t_sn = (data_sn + 1) & _MASK
     task.offset = end
-    task.burst = 0 if bhs[1] & _FINAL else burst
+    task.burst = 0 if flags & _FINAL else burst
     return True
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from iscsi_captures.reading.engine import Engine
 from iscsi_captures.reading.files import Input
@@ -36,8 +36,10 @@ def read(
     inputs: list[Input] = []
     try:
         inputs += map(Input, sources)
+        if progress is not None:
+            _watch(inputs, progress)
         files = [CaptureFile(source, index) for index, source in enumerate(inputs)]
-        engine.run(_packets(files, progress))
+        engine.run(_packets(files))
         for file in files:
             if file.damage is not None:
                 message = f"{file.source.name}: {file.damage}"
@@ -53,26 +55,26 @@ def read(
     return _totals(engine, files)
 
 
-def _packets(files: Sequence[CaptureFile], progress: Progress | None) -> Iterable[Packet]:
+def _packets(files: Sequence[CaptureFile]) -> Iterable[Packet]:
     """The packets of all files in the order of time; each file is taken to be in order."""
-    packets: Iterable[Packet] = files[0] if len(files) == 1 else heapq.merge(*files, key=_time)
-    return packets if progress is None else _watched(packets, files, progress)
+    return files[0] if len(files) == 1 else heapq.merge(*files, key=_time)
 
 
 def _time(packet: Packet) -> float:
     return packet[1]
 
 
-def _watched(packets: Iterable[Packet], files: Sequence[CaptureFile], progress: Progress) -> Iterator[Packet]:
-    sizes = [file.source.size for file in files]
+def _watch(inputs: Sequence[Input], progress: Progress) -> None:
+    """Have each piece told that is read from now on, with all that was read before."""
+    sizes = [source.size for source in inputs]
     whole = None if None in sizes else sum(size or 0 for size in sizes)
-    told = -1
-    for packet in packets:
-        taken = sum(file.source.taken for file in files)
-        if taken != told:
-            told = taken
-            progress(taken, whole)
-        yield packet
+
+    def tell() -> None:
+        progress(sum(source.taken for source in inputs), whole)
+
+    for source in inputs:
+        source.told = tell
+    tell()
 
 
 def _totals(engine: Engine, files: Sequence[CaptureFile]) -> Totals:

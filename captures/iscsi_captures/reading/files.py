@@ -44,7 +44,7 @@ class _Joined:
 class Input:
     """One source as bytes. name: for people; compression: "", "gzip" or "zstd"; size: of the file in bytes, None for streams.
 
-    damage: why the compressed stream could not be read on.
+    damage: why the compressed stream could not be read on. told: called for every piece that was taken from the file.
     """
 
     def __init__(self, source: Source) -> None:
@@ -60,10 +60,10 @@ class Input:
             self._stream = source
         if self._owned:
             self.size = Path(self.name).stat().st_size
+        self.told: Callable[[], None] = _nobody
         self._taken = 0
         self.head = self._peek()
         self.compression, self._read = self._decompressed()
-        self._kept = b""
 
     def close(self) -> None:
         """Close it, if it was opened here."""
@@ -97,6 +97,8 @@ class Input:
         once = getattr(self._stream, "read1", self._stream.read)
         data: bytes = once(size) or b""
         self._taken += len(data)
+        if data:
+            self.told()
         return data
 
     def _peek(self) -> bytes:
@@ -157,6 +159,10 @@ class Pieces:
 
 def _nothing(_size: int) -> bytes:
     return b""
+
+
+def _nobody() -> None:
+    """Nobody wants to know how far the reading is."""
 
 
 def _open(source: str | Path, name: str) -> BinaryIO:

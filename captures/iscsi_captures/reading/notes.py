@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from iscsi_captures.reading.frames import NO_FRAME, FrameNumber
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.stream import Direction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(msgspec.Struct, frozen=True, kw_only=True):
     """connection: its number in the history, 0 where there is none; time: seconds since the epoch; direction: the way that
     the bytes went, or of the side that it is about, None where that is unknown.
     """
@@ -21,13 +20,11 @@ class Note:
     direction: Direction | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recognised(Note):
+class Recognised(Note, frozen=True, kw_only=True):
     """The connection was taken for iSCSI at this frame, which is when it got its number. Comes before all else of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handshake(Note):
+class Handshake(Note, frozen=True, kw_only=True):
     """A SYN or SYN-ACK (RFC 9293 3.5): the options of the side that sent it, None where it sent none. round_trip: seconds
     from the SYN to its answer, in the answer's note. direction: the way that this segment went.
     """
@@ -40,31 +37,27 @@ class Handshake(Note):
     round_trip: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SynUnanswered(Note):
+class SynUnanswered(Note, frozen=True, kw_only=True):
     """A connection was asked for and no answer is in the capture. tries: SYNs seen; frame: the first."""
 
     endpoint: Endpoint
     tries: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retransmitted(Note):
+class Retransmitted(Note, frozen=True, kw_only=True):
     """Bytes that the capture has already, sent once more. after: seconds since the sender's segment before."""
 
     bytes: int
     after: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutOfOrder(Note):
+class OutOfOrder(Note, frozen=True, kw_only=True):
     """A segment that came before what precedes it. ahead: bytes that were missing before it."""
 
     ahead: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlapDiffers(Note):
+class OverlapDiffers(Note, frozen=True, kw_only=True):
     """The same place in the stream was sent twice with different bytes. offset: of the first one that differs, in bytes from
     the start of the stream as captured; old, new: up to 16 bytes from there; bytes: how many differ; old_hash, new_hash:
     SHA-256 of both versions of the overlap, the first 16 hex digits. The old version is what was read.
@@ -78,8 +71,7 @@ class OverlapDiffers(Note):
     new_hash: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing(Note):
+class Missing(Note, frozen=True, kw_only=True):
     """Bytes of the stream that the capture does not have; bytes None: nobody can tell how many.
 
     filled: they belong to the data of a read or write, whose PDU comes all the same with zeros in their place.
@@ -89,35 +81,30 @@ class Missing(Note):
     filled: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resynchronised(Note):
+class Resynchronised(Note, frozen=True, kw_only=True):
     """The next PDU was found by its looks. skipped: bytes passed over, which came as records; confidence: 0 to 1."""
 
     skipped: int
     confidence: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZeroWindow(Note):
+class ZeroWindow(Note, frozen=True, kw_only=True):
     """The sender of this segment takes no more bytes. direction: the way that the segment went."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowOpened(Note):
+class WindowOpened(Note, frozen=True, kw_only=True):
     """It takes bytes again. after: seconds since ZeroWindow."""
 
     after: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reset(Note):
+class Reset(Note, frozen=True, kw_only=True):
     """A RST. bytes_in_flight: bytes of the other side that it had not acknowledged."""
 
     bytes_in_flight: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DigestsInferred(Note):
+class DigestsInferred(Note, frozen=True, kw_only=True):
     """The login is not in the capture; this is what the PDUs look like. over: PDUs that bear it out; confidence: 0 to 1."""
 
     header: bool
@@ -126,23 +113,19 @@ class DigestsInferred(Note):
     over: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartMissing(Note):
+class StartMissing(Note, frozen=True, kw_only=True):
     """The connection was open when the capture began."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndMissing(Note):
+class EndMissing(Note, frozen=True, kw_only=True):
     """The connection was open when the capture ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneSided(Note):
+class OneSided(Note, frozen=True, kw_only=True):
     """Only the segments of one direction, the one given, are in the capture."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truncated(Note):
+class Truncated(Note, frozen=True, kw_only=True):
     """The first frame of the connection that the snap length cut. snap_length: bytes captured of it; wire_length: bytes that
     it had.
     """
@@ -151,16 +134,14 @@ class Truncated(Note):
     wire_length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause(Note):
+class Pause(Note, frozen=True, kw_only=True):
     """An 802.3x pause frame (IEEE 802.3 annex 31B). quanta: of 512 bit times each; 0 lets the other side go on."""
 
     quanta: int
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DelayedAck(Note):
+class DelayedAck(Note, frozen=True, kw_only=True):
     """A sender waited with its next segment until a small one before was acknowledged, and that took long: the pattern of
     Nagle's algorithm against delayed acknowledgements. direction: of the side that waited.
     """
@@ -168,38 +149,33 @@ class DelayedAck(Note):
     milliseconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coalesced(Note):
+class Coalesced(Note, frozen=True, kw_only=True):
     """The first segment of the connection above the MSS: taken before or behind the network card cuts or joins them."""
 
     bytes: int
     mss: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FragmentsLost(Note):
+class FragmentsLost(Note, frozen=True, kw_only=True):
     """Fragments of IP datagrams that never became whole; how many datagrams."""
 
     datagrams: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileDamaged(Note):
+class FileDamaged(Note, frozen=True, kw_only=True):
     """A file could be read so far and no further. message: one line, with the file's name."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownLink(Note):
+class UnknownLink(Note, frozen=True, kw_only=True):
     """Packets of a link type that is not read. frame: the first; packets: how many."""
 
     link_type: int
     packets: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BufferFull(Note):
+class BufferFull(Note, frozen=True, kw_only=True):
     """A bound on memory was reached: bytes of this connection that waited for others came as records, or were left out."""
 
     bytes: int

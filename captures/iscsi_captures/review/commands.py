@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from heapq import heappush, heapreplace
 
+import msgspec
+
 from iscsi_captures.describe import one_line
 from iscsi_captures.reading import FrameNumber, frame_of
 from iscsi_captures.review.facts import Sighting
@@ -37,7 +39,7 @@ class Budget:
         self.commands = FOLLOWED
 
 
-class Command:
+class Command(msgspec.Struct, eq=False):
     """One SCSI command that is open, or just over.
 
     steps: time, frame and header of its PDUs, `most` of them, where the last place is that of the latest one. r2ts: how many,
@@ -45,34 +47,18 @@ class Command:
     capacity: its data tells the length of a block. reason: why its trace is wanted, "" where it is not.
     """
 
-    __slots__ = (
-        "bhs",
-        "capacity",
-        "findings",
-        "largest",
-        "most",
-        "omitted",
-        "parallel",
-        "r2ts",
-        "reason",
-        "started",
-        "steps",
-        "waiting",
-    )
-
-    def __init__(self, started: float, frame: FrameNumber, bhs: bytes) -> None:
-        self.started = started
-        self.bhs = bhs
-        self.steps: list[Seen] = [(started, frame, bhs)]
-        self.most = STEPS_KEPT
-        self.omitted = 0
-        self.r2ts = 0
-        self.largest = 0
-        self.waiting = False
-        self.parallel = False
-        self.capacity = False
-        self.reason = ""
-        self.findings: list[int] = []
+    started: float
+    bhs: bytes
+    steps: list[Seen]
+    most: int = STEPS_KEPT
+    omitted: int = 0
+    r2ts: int = 0
+    largest: int = 0
+    waiting: bool = False
+    parallel: bool = False
+    capacity: bool = False
+    reason: str = ""
+    findings: list[int] = []
 
     def step(self, time: float, frame: FrameNumber, bhs: Buffer) -> None:
         """One more PDU of it."""

@@ -6,10 +6,8 @@ were read: where a share turns out to have cut something in two, `share_out` say
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from zlib import crc32
 
@@ -28,7 +26,11 @@ def share_out(
 
     Raises CaptureError.
     """
-    context = multiprocessing.get_context("spawn")
+    # A review by one process shall not wait for what only several need.
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+    from multiprocessing import get_context  # noqa: PLC0415
+
+    context = get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         futures = [pool.submit(_share, sources, port, jobs, which, chap_secrets) for which in range(jobs)]
         shares = [future.result() for future in futures]

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 Step = Callable[["Reviewer", "Watch", PduRecord, FrameNumber, FrameNumber], None]
 
-_MASK = 0xFFFFFFFF
-_HALF = 1 << 31
 _FINAL = 0x80
 _STATUS = 0x01
 _READ_CAPACITY_10 = 0x25
@@ -64,7 +62,7 @@ def place_of(record: PduRecord, first: FrameNumber, last: FrameNumber) -> Sighti
 def _command(reviewer: Reviewer, watch: Watch, record: PduRecord, _first: FrameNumber, last: FrameNumber) -> None:
     raw, now = record.raw, record.time
     bhs = bytes(raw.bhs)
-    command = Command(now, last, bhs)
+    command = Command(now, bhs, [(now, last, bhs)])
     if bhs[32] in _LOOKED_INTO:
         if bhs[32] in _RESERVING:
             reviewer.part.reserves = True
@@ -72,10 +70,8 @@ def _command(reviewer: Reviewer, watch: Watch, record: PduRecord, _first: FrameN
             command.capacity = bhs[32] == _READ_CAPACITY_10 or bhs[33] & 0x1F == _READ_CAPACITY_16
     watch.begin(bhs[16:20], command)
     session = watch.session
-    if session is not None and watch.closed_since is None:
-        highest, following = session.max_cmd_sn, session.cmd_sn
-        if highest is not None and following is not None and (highest - following) & _MASK >= _HALF:
-            watch.closed_since = command
+    if session is not None and watch.closed_since is None and session.window_closed:
+        watch.closed_since = command
 
 
 def _data_out(_reviewer: Reviewer, watch: Watch, record: PduRecord, _first: FrameNumber, last: FrameNumber) -> None:
@@ -135,7 +131,8 @@ def _r2t(_reviewer: Reviewer, watch: Watch, record: PduRecord, _first: FrameNumb
         command.r2ts += 1
         command.parallel = command.parallel or command.waiting
         command.waiting = True
-        command.largest = max(command.largest, int.from_bytes(bhs[44:48], "big"))
+        length = int.from_bytes(bhs[44:48], "big")
+        command.largest = max(command.largest, length)
     if watch.closed_since is not None:
         _window(watch, record.time)
 
@@ -145,8 +142,7 @@ def _window(watch: Watch, now: float) -> None:
     session, since = watch.session, watch.closed_since
     if session is None or since is None:
         return
-    highest, following = session.max_cmd_sn, session.cmd_sn
-    if highest is None or following is None or (highest - following) & _MASK < _HALF:
+    if not session.window_closed:
         seconds = now - since.started
         if seconds >= _CLOSED_WINDOW:
             watch.facts.see("closed window", lambda: start_of(watch.number, since), seconds)

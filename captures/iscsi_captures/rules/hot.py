@@ -31,24 +31,44 @@ Test = Callable[[Connection, RawPdu], bool]
 _MASK = 0xFFFFFFFF
 _HALF = 1 << 31
 _BOTH_WAYS = READ | WRITE
-_FINAL = FINAL
-_FINAL_STATUS = FINAL | STATUS
 _COMMAND = int(Opcode.SCSI_COMMAND)
-_COMMAND_RESERVED = RESERVED[Opcode.SCSI_COMMAND]
-_DATA_OUT_RESERVED = RESERVED[Opcode.SCSI_DATA_OUT]
-_DATA_IN_RESERVED = RESERVED[Opcode.SCSI_DATA_IN]
-_RESPONSE_RESERVED = RESERVED[Opcode.SCSI_RESPONSE]
-_R2T_RESERVED = RESERVED[Opcode.R2T]
 
-_command_fields = unpacker(
-    ScsiCommand, "@1", "@2", "@4", "itt", "expected_data_transfer_length", "cmd_sn", "exp_stat_sn"
+
+def _begins(opcode: Opcode, flags: int) -> int:
+    """The first four bytes of a header with these flags and nothing else, as a number."""
+    return opcode << 24 | flags << 16
+
+
+_PRIORITY = 0xF000
+_UNUSUAL_COMMAND = RESERVED[Opcode.SCSI_COMMAND] >> 352 | _PRIORITY
+"""Of the first four bytes, which are the only ones with reserved bits."""
+_DATA_OUT, _LAST_DATA_OUT = _begins(Opcode.SCSI_DATA_OUT, 0), _begins(Opcode.SCSI_DATA_OUT, FINAL)
+_DATA_IN, _LAST_DATA_IN = _begins(Opcode.SCSI_DATA_IN, 0), _begins(Opcode.SCSI_DATA_IN, FINAL)
+_STATUS_IN = _begins(Opcode.SCSI_DATA_IN, FINAL | STATUS)
+_GOOD_RESPONSE = _begins(Opcode.SCSI_RESPONSE, FINAL)
+_USUAL_R2T = _begins(Opcode.R2T, FINAL)
+
+# What a format reserves is unpacked too, where it is not in the first four bytes, which are compared as a whole. "@4:8" is
+# the length of the AHS and that of the data.
+_command_fields = unpacker(ScsiCommand, "@0:4", "@4", "itt", "expected_data_transfer_length", "cmd_sn", "exp_stat_sn")
+_data_out_fields = unpacker(
+    DataOut,
+    "@0:4",
+    "@4:8",
+    "lun",
+    "itt",
+    "ttt",
+    "@24:28",
+    "exp_stat_sn",
+    "@32:36",
+    "data_sn",
+    "buffer_offset",
+    "@44:48",
 )
-_data_out_fields = unpacker(DataOut, "@1", "@4", "lun", "itt", "ttt", "exp_stat_sn", "data_sn", "buffer_offset")
 _data_in_fields = unpacker(
     DataIn,
-    "@1",
-    "status",
-    "@4",
+    "@0:4",
+    "@4:8",
     "itt",
     "stat_sn",
     "exp_cmd_sn",
@@ -59,11 +79,9 @@ _data_in_fields = unpacker(
 )
 _response_fields = unpacker(
     ScsiResponse,
-    "@1",
-    "response",
-    "status",
+    "@0:4",
     "@4",
-    "status_qualifier",
+    "@8:16",
     "itt",
     "snack_tag",
     "stat_sn",
@@ -75,7 +93,7 @@ _response_fields = unpacker(
 )
 _r2t_fields = unpacker(
     R2T,
-    "@1",
+    "@0:4",
     "@4",
     "lun",
     "itt",
@@ -118,14 +136,9 @@ def is_plain(connection: Connection) -> bool:
     )
 
 
-def _intact(raw: RawPdu, reserved: int) -> bool:
-    """No digest error, no reserved bit, no padding but zeros."""
-    return not (
-        raw.header_digest_error
-        or raw.data_digest_error
-        or int.from_bytes(raw.bhs, "big") & reserved
-        or (raw.padding and any(raw.padding))
-    )
+def _intact(raw: RawPdu) -> bool:
+    """No digest error, and no padding but zeros."""
+    return not (raw.header_digest_error or raw.data_digest_error or (raw.padding and any(raw.padding)))
 
 
 def _window(connection: Connection, exp_cmd_sn: int, max_cmd_sn: int) -> bool:
@@ -157,12 +170,12 @@ def _acknowledges(connection: Connection, exp_stat_sn: int) -> bool:
 
 def command_is_normal(connection: Connection, raw: RawPdu) -> bool:
     """A SCSI Command in its turn, within the window, with what the login allows as immediate data."""
-    flags, priority, ahs, itt, edtl, cmd_sn, exp_stat_sn = _command_fields(raw.bhs, 0)
+    begins, ahs, itt, edtl, cmd_sn, exp_stat_sn = _command_fields(raw.bhs, 0)
     session, limits, length = connection.session, connection.limits, len(raw.data)
-    highest = session.max_cmd_sn
+    highest, flags = session.max_cmd_sn, begins >> 16 & 0xFF
     if (
-        ahs
-        or priority
+        begins & _UNUSUAL_COMMAND
+        or ahs
         or cmd_sn != session.cmd_sn
         or itt == NO_TAG
         or itt in session.tasks
@@ -170,7 +183,7 @@ def command_is_normal(connection: Connection, raw: RawPdu) -> bool:
         or highest is None
         or (highest - cmd_sn) & _MASK >= _HALF
         or not _acknowledges(connection, exp_stat_sn)
-        or not _intact(raw, _COMMAND_RESERVED)
+        or not _intact(raw)
     ):
         return False
     if raw.bhs[32] in WATCHED or (session.block_lengths and not fits(session.block_lengths, raw.bhs, edtl)):
@@ -184,9 +197,9 @@ def command_is_normal(connection: Connection, raw: RawPdu) -> bool:
             and length <= limits.target_segment
         ):
             return False
-        if not flags & _FINAL and (limits.initial_r2t or length == edtl):
+        if not flags & FINAL and (limits.initial_r2t or length == edtl):
             return False
-    elif direction == _BOTH_WAYS or not flags & _FINAL or length or (edtl and not direction):
+    elif direction == _BOTH_WAYS or not flags & FINAL or length or (edtl and not direction):
         return False
     bhs = bytes(raw.bhs)
     connection.headers.append(bhs)
@@ -198,7 +211,7 @@ def command_is_normal(connection: Connection, raw: RawPdu) -> bool:
 
 def data_out_is_normal(connection: Connection, raw: RawPdu) -> bool:
     """A Data-Out that goes on where its burst stands, with F exactly at the burst's end."""
-    flags, ahs, lun, itt, ttt, exp_stat_sn, data_sn, offset = _data_out_fields(raw.bhs, 0)
+    begins, lengths, lun, itt, ttt, zero, exp_stat_sn, zeros, data_sn, offset, nought = _data_out_fields(raw.bhs, 0)
     task = connection.session.tasks.get(itt)
     if task is None or task.opcode != _COMMAND or not task.write or task.broken or task.aborting:
         return False
@@ -210,36 +223,42 @@ def data_out_is_normal(connection: Connection, raw: RawPdu) -> bool:
         burst = task.bursts[0] if task.bursts else None
         if burst is not None and (burst.ttt != ttt or burst.lun != lun):
             return False
-    length = len(raw.data)
+    length, final = len(raw.data), begins == _LAST_DATA_OUT
     if (
         burst is None
         or task.connection is not connection
-        or ahs
+        or not (final or begins == _DATA_OUT)
+        or lengths != length
+        or zero
+        or zeros
+        or nought
         or data_sn != burst.data_sn
         or offset != burst.reached
         or offset + length > task.edtl
         or length > connection.limits.target_segment
-        or (burst.sent + length == burst.length) != (flags == _FINAL)
+        or (burst.sent + length == burst.length) != final
         or burst.sent + length > burst.length
-        or (length & 3 and not flags)
+        or (length & 3 and not final)
         or not _acknowledges(connection, exp_stat_sn)
-        or not _intact(raw, _DATA_OUT_RESERVED)
+        or not _intact(raw)
     ):
         return False
     connection.headers.append(bytes(raw.bhs))
-    data_out_sent(task, burst, data_sn, offset, length, flags == _FINAL)
+    data_out_sent(task, burst, data_sn, offset, length, final)
     return True
 
 
 def data_in_is_normal(connection: Connection, raw: RawPdu) -> bool:
     """A Data-In that goes on where the last one ended; with status, the whole length has come."""
-    flags, status, ahs, itt, stat_sn, exp_cmd_sn, max_cmd_sn, data_sn, offset, residual = _data_in_fields(raw.bhs, 0)
+    begins, lengths, itt, stat_sn, exp_cmd_sn, max_cmd_sn, data_sn, offset, residual = _data_in_fields(raw.bhs, 0)
     task = connection.session.tasks.get(itt)
     if task is None or task.opcode != _COMMAND or not task.read or task.write or task.broken:
         return False
     limits, length = connection.limits, len(raw.data)
+    final, over = begins == _LAST_DATA_IN, begins == _STATUS_IN
     if (
-        ahs
+        not (final or over or (begins == _DATA_IN and not length & 3))
+        or lengths != length
         or task.connection is not connection
         or data_sn != task.in_sn
         or offset != task.in_offset
@@ -247,37 +266,27 @@ def data_in_is_normal(connection: Connection, raw: RawPdu) -> bool:
         or length > limits.initiator_segment
         or task.in_sequence + length > limits.max_burst_length
         or task.disturbed
-        or not _intact(raw, _DATA_IN_RESERVED)
+        or not _intact(raw)
         or not _window(connection, exp_cmd_sn, max_cmd_sn)
     ):
         return False
-    if flags == _FINAL_STATUS:
+    if over:
         acknowledged = (exp_cmd_sn - task.cmd_sn - 1) & _MASK < _HALF
-        if (
-            status
-            or residual
-            or stat_sn != connection.stat_sn
-            or not acknowledged
-            or task.in_total + length != task.edtl
-        ):
+        if residual or stat_sn != connection.stat_sn or not acknowledged or task.in_total + length != task.edtl:
             return False
         connection.stat_sn = (stat_sn + 1) & _MASK
         connection.session.end(itt)
         return True
-    if flags != _FINAL and (flags or length & 3):
-        return False
-    data_in_sent(task, data_sn, offset, length, flags == _FINAL)
+    data_in_sent(task, data_sn, offset, length, final)
     return True
 
 
 def response_is_normal(connection: Connection, raw: RawPdu) -> bool:
     """A SCSI Response: GOOD, nothing residual, nothing else to say."""
     (
-        flags,
-        response,
-        status,
+        begins,
         ahs,
-        qualifier,
+        zeros,
         itt,
         snack_tag,
         stat_sn,
@@ -290,7 +299,7 @@ def response_is_normal(connection: Connection, raw: RawPdu) -> bool:
     task = connection.session.tasks.get(itt)
     if task is None or task.opcode != _COMMAND or task.broken or task.connection is not connection:
         return False
-    if flags != _FINAL or response or status or ahs or qualifier or snack_tag or bidi_residual or residual:
+    if begins != _GOOD_RESPONSE or ahs or zeros or snack_tag or bidi_residual or residual:
         return False
     if task.read:
         moved = task.in_total
@@ -306,7 +315,7 @@ def response_is_normal(connection: Connection, raw: RawPdu) -> bool:
         or task.disturbed
         or stat_sn != connection.stat_sn
         or (exp_cmd_sn - task.cmd_sn - 1) & _MASK >= _HALF
-        or not _intact(raw, _RESPONSE_RESERVED)
+        or not _intact(raw)
         or not _window(connection, exp_cmd_sn, max_cmd_sn)
     ):
         return False
@@ -318,7 +327,7 @@ def response_is_normal(connection: Connection, raw: RawPdu) -> bool:
 def r2t_is_normal(connection: Connection, raw: RawPdu) -> bool:
     """An R2T in its turn for data that the command has, behind what was asked for before."""
     (
-        flags,
+        begins,
         ahs,
         lun,
         itt,
@@ -336,7 +345,7 @@ def r2t_is_normal(connection: Connection, raw: RawPdu) -> bool:
     limits = connection.limits
     if (
         ahs
-        or flags != _FINAL
+        or begins != _USUAL_R2T
         or len(raw.data)
         or task.connection is not connection
         or ttt == NO_TAG
@@ -348,7 +357,7 @@ def r2t_is_normal(connection: Connection, raw: RawPdu) -> bool:
         or len(task.bursts) >= limits.max_outstanding_r2t
         or stat_sn != connection.stat_sn
         or task.disturbed
-        or not _intact(raw, _R2T_RESERVED)
+        or not _intact(raw)
         or not _window(connection, exp_cmd_sn, max_cmd_sn)
     ):
         return False

@@ -1,7 +1,8 @@
 """Fast access to chosen fields, derived from the same declarations as everything else (11.2.1).
 
 The read and write path and the rule book cannot afford an object per PDU. `unpacker` and `packer` turn a list of field
-names into one precompiled struct; whole bytes are named "@offset", for flag bytes that are tested with masks.
+names into one precompiled struct; whole bytes are named "@offset", for flag bytes that are tested with masks, and
+"@begin:end" is several bytes as one number.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 def _place(cls: type[Pdu], name: str) -> tuple[int, int, str]:
     if name.startswith("@"):
-        offset = int(name[1:])
-        if offset not in range(BHS_LENGTH):
-            raise ValueError(f"{name} is no byte of the BHS")
-        return offset, 1, "B"
+        begin, _, end = name[1:].partition(":")
+        offset = int(begin)
+        size = int(end) - offset if end else 1
+        if size not in _CODES or not 0 <= offset <= BHS_LENGTH - size:
+            raise ValueError(f"{name} is no byte of the BHS, nor 2, 4 or 8 of them")
+        return offset, size, _CODES[size]
     field = field_of(cls.OPCODE, name)
     if field.at.mask is not None:
         raise ValueError(f"{name} is part of a byte: ask for @{field.at.offset}")

@@ -23,4 +23,4 @@ _NAMES = {status.value: status.name.replace("_", " ") for status in Status}
 
 def status_name(status: int) -> str:
     """The status for people: "CHECK CONDITION"; codes that SAM-5 does not define as "status 0x99"."""
-    return _NAMES.get(status, f"status {status:#04x}")
+    return _NAMES.get(status) or f"status {status:#04x}"
