@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from iscsi_captures.catalogue import Level, requirements
 from iscsi_conformance.feature import Feature
+from iscsi_initiator.service.faults import other
+from iscsi_initiator.status_codes import StatusCode
 from iscsi_protocol.fault import NamedFault, Side
 
 CaseFunction = Callable[..., Awaitable[None]]
@@ -32,21 +34,25 @@ RETIRED_IDS: frozenset[str] = frozenset()
 
 
 class Role(StrEnum):
-    """Who is under test: of iSCSI a target or an initiator, of iSNS a server or a client."""
+    """Who is under test: of iSCSI a target or an initiator, of iSNS a server or a client; or the initiator's service."""
 
     TARGET = "target"
     INITIATOR = "initiator"
     SERVER = "server"
     CLIENT = "client"
+    SERVICE = "service"
 
 
 TARGET = Role.TARGET
 INITIATOR = Role.INITIATOR
 SERVER = Role.SERVER
 CLIENT = Role.CLIENT
+SERVICE = Role.SERVICE
 
 ISCSI_ROLES = frozenset({TARGET, INITIATOR})
 ISNS_ROLES = frozenset({SERVER, CLIENT})
+BENCH_ROLES = ISNS_ROLES | {SERVICE}
+"""Roles whose cases bring all that they need with them, and use no network: always the bundled product."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,8 @@ class Case:
     which it has to fail, whatever it then says. about: the event that it provokes, or nearly, and in which variation.
     virtual: it waits for time-outs, and runs in memory on the virtual clock wherever the bundled pair does.
     excused: rules that its setting makes the product break, which count neither against the case nor against the product.
+    codes: the status codes of the initiator's service that it is about; each counts as covered because another code in its
+    place makes the case fail (`iscsi_initiator.service.faults.other`).
     """
 
     id: str
@@ -73,6 +81,7 @@ class Case:
     about: tuple[str, str] | None = None
     virtual: bool = False
     excused: tuple[str, ...] = ()
+    codes: tuple[StatusCode, ...] = ()
 
     @property
     def area(self) -> str:
@@ -81,17 +90,28 @@ class Case:
 
     @property
     def subject(self) -> str:
-        """What fails when the whole does: its first requirement, or the event that it is about."""
-        return next(iter(self.requirements), self.about[0] if self.about else self.id)
+        """What fails when the whole does: its first requirement, its first code, or the event that it is about."""
+        about = self.about[:1] if self.about else self.events
+        return next(iter((*self.requirements, *self.proven_codes, *about)), self.id)
 
     @property
     def requirements(self) -> tuple[str, ...]:
         """All requirement ids that the case has to do with, proven ones first."""
         return (*self.clauses, *self.touches)
 
+    @property
+    def proven_codes(self) -> dict[str, str]:
+        """Each code, as results name it, with the fault that makes the case fail on it."""
+        return {code_text(code): other(code) for code in self.codes}
+
 
 class CaseError(ValueError):
     """A case that cannot stand. The message names the case and what is wrong with it."""
+
+
+def code_text(code: int) -> str:
+    """A status code as results name it: "0xEFFF0040"."""
+    return f"0x{code:08X}"
 
 
 CASES: dict[str, Case] = {}
@@ -114,14 +134,15 @@ def case(
     virtual: bool = False,
     excused: Iterable[str] = (),
     wire_only: bool = False,
+    codes: Iterable[StatusCode] = (),
 ) -> Callable[[F], F]:
     """Register the decorated test function as a case.
 
     level MUST makes a failed expectation FAIL, SHOULD makes it WARN. touches: requirements that the case exercises
     without a fault of their own. destructive: the case writes to the logical unit. events: "iScsiPrt:22" and the like,
     logged by the bundled initiator. time_limit: seconds. wire_only: the case has its initiator do things by `Scene.perform`
-    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual, excused:
-    see `Case`. Raises CaseError.
+    alone and looks at nothing but the history, so that any initiator can be judged by it. proofs, about, virtual, excused,
+    codes: see `Case`. Raises CaseError.
     """
 
     def registered(function: F) -> F:
@@ -151,6 +172,7 @@ def case(
             about=about,
             virtual=virtual,
             excused=tuple(excused),
+            codes=tuple(codes),
         )
         return function
 
@@ -168,7 +190,8 @@ def load_cases() -> Mapping[str, Case]:
 def validate(cases: Iterable[Case], faults: Mapping[str, NamedFault]) -> None:
     """Refuse unknown requirements and faults, and faults of the wrong side. Raises CaseError with every problem found.
 
-    A fault of a target-role case is a target fault, that of an initiator-role case an initiator fault.
+    A fault of a target-role case is a target fault, that of an initiator-role case an initiator fault. Cases that are about
+    codes or events of the guide need no requirement.
     """
     known = requirements()
     problems = []
@@ -185,7 +208,12 @@ def validate(cases: Iterable[Case], faults: Mapping[str, NamedFault]) -> None:
         for fault_id in item.proofs:
             if fault_id not in faults:
                 problems.append(f"{item.id}: is to fail with {fault_id}, which does not exist")
-        if not item.requirements and not item.proofs:
+        if item.codes and item.role is not Role.SERVICE:
+            problems.append(f"{item.id}: status codes are for cases about the service")
+        for code, fault_id in item.proven_codes.items():
+            if fault_id not in faults:
+                problems.append(f"{item.id}: {code} is proven by {fault_id}, which does not exist")
+        if not item.requirements and not item.codes and not item.proofs:
             problems.append(f"{item.id}: names no requirement")
     if problems:
         raise CaseError("\n".join(problems))

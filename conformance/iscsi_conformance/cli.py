@@ -35,6 +35,7 @@ from iscsi_conformance.show import (
     case_page,
     case_table,
     check_line,
+    code_page,
     comparison_page,
     fault_table,
     print_json,
@@ -44,6 +45,7 @@ from iscsi_conformance.show import (
 from iscsi_conformance.verdict import Exit, PeerGone
 from iscsi_protocol.fault import NamedFault, UnknownFault
 from iscsi_protocol.history import Endpoint
+from iscsi_protocol.status_codes import StatusCode
 from iscsi_target.config import host_and_port
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -88,7 +90,7 @@ ROLES = {
     "all": frozenset(Role),
     **{role.value: frozenset({role}) for role in Role},
 }
-"""What --role may say: one role, both of iSCSI, both of iSNS, or all."""
+"""What --role may say: one role, both of iSCSI, both of iSNS, or all; the service is the initiator's."""
 
 
 def _roles(role: str) -> frozenset[Role]:
@@ -261,15 +263,20 @@ def _prepared(out: Path | None) -> Path | None:
 @main.command("list", context_settings=CONTEXT)
 @click.option("--role", type=click.Choice(list(ROLES)), default="all", show_default=True)
 @click.option(
-    "-k", "expression", default="", metavar="TEXT", help="Only cases whose id, title or requirements have this."
+    "-k",
+    "expression",
+    default="",
+    metavar="TEXT",
+    help="Only cases whose id, title, requirements, codes or events have this.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_command(role: str, expression: str, as_json: bool) -> None:
-    """List cases with the requirements that they cover."""
+    """List cases with the requirements, status codes and events that they cover."""
     wanted = [
         case
         for case in known_cases().values()
-        if case.role in _roles(role) and expression in f"{case.id} {case.title} {' '.join(case.requirements)}"
+        if case.role in _roles(role)
+        and expression in " ".join((case.id, case.title, *case.requirements, *case.proven_codes, *case.events))
     ]
     case_table(wanted, as_json=as_json)
     if not wanted:
@@ -280,7 +287,7 @@ def list_command(role: str, expression: str, as_json: bool) -> None:
 @click.argument("id_", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def explain_command(id_: str, as_json: bool) -> None:
-    """Explain a case, a requirement or a fault by its id."""
+    """Explain a case, a requirement or a fault by its id, or a status code by its number or symbol."""
     cases = known_cases()
     faults = all_faults()
     if id_ in cases:
@@ -289,15 +296,28 @@ def explain_command(id_: str, as_json: bool) -> None:
         requirement_page(requirements()[id_], cases.values(), as_json=as_json)
     elif id_ in faults:
         fault_table([faults[id_]], cases.values(), as_json=as_json)
+    elif (code := _status_code(id_)) is not None:
+        code_page(code, cases.values(), as_json=as_json)
     else:
-        raise Refused(f"{id_}: no case, requirement or fault has this id")
+        raise Refused(f"{id_}: no case, requirement, fault or status code has this id")
+
+
+def _status_code(text: str) -> StatusCode | None:
+    """The code of a number (0xEFFF0040, in either case) or of a symbol, with or without ISDSC_."""
+    name = text.upper().removeprefix("ISDSC_")
+    if name in StatusCode.__members__:
+        return StatusCode[name]
+    try:
+        return StatusCode(int(text, 16))
+    except ValueError:
+        return None
 
 
 @main.command("faults", context_settings=CONTEXT)
 @click.option("--role", type=click.Choice(list(ROLES)), default="all", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def faults_command(role: str, as_json: bool) -> None:
-    """List the named faults of targets and initiators."""
+    """List the named faults of targets, initiators, iSNS servers and clients, and of the initiator's service."""
     known = all_faults()
     faults = [fault for fault in known.values() if Role(fault.side.value) in _roles(role)]
     fault_table(faults, known_cases().values(), as_json=as_json)

@@ -10,7 +10,7 @@ from random import Random
 from typing import Literal
 
 from iscsi_conformance.bundled import GROUP_PORTAL, LOGIN_TIME, bundled_config
-from iscsi_conformance.case import ISNS_ROLES, Role
+from iscsi_conformance.case import BENCH_ROLES, Role
 from iscsi_conformance.certify.scene import ForeignScene, Way
 from iscsi_conformance.peer import Environment, RandomBytes
 from iscsi_conformance.pipe import MemoryConnector
@@ -66,8 +66,8 @@ async def open_environment(
                 yield environment
         case "memory" if role is Role.INITIATOR:
             yield _stages(spec, fault)
-        case "memory" if role in ISNS_ROLES:
-            yield _naming(spec, fault)
+        case "memory" if role in BENCH_ROLES:
+            yield _benches(spec, fault)
         case "memory":
             async with _memory(spec, fault) as environment:
                 yield environment
@@ -190,8 +190,8 @@ def _stages(spec: EnvironmentSpec, fault: NamedFault | None) -> Environment:
     )
 
 
-def _naming(spec: EnvironmentSpec, fault: NamedFault | None) -> Environment:
-    """No iSCSI at all: cases about iSNS bring server and client with them."""
+def _benches(spec: EnvironmentSpec, fault: NamedFault | None) -> Environment:
+    """Nothing at all: these cases bring what they need with them."""
     return Environment(
         profile=spec.profile,
         connector=TcpConnector(),
@@ -199,7 +199,7 @@ def _naming(spec: EnvironmentSpec, fault: NamedFault | None) -> Environment:
         transport="memory",
         clock="virtual",
         random_bytes=seeded(spec.seed),
-        isns_fault=fault,
+        bench_fault=fault,
     )
 
 

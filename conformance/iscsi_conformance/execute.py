@@ -17,6 +17,8 @@ from iscsi_conformance.peer import Environment, Peer
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Evidence, FindingRow
 from iscsi_conformance.scene import Scene
+from iscsi_conformance.service.bench import ServiceBench
+from iscsi_conformance.service.decorate import name_of
 from iscsi_conformance.verdict import Failed, Inconclusive, Outcome, PeerGone, Skipped, Unsupported, Verdict, printable
 from iscsi_initiator.requests import EventLogged
 from iscsi_protocol.history import Record
@@ -66,7 +68,10 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
     peer = Peer(environment, recorder)
     scene = _scene(case, environment, recorder)
     evidence = Evidence()
-    outcome = await _outcome(case, peer, scene, options, evidence)
+    service = ServiceBench(case.subject, environment.bench_fault, evidence.notes) if case.role is Role.SERVICE else None
+    outcome = await _outcome(case, peer, scene, service, options, evidence)
+    if service is not None:
+        outcome = _left_behind(case, service, evidence, outcome)
     if scene is not None:
         evidence.events = scene.logged()
         if outcome is None and scene.logs_events and evidence.events != list(case.events):
@@ -105,6 +110,16 @@ def _scene(case: Case, environment: Environment, recorder: Recorder) -> Scene | 
     return Scene(environment.open_stage, recorder, environment.random_bytes, environment.initiator_fault)
 
 
+def _left_behind(case: Case, service: ServiceBench, evidence: Evidence, outcome: Outcome | None) -> Outcome | None:
+    """End the services of a case; what it has to log has to be in their logs."""
+    evidence.events = [name_of(each.record.id) for each in service.logged()]
+    service.close()
+    missing = [event for event in case.events if event not in evidence.events]
+    if outcome is None and missing:
+        return Failed(case.subject, f"{', '.join(missing)} was due", seen=", ".join(evidence.events) or "nothing")
+    return outcome
+
+
 async def _close(scene: Scene, outcome: Outcome | None) -> Outcome | None:
     """End the stage within a bounded time; one that does not end is our own defect."""
     try:
@@ -115,7 +130,9 @@ async def _close(scene: Scene, outcome: Outcome | None) -> Outcome | None:
     return outcome
 
 
-async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options, evidence: Evidence) -> Outcome | None:
+async def _outcome(
+    case: Case, peer: Peer, scene: Scene | None, service: ServiceBench | None, options: Options, evidence: Evidence
+) -> Outcome | None:
     """How the case itself ended; None is a pass."""
     limit = case.time_limit if scene is None else max(case.time_limit, scene.time_limit)
     try:
@@ -124,7 +141,7 @@ async def _outcome(case: Case, peer: Peer, scene: Scene | None, options: Options
         for feature in case.needs:
             peer.require(feature)
         async with asyncio.timeout(limit):
-            await case.function(**await _arguments(case, peer, scene, evidence))
+            await case.function(**await _arguments(case, peer, scene, service, evidence))
     except Failed as failed:
         evidence.failed += [failed.clause, *failed.also]
         return failed
@@ -149,18 +166,21 @@ class _Defect(Outcome):
     verdict = Verdict.ERROR
 
 
-async def _arguments(case: Case, peer: Peer, scene: Scene | None, evidence: Evidence) -> dict[str, object]:
+async def _arguments(
+    case: Case, peer: Peer, scene: Scene | None, service: ServiceBench | None, evidence: Evidence
+) -> dict[str, object]:
     """What the case asks for by the names of its parameters: peer, wire (connected), session (logged in), disk (measured),
-    discovery; scene for the initiator role; isns, a bench with the server or client under test.
+    discovery; scene for the initiator role; isns, a bench with the server or client under test; service, one for services.
     """
     makers: Mapping[str, Callable[[], object]] = {
         "scene": lambda: scene,
+        "service": lambda: service,
         "peer": lambda: peer,
         "wire": peer.connect,
         "session": peer.login,
         "disk": peer.disk,
         "discovery": peer.discovery,
-        "isns": lambda: bench_of(case.role, peer.environment.isns_fault, evidence.notes),
+        "isns": lambda: bench_of(case.role, peer.environment.bench_fault, evidence.notes),
     }
     arguments: dict[str, object] = {}
     for name in signature(case.function).parameters:
@@ -238,6 +258,7 @@ def _result(
         evidence=evidence,
         event=case.about[0] if case.about else None,
         variation=case.about[1] if case.about else None,
+        codes=list(case.proven_codes),
     )
 
 

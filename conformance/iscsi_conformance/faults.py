@@ -7,6 +7,7 @@ from functools import cache
 from iscsi_conformance.case import Role
 from iscsi_initiator import faults as initiator_faults
 from iscsi_initiator.discovery import isns_faults as client_faults
+from iscsi_initiator.service import faults as service_faults
 from iscsi_protocol.fault import NamedFault, UnknownFault
 from iscsi_target import faults as target_faults
 from iscsi_target.isns import faults as server_faults
@@ -20,6 +21,7 @@ def all_faults() -> dict[str, NamedFault]:
         **initiator_faults.all_faults(),
         **server_faults.all_faults(),
         **client_faults.all_faults(),
+        **service_faults.all_faults(),
     }
 
 

@@ -76,8 +76,8 @@ class Environment:
     endpoints: the portals, the first one standard. group_portal: another one of the first one's group. transport: tcp or
     memory; clock: real or virtual. offers: filled by the probe. connector: opens connections to the product. operator: see
     there. open_stage: brings up a bundled target for an initiator-role case; initiator_fault: what the bundled initiator
-    does wrong there. make_scene: for a foreign initiator, makes the scene of the case with that id. isns_fault: what the
-    bundled iSNS server or client does wrong.
+    does wrong there. make_scene: for a foreign initiator, makes the scene of the case with that id. bench_fault: what the
+    bundled iSNS server or client, or the initiator's service, does wrong.
     """
 
     profile: Profile
@@ -91,7 +91,7 @@ class Environment:
     open_stage: OpenStage | None = None
     make_scene: Callable[[str, Recorder], Scene] | None = None
     initiator_fault: NamedFault | None = None
-    isns_fault: NamedFault | None = None
+    bench_fault: NamedFault | None = None
     offers: dict[Feature, Offer] = field(default_factory=dict)
 
     def offer(self, feature: Feature) -> Offer:

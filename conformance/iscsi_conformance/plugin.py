@@ -33,7 +33,8 @@ class CaseItem(pytest.Item):
         self.case = case
         self._execute = execute
         self._done = done
-        self.extra_keyword_matches.update({case.id, case.area, case.role.value, *case.requirements})
+        about = (*case.requirements, *case.proven_codes, *case.events)
+        self.extra_keyword_matches.update({case.id, case.area, case.role.value, *about})
         self.user_properties.append(("clauses", " ".join(case.requirements)))
 
     def runtest(self) -> None:

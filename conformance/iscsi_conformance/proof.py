@@ -1,5 +1,5 @@
-"""Which requirements are proven: for these the case passes on the clean bundled peer and fails, citing the requirement, on
-the fault that breaks it.
+"""Which requirements and status codes are proven: for these the case passes on the clean bundled peer and fails, citing the
+requirement or the code, on the fault that breaks it.
 
 `proof.json` lists the pairs that the proof run saw; the proof tests hold it against the case table and against themselves.
 """
@@ -57,7 +57,10 @@ def check_clean(case: Case) -> None:
 
 def check_clause(case: Case, clause: str) -> None:
     """The case fails on the clause's fault, and cites the clause. Raises NotProven."""
-    fault = fault_of(case.role, case.clauses[clause])
+    _check_cites(case, fault_of(case.role, case.clauses[clause]), clause)
+
+
+def _check_cites(case: Case, fault: NamedFault, clause: str) -> None:
     result = run_in_memory(case, fault)
     if result.verdict not in (Verdict.FAIL, Verdict.WARN):
         notes = "\n".join(result.evidence.notes)
@@ -65,6 +68,11 @@ def check_clause(case: Case, clause: str) -> None:
     if clause not in result.evidence.failed:
         cited = ", ".join(result.evidence.failed)
         raise NotProven(f"{case.id}: fails with {fault.id}, but on {cited} and not on {clause}: {result.reason}")
+
+
+def check_code(case: Case, code: str) -> None:
+    """The case fails where another code is told, and cites the code. Raises NotProven."""
+    _check_cites(case, fault_of(case.role, case.proven_codes[code]), code)
 
 
 def check_proof(case: Case, fault_id: str) -> None:
@@ -75,12 +83,19 @@ def check_proof(case: Case, fault_id: str) -> None:
         raise NotProven(f"{case.id}: {result.verdict} with {fault_id}, FAIL was due: {result.reason}\n{notes}")
 
 
-def proven_requirements(cases: Mapping[str, Case]) -> dict[str, tuple[str, ...]]:
-    """Case id to the requirement ids proven for it, as the shipped list has them and the case table still names them."""
+def provable(case: Case) -> list[str]:
+    """What a case may prove: its requirements, then its status codes."""
+    return [*case.clauses, *case.proven_codes]
+
+
+def proven_of(cases: Mapping[str, Case]) -> dict[str, tuple[str, ...]]:
+    """Case id to the requirements and status codes proven for it, as the shipped list has them and the case table still
+    names them.
+    """
     text = files("iscsi_conformance").joinpath(PROOF_FILE).read_bytes()
     listed = msgspec.json.decode(text, type=dict[str, list[str]])
     return {
-        case_id: tuple(clause for clause in clauses if clause in cases[case_id].clauses)
+        case_id: tuple(each for each in clauses if each in provable(cases[case_id]))
         for case_id, clauses in listed.items()
         if case_id in cases
     }

@@ -13,23 +13,23 @@ import msgspec
 
 from iscsi_conformance.case import Case, load_cases, validate
 from iscsi_conformance.faults import all_faults
-from iscsi_conformance.proof import PROOF_FILE, NotProven, check_clause, check_clean, check_proof
+from iscsi_conformance.proof import PROOF_FILE, NotProven, check_clause, check_clean, check_code, check_proof, provable
 
 
 def prove(case: Case) -> tuple[list[str], list[str]]:
-    """The requirement ids that are proven for a case, and what went wrong, a line each."""
+    """The requirements and status codes that are proven for a case, and what went wrong, a line each."""
     try:
         check_clean(case)
     except NotProven as error:
         return [], [str(error)]
     proven, problems = [], []
-    for clause in case.clauses:
+    for each in provable(case):
         try:
-            check_clause(case, clause)
+            (check_clause if each in case.clauses else check_code)(case, each)
         except NotProven as error:
             problems.append(str(error))
         else:
-            proven.append(clause)
+            proven.append(each)
     for fault_id in case.proofs:
         try:
             check_proof(case, fault_id)
@@ -53,11 +53,15 @@ def main(text: str, write: bool) -> None:
         proven, problems = prove(case)
         listed[case.id] = proven
         failed += bool(problems)
-        click.echo(f"{case.id}: {len(proven)} of {len(case.clauses)} proven")
+        click.echo(f"{case.id}: {len(proven)} of {len(provable(case))} proven")
         for problem in problems:
             click.echo(f"    {problem}")
-    requirements = {clause for proven in listed.values() for clause in proven}
-    click.echo(f"{len(cases)} cases, {failed} with problems, {len(requirements)} requirements proven")
+    clauses = {each for proven in listed.values() for each in proven}
+    codes = {code for case in cases for code in case.proven_codes}
+    click.echo(
+        f"{len(cases)} cases, {failed} with problems, {len(clauses - codes)} requirements and "
+        f"{len(clauses & codes)} status codes proven"
+    )
     if write:
         path = Path(__file__).parent / PROOF_FILE
         path.write_bytes(msgspec.json.format(msgspec.json.encode(listed), indent=1) + b"\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from iscsi_conformance.verdict import Verdict
+from iscsi_protocol.eventlog import SERVICE_SOURCE, SYNTHETIC
 
 SCHEMA = "iscsi-conformance/results/1"
 
@@ -44,6 +45,7 @@ class CaseResult(msgspec.Struct, kw_only=True):
     """One case's row. clock: real or virtual; transport: tcp or memory; ending: how the last connection ended.
 
     event, variation: what the case provokes, or nearly, and in which way; None for cases that are not about an event.
+    codes: the status codes of the initiator's service that it is about.
     """
 
     id: str
@@ -63,14 +65,18 @@ class CaseResult(msgspec.Struct, kw_only=True):
     expected_failure: str | None = None
     event: str | None = None
     variation: str | None = None
+    codes: list[str] = []
 
 
 class Coverage(msgspec.Struct, kw_only=True):
-    """What the passed cases cover. requirements: id to case ids; events: source to id to case ids."""
+    """What the passed cases cover. requirements, status_codes: id to case ids; events: source to id to case ids; synthetic:
+    source to those of the ids whose events neither the wire nor the machine brings about, but a configuration of the service.
+    """
 
     requirements: dict[str, list[str]] = {}
     events: dict[str, dict[str, list[str]]] = {}
     status_codes: dict[str, list[str]] = {}
+    synthetic: dict[str, list[str]] = {}
 
 
 class Results(msgspec.Struct, kw_only=True):
@@ -91,17 +97,24 @@ class ResultsError(ValueError):
 
 
 def coverage_of(cases: Iterable[CaseResult], proven: Mapping[str, tuple[str, ...]]) -> Coverage:
-    """Coverage by the cases that passed. proven: case id to the requirement ids that its faults prove."""
+    """Coverage by the cases that passed. proven: case id to the requirements and status codes that its faults prove."""
     coverage = Coverage()
     for result in cases:
         if result.verdict is not Verdict.PASS:
             continue
-        for clause in proven.get(result.id, ()):
-            coverage.requirements.setdefault(clause, []).append(result.id)
+        for each in proven.get(result.id, ()):
+            kind = coverage.status_codes if each in result.codes else coverage.requirements
+            kind.setdefault(each, []).append(result.id)
         for event in result.expected_events:
             source, _, number = event.partition(":")
             coverage.events.setdefault(source, {}).setdefault(number, []).append(result.id)
     coverage.requirements = dict(sorted(coverage.requirements.items()))
+    coverage.status_codes = dict(sorted(coverage.status_codes.items(), key=lambda row: int(row[0], 16) & 0xFFFF))
+    coverage.events = {
+        source: dict(sorted(rows.items(), key=lambda row: int(row[0]))) for source, rows in coverage.events.items()
+    }
+    made = [event for event in coverage.events.get(SERVICE_SOURCE, {}) if int(event) in SYNTHETIC]
+    coverage.synthetic = {SERVICE_SOURCE: made} if made else {}
     return coverage
 
 

@@ -22,14 +22,14 @@ from pathlib import Path
 import pytest
 
 from iscsi_captures.pcapng import PcapngRecorder
-from iscsi_conformance.case import ISNS_ROLES, Case, Role, load_cases
+from iscsi_conformance.case import BENCH_ROLES, Case, Role, load_cases
 from iscsi_conformance.environments import EnvironmentSpec, open_environment
 from iscsi_conformance.execute import Options, run_case
 from iscsi_conformance.expected import ExpectedFailure, apply_expected, is_news
 from iscsi_conformance.judge import RuleBookJudge
 from iscsi_conformance.peer import Environment, answers
 from iscsi_conformance.plugin import CasePlugin
-from iscsi_conformance.proof import proven_requirements
+from iscsi_conformance.proof import proven_of
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.result import CaseResult, Results, coverage_of, summary_of
 from iscsi_conformance.rules import broken_rules
@@ -171,10 +171,10 @@ def _pytest(options: RunOptions, plugin: CasePlugin) -> int:
 
 
 async def _execute(case: Case, environment: Environment, options: RunOptions) -> CaseResult:
-    """One case, recorded; what the benches of iSNS cases exchange crosses no network, and stands in the notes."""
+    """One case, recorded; what is exchanged on a bench crosses no network, and stands in the notes."""
     recorder = Recorder()
     rules = Options(destructive=options.destructive or environment.profile.destructive, judge=RuleBookJudge)
-    if options.out is None or case.role in ISNS_ROLES:
+    if options.out is None or case.role in BENCH_ROLES:
         return await run_case(case, environment, rules, recorder)
     capture = Path("captures") / f"{case.id}.pcapng"
     with PcapngRecorder(options.out / capture, comment=f"case {case.id}") as pcapng:
@@ -214,7 +214,7 @@ def _silent_batch(options: RunOptions, wanted: Sequence[str]) -> Batch:
 def _collect(options: RunOptions, batches: Sequence[Batch], cases: Mapping[str, Case]) -> Results:
     rows = sorted((result for batch in batches for result in batch.results), key=lambda result: result.id)
     rows += broken_rules(rows)
-    proven = proven_requirements(cases)
+    proven = proven_of(cases)
     return Results(
         versions={
             "iscsi-conformance": version("iscsi-conformance"),

@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from iscsi_captures.catalogue import Requirement, requirements
-from iscsi_conformance.case import Case
+from iscsi_conformance.case import Case, Role, code_text
 from iscsi_conformance.compare import Change, Comparison
 from iscsi_conformance.doctor import Check, State
 from iscsi_conformance.progress import STYLES
+from iscsi_conformance.report.service import coverage_lines, symbol
 from iscsi_conformance.result import Results
 from iscsi_conformance.verdict import Verdict
 from iscsi_protocol.fault import NamedFault
+from iscsi_protocol.status_codes import StatusCode
 
 _PIPE_WIDTH = 100_000
 """Columns: in a pipe nothing is cut short or broken into lines, so that a line is a row."""
@@ -70,6 +72,8 @@ def summary_table(results: Results, *, as_json: bool = False) -> None:
             expected = f" [{result.expected_failure}]" if result.expected_failure else ""
             print_text(f"{result.verdict.value:<12} {result.id}: {result.reason}{expected}")
     print_text(f"requirements covered, each by a fault that makes its case fail: {len(results.coverage.requirements)}")
+    for line in coverage_lines(results.coverage):
+        print_text(line)
 
 
 def case_table(cases: Iterable[Case], *, as_json: bool = False) -> None:
@@ -80,7 +84,8 @@ def case_table(cases: Iterable[Case], *, as_json: bool = False) -> None:
         return
     table = _table("case", "role", "level", "requirements", "what")
     for case in rows:
-        table.add_row(case.id, case.role.value, case.level.value, str(len(case.requirements)), case.title)
+        about = str(len(case.requirements)) if case.requirements else ", ".join((*case.proven_codes, *case.events))
+        table.add_row(case.id, case.role.value, case.level.value, about, case.title)
     _console().print(table)
     print_text(f"{len(rows)} cases")
 
@@ -97,6 +102,7 @@ def _case_row(case: Case) -> dict[str, object]:
         "destructive": case.destructive,
         "wire_only": case.wire_only,
         "events": case.events,
+        "codes": case.proven_codes,
     }
 
 
@@ -117,6 +123,23 @@ def case_page(case: Case, *, as_json: bool = False) -> None:
         print_text(f"  {row.id} ({row.level}): {row.statement}")
         if requirement_id in case.clauses:
             print_text(f"      proven by the fault {case.clauses[requirement_id]}")
+    for code, fault_id in case.proven_codes.items():
+        print_text(f"  {code} ({symbol(StatusCode(int(code, 16)))})\n      proven by the fault {fault_id}")
+    for event in case.events:
+        print_text(f"  logs {event}")
+
+
+def code_page(code: StatusCode, cases: Iterable[Case], *, as_json: bool = False) -> None:
+    """One status code and the cases that are about it."""
+    own = [case for case in cases if code in case.codes]
+    if as_json:
+        row = {"code": code_text(code), "symbol": symbol(code), "warning": code.is_warning}
+        print_json({**row, "cases": [case.id for case in own]})
+        return
+    kind = "a warning: the request was done" if code.is_warning else "an error: the request was not done"
+    print_text(f"{code_text(code)}: {symbol(code)}, {kind}")
+    for case in own:
+        print_text(f"  {case.id}: {case.title}, proven by the fault {case.proven_codes[code_text(code)]}")
 
 
 def requirement_page(row: Requirement, cases: Iterable[Case], *, as_json: bool = False) -> None:
@@ -138,7 +161,11 @@ def fault_table(faults: Iterable[NamedFault], cases: Iterable[Case], *, as_json:
     """Faults, a line each, with the cases that they prove."""
     proves: dict[str, list[str]] = {}
     for case in cases:
-        for fault_id in case.clauses.values():
+        for fault_id in (
+            *case.clauses.values(),
+            *case.proven_codes.values(),
+            *(case.proofs if case.role is Role.SERVICE else ()),
+        ):
             proves.setdefault(fault_id, []).append(case.id)
     rows = sorted(faults, key=lambda fault: (fault.side.value, fault.id))
     if as_json:

@@ -207,9 +207,9 @@ def access_of(options: dict[str, Any]) -> Access:
         "error_recovery_level": options.pop("recovery_level"),
     }
     name, seconds = options.pop("initiator_name"), options.pop("timeout")
-    if name:
+    if name is not None:
         changes["initiator_name"] = name
-    if seconds:
+    if seconds is not None:
         changes["tcp_connect_time"] = changes["wmi_request_timeout"] = seconds
     try:
         settings = Settings(**changes)

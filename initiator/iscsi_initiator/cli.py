@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -29,9 +30,20 @@ from iscsi_initiator.command_help import command_help as _help
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
 from iscsi_initiator.eventlog import LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
+from iscsi_initiator.management_commands import invoke, query, watch
 from iscsi_initiator.registry.commands import settings_group
+from iscsi_initiator.service import policy_commands
 from iscsi_initiator.service.command import service
+from iscsi_initiator.service.serving_commands import (
+    OWN_OPTIONS,
+    SHARED_OPTIONS,
+    attach_devices,
+    attached,
+    detach,
+)
+from iscsi_initiator.service.serving_commands import attach_options as service_attach_options
 from iscsi_initiator.status_codes import Refused
+from iscsi_initiator.tracing.commands import trace_group
 from iscsi_initiator.url import IscsiUrl, UrlError, is_url, parse_url
 from iscsi_protocol.eventlog import LoggedEvent
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
@@ -229,7 +241,7 @@ def _amounts(command: Command) -> Command:
     ),
 )
 @click.argument("url")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_amounts
 @shared
 def read(url: str, file: Path, offset: int, length: int | None, **options: Any) -> None:
@@ -357,17 +369,25 @@ class _progress:  # noqa: N801 - used like a function
 @main.command(
     short_help="Serve LUNs to other programs, as NBD exports on a Unix socket.",
     help=_help(
-        "Serve LUNs to other programs, as NBD exports on a Unix socket. Several URLs of one target are paths to its disks.",
+        "Serve LUNs to other programs, as NBD exports on a Unix socket. Several URLs of one target are paths to its disks. "
+        "Without a URL the running service serves its disks, and goes on when the command has ended.",
+        "attach",
         "attach iscsi://192.0.2.10/iqn.2026-01.org.example:disk/0 --socket disk.sock",
         "attach iscsi://192.0.2.10/iqn.2026-01.org.example:disk iscsi://192.0.2.11/iqn.2026-01.org.example:disk "
         "--socket disk.sock --policy fail-over-only",
     ),
 )
-@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.argument("urls", nargs=-1, metavar="[URL]...")
+@service_attach_options
 @attach_options
 @sharing(retries=-1, hold_time=15)
 def attach(urls: tuple[str, ...], **options: Any) -> None:
     """Serve LUNs to other programs, as NBD exports on a Unix socket."""
+    _check_form(bool(urls))
+    own = {name: options.pop(name) for name in OWN_OPTIONS}
+    if not urls:
+        attach_devices(**own, export=options["export"], read_only=options["read_only"])
+        return
     plan, access = plan_of(options, len(urls)), access_of(options)
     parsed = [_url(url, lun=False) for url in urls]
     for url, text in zip(parsed, urls, strict=True):
@@ -381,6 +401,23 @@ def attach(urls: tuple[str, ...], **options: Any) -> None:
         click.echo(f"iscsi-initiator: {line}", err=True)
 
     _run(serve_devices(access, parsed, plan, ready, complain))
+
+
+def _check_form(urls: bool) -> None:
+    """Raises click.UsageError for options of `attach` that are for the other form of it."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        said = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if (
+            said
+            and isinstance(parameter, click.Option)
+            and name not in SHARED_OPTIONS
+            and (name in OWN_OPTIONS) is urls
+        ):
+            raise click.UsageError(f"{parameter.opts[0]} goes {'without' if urls else 'with'} a URL")
+    if urls and context.params["socket"] is None:
+        raise click.UsageError("--socket is needed with a URL")
 
 
 @main.command(
@@ -455,9 +492,15 @@ def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bo
     return sound
 
 
+policy_commands.add(service)
 main.add_command(service)
+main.add_command(detach)
+main.add_command(attached)
 main.add_command(settings_group)
 main.add_command(boot_group)
+for each in (query, invoke, watch):
+    main.add_command(each)
+main.add_command(trace_group)
 
 
 if __name__ == "__main__":

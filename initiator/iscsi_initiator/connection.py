@@ -6,14 +6,16 @@ A connection is its CID; what is below it, a `Link`, is another one after every 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from iscsi_initiator.counters import NodeFault, SessionFault, Traffic
 from iscsi_initiator.exchange import TextExchange
 from iscsi_initiator.link import Link
 from iscsi_initiator.login import LoginExchange, LoginFailed, LoginRedirected
 from iscsi_initiator.reception import Reception, knows
-from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, Request, SessionClosed
+from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, NodeFailure, Request, SessionClosed
 from iscsi_initiator.snack import Snacks
 from iscsi_initiator.tasks import ScsiTask, Task, Violation
 from iscsi_protocol.chap import ChapError
@@ -42,13 +44,23 @@ class State(Enum):
     OVER = "over"
 
 
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A login that went on elsewhere. original: where it was begun; there: where it ended up; temporary: this once only."""
+
+    original: Endpoint
+    there: Endpoint
+    temporary: bool
+
+
 class Connection:
     """One connection; its session's.
 
     number: the engine's for the TCP connection, None while there is none; returning: its next login ends a recovery (event
     34); joined: it was up in this session; released: the target let go of its CID (7.2.2); paused: no request is begun on
     it; removed: it is not to come back; logout_over: the link over which its logout for recovery went; asked_to_leave: the
-    target wants it to log out; time2wait, time2retain: seconds, as the target last gave them.
+    target wants it to log out; time2wait, time2retain: seconds, as the target last gave them; traffic: what is counted,
+    over all of its logins; redirect: where its login was sent on to, None where it was not.
     """
 
     def __init__(self, session: Session, cid: int, portal: Endpoint) -> None:
@@ -73,6 +85,8 @@ class Connection:
         self.logout_reason: int | None = None
         self.logout_over: Link | None = None
         self.asked_to_leave = False
+        self.traffic = Traffic()
+        self.redirect: Redirect | None = None
         self._reception = Reception(self)
         self._login: LoginExchange | None = None
         self._attempts = 0
@@ -105,6 +119,7 @@ class Connection:
     def begin(self, now: float) -> None:
         """Begin the first attempt of a series."""
         self._attempts = self._redirects = 0
+        self.redirect = None
         self._there = self.session.portal_of(self, 0)
         self.connect(now)
 
@@ -146,7 +161,7 @@ class Connection:
         session = self.session
         self.state = State.LOGIN
         self._unready = 0
-        link = self.link = Link(self.number, self.cid, session.settings.limits.send_buffer)
+        link = self.link = Link(self.number, self.cid, session.settings.limits.send_buffer, self.traffic)
         link.last_activity = now
         try:
             login = session.login_of(self, self._exp_stat_sn)
@@ -182,18 +197,23 @@ class Connection:
 
     def _redirected(self, redirect: LoginRedirected, now: float) -> None:
         self._redirects += 1
+        self.session.node.login_redirects += 1
         if self._redirects > self.session.settings.max_login_redirects:
             status = LoginStatus.MOVED_PERMANENTLY if redirect.permanent else LoginStatus.MOVED_TEMPORARILY
             self._end_attempt(now, LoginFailed(12, redirect.data, "redirects without end", status))
             return
         self.close()
-        self._there = Endpoint(redirect.address.host, redirect.address.port)
+        there = Endpoint(redirect.address.host, redirect.address.port)
+        original = self._there if self.redirect is None else self.redirect.original
+        self.redirect = Redirect(original, there, temporary=not redirect.permanent)
+        self._there = there
         if redirect.permanent:
             self.portal = self._there
         self.connect(now)
 
     def _logged_in(self, link: Link, login: LoginExchange, now: float) -> None:
         session = self.session
+        session.node.login_accepts += 1
         self.timers.pop("login", None)
         accepts = session.policy.accept_oversized_segments
         limit = NO_LIMIT if accepts else session.settings.max_recv_data_segment_length
@@ -230,9 +250,11 @@ class Connection:
             text, status, event, fault = failure.text, failure.status, failure.event, failure.fault
             if not logged and event is not None and not session.log(event, failure.extra, now, text):
                 return
+        session.emit(NodeFailure(session.number, session.node.login_failed(status, event), self._there, now))
         self.close()
         self._attempts += 1
         self._redirects = 0
+        self.redirect = None
         reason = text or (
             f"no TCP connection to {self._there} could be made"
             if unreachable
@@ -267,6 +289,10 @@ class Connection:
             self._gone(f"the connection was lost ({reason.value})")
             if session.logging_out_over not in (None, self):
                 return  # the target ends them all
+            if state is State.LOGOUT:
+                session.emit(NodeFailure(session.number, NodeFault.LOGOUT, self._there, now))
+            if reason is TransportEvent.TIMED_OUT:
+                session.errors.count(SessionFault.TIMEOUT, now)
             if session.log(20, session.target_name_bytes, now, reason.value):
                 session.recovery.connection_lost(self, link, now, f"the connection was lost ({reason.value})")
 
@@ -277,14 +303,19 @@ class Connection:
         link = self.link
         if link is None:
             return False
-        framer = link.framer
+        framer, traffic = link.framer, self.traffic
+        traffic.bytes_received += placed + len(data)
         link.last_activity = now
         if placed:
             framer.took(placed)
             if not len(data) and framer.room() is not None:
                 return False  # a piece of payload alone
         framer.receive(data)
+        link.timing = True
         next_pdu, take, place = framer.next_pdu, self._reception.take, self._reception.place
+        watch = self.session.watch
+        if watch is not None and not watch.wants_pdus:
+            watch = None
         came = False
         while self.link is link:
             try:
@@ -296,6 +327,9 @@ class Connection:
             if raw is None:
                 break
             came = True
+            traffic.pdus_received += 1
+            if watch is not None:
+                watch.received(link.number, raw)
             if self._login is None:
                 take(raw, link, now)
             else:
@@ -432,6 +466,7 @@ class Connection:
         )
         allowance = session.settings.wmi_request_timeout
         work.add(task, now + allowance, allowance)
+        session.node.logouts += 1
         link.send_pdu(
             LogoutRequest(
                 immediate=True,
@@ -456,6 +491,7 @@ class Connection:
     def logout_failed(self, now: float, reason: str) -> None:
         """The logout came to nothing: the connection is dropped."""
         self.session.logging_out_over = None
+        self.session.emit(NodeFailure(self.session.number, NodeFault.LOGOUT, self._there, now))
         if self.removed:
             self.session.recovery.session_failed(now, reason)
         else:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from iscsi_initiator.connection import Connection
+from iscsi_initiator.counters import NodeCounters
 from iscsi_initiator.limits import Usage
 from iscsi_initiator.multipath import LoadBalance, Path
 from iscsi_initiator.policy import CONFORMING, Policy
@@ -20,6 +21,7 @@ from iscsi_initiator.session import Session
 from iscsi_initiator.settings import SessionOptions, Settings, status_of_change
 from iscsi_initiator.status_codes import Refused
 from iscsi_initiator.upcalls import UpCalls
+from iscsi_initiator.watch import PduWatch
 from iscsi_protocol.chap import Hasher, hashlib_hasher
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.negotiation.parameters import OperationalParameters
@@ -42,7 +44,9 @@ class NoSuchSession(LookupError):
 
 
 class InitiatorEngine:
-    """All sessions of one initiator."""
+    """All sessions of one initiator. counters: what is counted over them; several engines may share one;
+    watch: is shown the PDUs of all of them.
+    """
 
     def __init__(
         self,
@@ -51,11 +55,15 @@ class InitiatorEngine:
         random_bytes: Callable[[int], bytes],
         policy: Policy = CONFORMING,
         hasher: Hasher = hashlib_hasher,
+        counters: NodeCounters | None = None,
+        watch: PduWatch | None = None,
     ) -> None:
         if policy.takes_limits_as_reached:
             settings = replace(settings, limits=settings.limits.lowered(policy.takes_limits_as_reached))
         self.settings = settings
+        self.counters = NodeCounters() if counters is None else counters
         self.hasher = hasher
+        self.watch = watch
         self.policy = policy
         self.random_bytes = random_bytes
         self.challenges: set[bytes] = set()
@@ -122,6 +130,11 @@ class InitiatorEngine:
         Refused.
         """
         self._known(session).balance.set(policy, paths)
+
+    def set_multipath(self, session: int) -> None:
+        """Another session reaches the same target: from now on LinkDownTime holds requests. Raises Refused."""
+        found = self._known(session)
+        found.options = replace(found.options, multipath=True)
 
     def _known(self, session: int) -> Session:
         found = self._sessions.get(session)
@@ -209,7 +222,13 @@ class InitiatorEngine:
             buffers, self._closing[connection] = self._closing[connection], []
             return buffers
         sender = self._by_connection.get(connection)
-        return sender.link.take() if sender is not None and sender.link is not None else []
+        if sender is None or sender.link is None:
+            return []
+        link, watch = sender.link, self.watch
+        taken = link.take()
+        if watch is not None and watch.wants_pdus:
+            watch.sending(connection, taken, header_digest=link.header_digest, data_digest=link.data_digest)
+        return taken
 
     def wants_close(self, connection: int) -> str | None:
         """How to close a connection once data_to_send() was sent: "fin", said once. None for others."""

@@ -6,6 +6,7 @@ that logs in again under its CID has a new link; tasks stay allegiant to the lin
 
 from __future__ import annotations
 
+from iscsi_initiator.counters import Traffic
 from iscsi_initiator.holes import Holes
 from iscsi_initiator.requests import slots_of
 from iscsi_protocol.digest import digest_bytes
@@ -22,8 +23,9 @@ class Link:
     """One connection. number: the engine's; cid: the target's name of it; outbox: buffers to send; drained: how many times
     the outbox was taken; level: ErrorRecoveryLevel; up: in full feature phase; holes: StatSNs that do not count yet, None
     while all do; queued: SCSI tasks that are allegiant to it; last_activity: when something went or came;
-    payload: bytes of data segments in the outbox, which send_buffer bounds; max_send: bytes of a data segment that the
-    target takes; max_immediate: bytes of data that a command may carry.
+    parts: buffers in the outbox besides the header of each PDU; payload: bytes of data segments in it, which send_buffer
+    bounds; max_send: bytes of a data segment that the target takes; max_immediate: bytes of data that a command may carry;
+    traffic: what is counted of its connection; timing: whether the next command that ends has its time taken.
     """
 
     __slots__ = (
@@ -41,18 +43,23 @@ class Link:
         "number",
         "outbox",
         "parameters",
+        "parts",
         "payload",
         "queued",
         "send_buffer",
+        "timing",
+        "traffic",
         "up",
     )
 
-    def __init__(self, number: int, cid: int = 0, send_buffer: int = NO_LIMIT) -> None:
+    def __init__(self, number: int, cid: int = 0, send_buffer: int = NO_LIMIT, traffic: Traffic | None = None) -> None:
         self.number = number
+        self.traffic = Traffic() if traffic is None else traffic
         self.cid = cid
         self.level = 0
         self.up = False
         self.queued = 0
+        self.timing = False
         self.last_activity = 0.0
         self.holes: Holes | None = None
         self.framer = Framer(max_data_segment_length=MAX_LOGIN_SEGMENT)
@@ -64,6 +71,7 @@ class Link:
         self.max_send = 8192
         self.max_immediate = 0
         self.parameters = OperationalParameters()
+        self.parts = 0
         self.payload = 0
         self.send_buffer = send_buffer
 
@@ -92,6 +100,10 @@ class Link:
         buffers, self.outbox = self.outbox, []
         self.payload = 0
         self.drained += 1
+        traffic = self.traffic
+        traffic.bytes_sent += sum(map(len, buffers))
+        traffic.pdus_sent += len(buffers) - self.parts
+        self.parts = 0
         return buffers
 
     def has_room(self, length: int) -> bool:
@@ -101,6 +113,7 @@ class Link:
     def send(self, bhs: bytes, data: Buffer = b"", ahs: bytes = b"") -> None:
         """Queue a PDU whose header says the truth about its parts. The data is passed on, not copied."""
         outbox = self.outbox
+        before = len(outbox)
         outbox.append(bhs)
         if ahs:
             outbox.append(ahs)
@@ -115,6 +128,7 @@ class Link:
                 outbox.append(padding)
             if self.data_digest:
                 outbox.append(digest_bytes(data, padding))
+        self.parts += len(outbox) - before - 1
 
     def send_pdu(self, pdu: Pdu) -> None:
         """Queue a message."""
@@ -123,4 +137,6 @@ class Link:
 
     def send_raw(self, raw: RawPdu) -> None:
         """Queue a raw PDU without digests, as login has it."""
-        self.outbox += raw.buffers()
+        buffers = raw.buffers()
+        self.parts += len(buffers) - 1
+        self.outbox += buffers

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iscsi_initiator.connection import Connection, State
+from iscsi_initiator.counters import SessionFault
 from iscsi_initiator.link import Link
-from iscsi_initiator.requests import ConnectionRemoved, Failure, SessionClosed, SessionLost
+from iscsi_initiator.requests import ConnectionRemoved, Failure, SessionClosed, SessionFailure, SessionLost
 from iscsi_initiator.tasks import Reassignment, RecoveryLogout, ScsiTask, Task
 from iscsi_protocol import serial
 from iscsi_protocol.eventlog.dump import words
@@ -90,6 +91,7 @@ class Recovery:
         )
         allowance = session.settings.wmi_request_timeout
         work.add(task, now + allowance, allowance)
+        session.node.other_logouts += 1
         link.send_pdu(
             LogoutRequest(
                 immediate=True,
@@ -244,6 +246,7 @@ class Recovery:
         """A connection leaves the session's list."""
         session = self._session
         connection.state = State.OVER
+        session.gone.add(connection.traffic)
         connection.timers.clear()
         session.connections.pop(connection.cid, None)
         self._retained_until.pop(connection.cid, None)
@@ -268,15 +271,24 @@ class Recovery:
                 del connection.timers["drop"]
                 connection.fail(now, "the target announced to drop the connection")
         if self._retained_until and min(self._retained_until.values()) <= now:
+            self._session.errors.count(SessionFault.TIMEOUT, now)
             self.session_failed(now, "Time2Retain is over", 0)
 
     # The session as a whole.
 
-    def session_failed(self, now: float, reason: str, wait: float | None = None, not_before: float = 0) -> None:
+    def session_failed(self, now: float, reason: str, wait: float | None = None) -> None:
         """End all connections from this side, and make the session anew where that is wanted."""
         session = self._session
         if session.over:
             return
+        if not session.leaving:
+            fault = session.errors.fault_at(now)
+            session.node.session_failed(fault)
+            session.emit(SessionFailure(session.number, fault, now))
+        self._begin_anew(now, reason, wait)
+
+    def _begin_anew(self, now: float, reason: str, wait: float | None, not_before: float = 0) -> None:
+        session = self._session
         if wait is None:
             wait = max((self._wait_of(each) for each in session.connections.values() if each.joined), default=0)
         session.logging_out_over = None
@@ -313,7 +325,7 @@ class Recovery:
             session.work.losses.session_gone(now, recover=False)
             session.end(now, Failure.ABORTED, SessionClosed(session.number))
         elif whole or link is None:
-            self.session_failed(now, "the target asked for logout", response.time2wait, connection.pause_until)
+            self._begin_anew(now, "the target asked for logout", response.time2wait, connection.pause_until)
         else:
             connection.close("logged out")
             session.work.losses.link_logged_out(link, now)

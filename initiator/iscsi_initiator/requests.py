@@ -7,7 +7,9 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
+from iscsi_initiator.counters import NodeFault, SessionFault
 from iscsi_initiator.upcalls import UpCallWanted
+from iscsi_protocol.history import Endpoint
 from iscsi_protocol.pdu import Buffer
 from iscsi_protocol.pdu.codes import TaskAttribute, TaskFunction
 from iscsi_protocol.scsi.lun import encode_lun
@@ -340,6 +342,25 @@ class SecretSealed:
     target_secret: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NodeFailure:
+    """An attempt to log in, or a logout, came to nothing. portal: where it went."""
+
+    session: int
+    fault: NodeFault
+    portal: Endpoint
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailure:
+    """A session failed, whatever becomes of it now."""
+
+    session: int
+    fault: SessionFault
+    time: float
+
+
 Event = (
     EventLogged
     | RequestDone
@@ -353,4 +374,6 @@ Event = (
     | AsyncReceived
     | UpCallWanted
     | SecretSealed
+    | NodeFailure
+    | SessionFailure
 )

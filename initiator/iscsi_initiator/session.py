@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from iscsi_initiator.balance import Balance
 from iscsi_initiator.connection import Connection, State
+from iscsi_initiator.counters import SessionErrors, Traffic
 from iscsi_initiator.limits import Resource
 from iscsi_initiator.link import Link
 from iscsi_initiator.login import LoginExchange
@@ -38,7 +39,8 @@ class Session:
     on; emit: tells those above what happened; tsih: 0 while the next login makes the session; was_up: it was up once;
     complete: the connections that it was to have were all begun; leaving: it is to be over; logging_out_over: the
     connection whose logout of the whole session is not answered yet; device_gone: it did not come back in time, and
-    requests fail at once.
+    requests fail at once. errors: what is counted of it; gone: the traffic of connections that left it; node: what is
+    counted of the initiator.
     """
 
     def __init__(self, number: int, options: SessionOptions, engine: InitiatorEngine) -> None:
@@ -47,6 +49,7 @@ class Session:
         self.settings = engine.settings
         self.usage = engine.usage
         self.policy = engine.policy
+        self.watch = engine.watch
         self.emit: Callable[[Event], None] = engine.emit
         self.connections: dict[int, Connection] = {}
         self.ready: list[Link] = []
@@ -58,6 +61,9 @@ class Session:
         self.over = False
         self.device_gone = False
         self.logging_out_over: Connection | None = None
+        self.errors = SessionErrors()
+        self.gone = Traffic()
+        self.node = engine.counters
         self.balance = Balance(self)
         self.preparation = Preparation(self, engine)
         self.work = Work(self)
@@ -98,12 +104,22 @@ class Session:
         return OperationalParameters()
 
     @property
+    def traffic(self) -> Traffic:
+        """What is counted of all of its connections together."""
+        total = Traffic()
+        total.add(self.gone)
+        for connection in self.connections.values():
+            total.add(connection.traffic)
+        return total
+
+    @property
     def isid(self) -> bytes:
         """Its ISID."""
         return self._isid
 
     def log(self, event: int, extra: bytes, now: float, text: str = "") -> bool:
         """Log a driver event, and tell whether to act on it, which only the policy can deny."""
+        self.errors.logged(event, now)
         return self._engine.log(self.number, event, extra, now, text)
 
     def short_of(self, resource: Resource, now: float) -> bool:

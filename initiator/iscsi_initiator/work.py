@@ -329,6 +329,8 @@ class Work:
             self._clocks[task.allowance].pop(task.itt, None)
             if task.landing is not None:
                 task.let_go()
+            if task.link.timing and failure is None:
+                self._take_time(task)
             if task.trouble is not None:
                 self._release(task)
         else:
@@ -340,6 +342,14 @@ class Work:
         if request.counted:
             self.admission.release(request)
         self._session.emit(RequestDone(request))
+
+    @staticmethod
+    def _take_time(task: Task) -> None:
+        """How long a request took, of the first one that bytes from the network end: there are so many."""
+        link = task.link
+        if task.deadline is not None:
+            link.timing = False
+            link.traffic.took(link.last_activity - task.deadline + task.allowance)
 
     def forget(self, task: Task) -> None:
         """A task is over, and nothing comes of its request by that."""

@@ -180,7 +180,7 @@ def _base(path: Path | None, name: str | None, imitated: Personality | None) -> 
     """The file's configuration, or one with a single node, and what a personality adds to it. Raises ConfigError."""
     change = None if imitated is None else partial(under, imitated)
     if path is None:
-        alone: TargetNode = _struct(TargetNode, name=name or DEFAULT_NAME)
+        alone: TargetNode = _struct(TargetNode, name=DEFAULT_NAME if name is None else name)
         if change is not None:
             return config_from(change({"targets": [{"name": alone.name}]}))
         return TargetConfig(targets=[alone])

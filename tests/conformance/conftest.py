@@ -28,6 +28,7 @@ def _made_result(
     role: str = "target",
     expected_failure: str | None = None,
     expected_events: tuple[str, ...] = (),
+    codes: tuple[str, ...] = (),
     **evidence: object,
 ) -> CaseResult:
     return CaseResult(
@@ -45,6 +46,7 @@ def _made_result(
         clock="real",
         evidence=Evidence(**evidence),  # type: ignore[arg-type]  # whatever Evidence takes
         expected_failure=expected_failure,
+        codes=list(codes),
     )
 
 

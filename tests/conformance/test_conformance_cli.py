@@ -60,7 +60,7 @@ def command():
         (["run", "-k", "no-case-has-this"], 4, ""),
         (["run", "-k", "not ( even an expression"], 2, "-k"),
         (["list", "-k", "no-case-has-this"], 4, "0 cases"),
-        (["explain", "no.such-thing"], 2, "no case, requirement or fault has this id"),
+        (["explain", "no.such-thing"], 2, "no case, requirement, fault or status code has this id"),
         (
             ["relay", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--fault", "no.such"],
             2,

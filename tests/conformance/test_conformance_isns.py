@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from iscsi_captures.catalogue import requirements
-from iscsi_conformance.case import ISCSI_ROLES, ISNS_ROLES, Role, load_cases
+from iscsi_conformance.case import BENCH_ROLES, ISCSI_ROLES, ISNS_ROLES, Role, load_cases
 from iscsi_conformance.faults import all_faults, fault_of
 from iscsi_conformance.isns import bench_of
 from iscsi_conformance.isns.client_bench import ClientBench
@@ -39,7 +39,8 @@ def server(**switches) -> ServerBench:
 
 
 def test_roles_and_their_benches() -> None:
-    assert set(Role) == ISCSI_ROLES | ISNS_ROLES
+    assert set(Role) == ISCSI_ROLES | BENCH_ROLES
+    assert ISNS_ROLES | {Role.SERVICE} == BENCH_ROLES
     assert isinstance(bench_of(Role.SERVER, None, []), ServerBench)
     fault = all_faults()["isns-client.silent"]
     bench = bench_of(Role.CLIENT, fault, [])

@@ -57,7 +57,7 @@ def test_names_that_others_rely_on(make_result, make_results, tmp_path):
 
     assert content["schema"] == "iscsi-conformance/results/1" == SCHEMA
     assert set(content) == {"schema", "versions", "seed", "profile", "dut", "cases", "coverage", "summary"}
-    assert set(content["coverage"]) == {"requirements", "events", "status_codes"}
+    assert set(content["coverage"]) == {"requirements", "events", "status_codes", "synthetic"}
     assert set(content["cases"][0]) >= KEYS
     assert content["summary"]["PASS"] == 1
 

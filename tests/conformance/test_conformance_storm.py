@@ -65,7 +65,7 @@ def test_another_disk_is_caught():
 
 
 def test_a_session_whose_logout_was_lost_has_the_time_to_end():
-    kept = []
+    kept: list[int] = []
 
     async def run():
         async with Lane(1, 1, 1, Tally()) as lane:

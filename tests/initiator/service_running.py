@@ -21,6 +21,9 @@ from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.store import Store
 from iscsi_initiator.store.state import StoredSettings
 from iscsi_protocol.history import Endpoint
+from iscsi_target.config import TargetConfig
+from iscsi_target.isns.config import IsnsConfig
+from iscsi_target.isns.shell import IsnsShell
 from iscsi_target.portal import TargetServer
 from iscsi_target.shell.serving import close_devices, make_engine
 
@@ -30,14 +33,20 @@ PROGRAM = [sys.executable, "-c", "from iscsi_initiator.cli import main; main()",
 @contextmanager
 def target_served() -> Iterator[Endpoint]:
     """The bundled target on a free port of loopback, in a thread of its own."""
+    with config_served(bundled_config()) as endpoints:
+        yield endpoints[0]
+
+
+@contextmanager
+def config_served(config: TargetConfig) -> Iterator[list[Endpoint]]:
+    """A target on the loopback, in a thread of its own; its portals."""
     ready = threading.Event()
     found: dict[str, Any] = {}
 
     async def serve() -> None:
-        config = bundled_config()
         engine, devices = make_engine(config, random_bytes=random.Random(3).randbytes)
         server = TargetServer(engine)
-        found["endpoint"] = (await server.start(config.portals))[0]
+        found["endpoints"] = await server.start(config.portals)
         found["stop"] = asyncio.Event()
         found["loop"] = asyncio.get_running_loop()
         ready.set()
@@ -48,9 +57,36 @@ def target_served() -> Iterator[Endpoint]:
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     assert ready.wait(20)
-    yield found["endpoint"]
-    found["loop"].call_soon_threadsafe(found["stop"].set)
-    thread.join(20)
+    try:
+        yield found["endpoints"]
+    finally:
+        found["loop"].call_soon_threadsafe(found["stop"].set)
+        thread.join(20)
+
+
+@contextmanager
+def isns_served() -> Iterator[Endpoint]:
+    """The bundled iSNS server on a free port of loopback, in a thread of its own."""
+    ready = threading.Event()
+    found: dict[str, Any] = {}
+
+    async def serve() -> None:
+        shell = IsnsShell(IsnsConfig(listen="127.0.0.1:0", default_domain=True))
+        found["endpoint"] = await shell.start()
+        found["stop"] = asyncio.Event()
+        found["loop"] = asyncio.get_running_loop()
+        ready.set()
+        await found["stop"].wait()
+        await shell.stop()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield found["endpoint"]
+    finally:
+        found["loop"].call_soon_threadsafe(found["stop"].set)
+        thread.join(20)
 
 
 class Running:
@@ -70,7 +106,9 @@ class Running:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert json.loads(line or "{}") == {"ready": str(self.socket)}
+        self.ready = json.loads(line or "{}")
+        assert self.ready.pop("ready", None) == str(self.socket)
+        assert set(self.ready) == ({"metrics"} if "--metrics" in options else set())
 
     def ask(self, request: Any) -> Any:
         """The answer of the service."""

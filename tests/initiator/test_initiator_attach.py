@@ -384,6 +384,14 @@ def test_a_unit_that_tells_nothing_of_itself():
         asyncio.run(disk.trim(0, 512))
 
 
+@pytest.mark.parametrize("capacity", ["", "000007ff00000000", "000007ff00000208"])
+def test_blocks_that_cannot_be_served(capacity):
+    device: Any = ScriptedDevice(read_capacity=bytes.fromhex(capacity))
+    with pytest.raises(Refused) as caught:
+        asyncio.run(Disk.of(device, 65536))
+    assert caught.value.status is StatusCode.REQUEST_NOT_SUPPORTED
+
+
 def test_a_unit_that_tells_all():
     limits = BlockLimits(maximum_transfer_length=64, maximum_unmap_lba_count=100, maximum_write_same_length=8)
     thin = LogicalBlockProvisioning(unmap=True, unmap_by_write_same_16=True, read_zeros=1)

@@ -253,7 +253,7 @@ def test_the_example_is_a_plug_in(tmp_path, monkeypatch):
     assert [(each.name, each.portals, str(each.source)) for each in instances] == [(ONE, (PORTAL,), "HBA:example0")]
     assert isinstance(adapter, example_adapter.ExampleAdapter)
     adapter.changed()
-    assert [adapters.up_call_kind(call) for call in host.calls] == [adapters.TARGETS_CHANGED]
+    assert [adapters.told_by_adapter(call) for call in host.calls] == [adapters.TargetsChanged()]
     assert host.events == []
 
 
@@ -280,7 +280,7 @@ def test_an_adapter_without_its_interface():
     "request_", [None, "targets-changed", {}, {"kind": "x"}, {"kind": ["targets-changed"]}, {"kind": 1, "more": 2}]
 )
 def test_up_calls_that_are_not_well_formed(request_):
-    assert adapters.up_call_kind(request_) is None
+    assert adapters.told_by_adapter(request_) is None
 
 
 @pytest.mark.parametrize(

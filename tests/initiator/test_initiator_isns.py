@@ -116,7 +116,7 @@ def test_success_is_no_failure() -> None:
 def test_an_initiator_describes_itself() -> None:
     made = describe(HOST, "192.0.2.2", alias="me", port=5000, udp=True)
     assert (made.eid, made.nodes[0].bitmap) == (HOST, 0x5C)
-    assert (made.portals[0].scn, made.portals[0].esi, made.portals[0].port) == (0x11388, 0, 0)
+    assert (made.portals[0].scn, made.portals[0].esi, made.portals[0].port) == (0x11388, 0, 5000)
     watched = describe(HOST, "192.0.2.2", port=5000, esi_interval=60).portals[0]
     assert (watched.esi, watched.esi_interval) == (5000, 60)
     silent = describe(HOST, "192.0.2.2", eid="host")
@@ -132,6 +132,22 @@ async def serving(**settings):
         yield shell, endpoint
     finally:
         await shell.stop()
+
+
+def test_two_initiators_of_one_host() -> None:
+    """Each has a portal of its own, so that neither keeps the other, or its own earlier name, from registering."""
+
+    async def scenario() -> None:
+        async with serving() as (shell, endpoint):
+            links = [IsnsLink(endpoint), IsnsLink(endpoint)]
+            for link, host in zip(links, (HOST, HOST + "-2"), strict=True):
+                await link.listen("127.0.0.1")
+                await link.register_initiator(host, "127.0.0.1")
+            assert sorted(shell.engine.realm.store.nodes) == [HOST, HOST + "-2"]
+            for link in links:
+                await link.close()
+
+    asyncio.run(scenario())
 
 
 DISK_ENTITY = Description(
@@ -231,10 +247,10 @@ async def scripted(answer):
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
+    ("answer", "code", "patience"),
     [
-        (lambda pdu: bytes.fromhex("00028002000440000001") + bytes(2) + bytes(4), 0xEFFF0052),
-        (lambda pdu: Response(function=pdu.function, status=8).message(pdu.transaction).encode(), 0xEFFF0001),
+        (lambda pdu: bytes.fromhex("00028002000440000001") + bytes(2) + bytes(4), 0xEFFF0052, 30),
+        (lambda pdu: Response(function=pdu.function, status=8).message(pdu.transaction).encode(), 0xEFFF0001, 30),
         (
             lambda pdu: (
                 Response(function=pdu.function, operating=(name(DISK), address(16, "::1")))
@@ -242,14 +258,15 @@ async def scripted(answer):
                 .encode()
             ),
             0xEFFF0001,
+            30,
         ),
-        (lambda pdu: b"", 0xEFFF003A),
+        (lambda pdu: b"", 0xEFFF003A, 0.05),
     ],
 )
-def test_what_a_server_says_becomes_a_code(answer, code: int) -> None:
+def test_what_a_server_says_becomes_a_code(answer, code: int, patience: float) -> None:
     async def scenario() -> None:
         async with scripted(answer) as endpoint:
-            link = IsnsLink(endpoint, timeout=0.05, retries=1)
+            link = IsnsLink(endpoint, timeout=patience, retries=1)
             assert await failing(link, link.targets(HOST)) == code
 
     asyncio.run(scenario())
@@ -278,12 +295,50 @@ def test_closing_while_asking() -> None:
             await link.close()
             with pytest.raises(IsnsFailure):
                 await asking
-            given_up = asyncio.get_running_loop().create_task(link.ask(request))
+            other = IsnsLink(endpoint)
+            given_up = asyncio.get_running_loop().create_task(other.ask(request))
             await asyncio.sleep(0)
             given_up.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await given_up
+            await other.leave()
+            await other.close()
+
+    asyncio.run(scenario())
+
+
+def test_leaving_while_registering() -> None:
+    """Whoever registers is told that it came to nothing; a link that is closed does nothing any more."""
+
+    async def scenario() -> None:
+        async with scripted(lambda pdu: b"") as endpoint:
+            link = IsnsLink(endpoint, timeout=0.05, retries=0)
+            registering = asyncio.get_running_loop().create_task(link.register_initiator(HOST, "127.0.0.1"))
+            await asyncio.sleep(0)
             await link.leave()
+            with pytest.raises(IsnsFailure):
+                await registering
             await link.close()
+            assert link.closed
+            for awaitable in (link.targets(HOST), link.register_initiator(HOST, "127.0.0.1"), link.listen("127.0.0.1")):
+                with pytest.raises(IsnsFailure, match="was left"):
+                    await awaitable
+
+    asyncio.run(scenario())
+
+
+def test_a_port_that_is_taken_for_datagrams() -> None:
+    """Nothing listens where one of the two cannot be had."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        taken, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+        port = taken.get_extra_info("sockname")[1]
+        link = IsnsLink(Endpoint("127.0.0.1", 1))
+        with pytest.raises(OSError, match="in use"):
+            await link.listen("127.0.0.1", port)
+        taken.close()
+        assert await link.listen("127.0.0.1", port) == port
+        await link.close()
 
     asyncio.run(scenario())

@@ -30,6 +30,7 @@ from iscsi_initiator.registry import (
 )
 from iscsi_initiator.registry import commands as registry_commands
 from iscsi_initiator.registry.table import KEYS, plain_path
+from iscsi_initiator.service.tunables import device_settings
 from iscsi_initiator.settings import SETTINGS, Settings
 from iscsi_initiator.store import State, Store, read_state
 from iscsi_initiator.store.state import DeviceKind, ForeignValue, Node, PersistentDevice, StoredSettings
@@ -339,6 +340,7 @@ def test_every_setting_goes_out_and_comes_back(data):
             state = replace(state, persistent_devices=tuple(PersistentDevice(path=path) for path in value))
     try:
         driver_settings(state)
+        device_settings(state.settings)
     except ValueError:
         return
     taken = take(read_reg(write_reg(give(state, mounted=data.draw(st.booleans())))), State())

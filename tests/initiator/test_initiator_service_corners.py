@@ -170,7 +170,7 @@ def test_a_defect_is_told_and_ends_nothing(tmp_path, monkeypatch):
             raise ZeroDivisionError("oops")
         return await perform(core, request)
 
-    monkeypatch.setattr("iscsi_initiator.service.process.perform", broken)
+    monkeypatch.setattr("iscsi_initiator.service.process.carry_out", broken)
     complaints: list[str] = []
 
     async def run():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from tests.initiator.service_bench import DEAD, HOST, with_service
 
@@ -70,6 +71,32 @@ def test_a_portal_that_is_removed_leaves_its_targets_and_a_refresh_keeps_no_port
         assert PLAIN in (await bench.ask(api.ListTargets())).targets
 
     with_service(tmp_path, test)
+
+
+def test_refreshing_and_removing_change_nothing_else(tmp_path):
+    """A refresh writes nothing; what is removed goes alone, and every target stays known."""
+
+    async def test(bench):
+        core, other = bench.core, msgspec.structs.replace(HOST, port=HOST.port + 1)
+        await bench.discover()
+        await bench.ask(api.AddTarget(target_name="iqn.2026-01.org.example:by-hand"))
+        await bench.ask(api.PersistentLoginTarget(target_name=PLAIN))
+        await bench.ask(api.CHAPSecret(secret=b"a secret of many bytes"))
+        core.change(isns_servers=("isns.example",))
+        file, names = core.store.path, (await bench.ask(api.ListTargets())).targets
+        written = file.read_bytes()
+        await bench.ask(api.RefreshTargetPortal(portal=HOST))
+        await bench.ask(api.RefreshTargetPortal(portal=other))
+        await bench.refused(api.RefreshiSNSServer(server="127.0.0.1"))
+        assert file.read_bytes() == written
+        before = core.store.state
+        await bench.ask(api.RemoveTargetPortal(portal=HOST))
+        assert core.store.state == msgspec.structs.replace(before, target_portals=())
+        await bench.ask(api.RemoveiSNSServer(server="ISNS.example"))
+        assert core.store.state == msgspec.structs.replace(before, target_portals=(), isns_servers=())
+        assert (await bench.ask(api.ListTargets())).targets == names
+
+    with_service(tmp_path, test, virtual=False, isns_port=1)
 
 
 def test_a_portal_that_does_not_answer_is_not_kept(tmp_path):

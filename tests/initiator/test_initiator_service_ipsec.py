@@ -38,7 +38,10 @@ class Script:
 
     async def configure(self, protection: Protection) -> None:
         if self.stalls:
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.done.append("given up")
         if self.refuses:
             raise IpsecFailure("no policy")
         self.done.append(protection)
@@ -144,13 +147,17 @@ def test_a_back_end_that_does_not_let_go(tmp_path):
     with_script(tmp_path, test, script)
 
 
-def test_a_back_end_that_says_nothing(tmp_path):
+def test_a_back_end_that_says_nothing_is_given_up(tmp_path):
+    script = Script(stalls=True)
+
     async def test(bench):
         asked = api.LoginTarget(target_name=PLAIN, options=REQUIRED, key=b"key")
         assert await bench.refused(asked) == StatusCode.SERVICE_DID_NOT_RESPOND
         assert bench.events("iScsiPrt") == [52]
+        await asyncio.sleep(0)
+        assert script.done == ["given up"]
 
-    with_script(tmp_path, test, Script(stalls=True))
+    with_script(tmp_path, test, script)
 
 
 def test_a_back_end_that_does_not_start(tmp_path):

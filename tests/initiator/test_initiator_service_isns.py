@@ -6,13 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.initiator.service_bench import with_service
+from tests.initiator.service_bench import CLAIMS, with_service
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_initiator.discovery.isns import Found, FoundPortal, FoundTarget
 from iscsi_initiator.discovery.isns_link import IsnsLink
 from iscsi_initiator.discovery.isns_servers import own_address
 from iscsi_initiator.service import api
+from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.service.startup import Start
 from iscsi_initiator.status_codes import StatusCode
 from iscsi_protocol.history import Endpoint
@@ -122,6 +123,90 @@ def test_another_node_name_is_registered_anew(tmp_path):
         assert bench.events() == []
 
     with_server(tmp_path, test)
+
+
+NAMES = tuple(f"iqn.2026-01.org.example:name-{number}" for number in range(4))
+
+
+def test_a_name_leaves_its_servers_before_the_next_one_is_kept(tmp_path):
+    """Killed in between, the service would be known to them by no name, and not by one that nobody takes off."""
+
+    async def test(bench, server):
+        await bench.ask(api.AddiSNSServer(server=SERVER))
+        nodes = server.shell.engine.realm.store.nodes
+        keep, seen = bench.core.keep, []
+
+        def look(**changes):
+            seen.append(list(nodes))
+            keep(**changes)
+
+        bench.core.keep = look
+        await bench.ask(api.NodeName(node_name=NAMES[0]))
+        assert seen == [[]]
+
+    with_server(tmp_path, test)
+
+
+def test_a_name_that_cannot_be_kept(tmp_path):
+    """The old one is this service's again, and is registered again."""
+
+    async def test(bench, server):
+        await bench.ask(api.NodeName(node_name=NAMES[0]))
+        await bench.ask(api.AddiSNSServer(server=SERVER))
+        bench.core.store._lock, lock = None, bench.core.store._lock
+        asked: list[Any] = []
+        bench.core.changed = asked.append
+        refused = await bench.refused(api.NodeName(node_name=NAMES[1]))
+        assert refused == StatusCode.COULD_NOT_SAVE_PERSISTENT_LOGIN_DATA
+        bench.core.store._lock = lock
+        (refresh,) = asked
+        await refresh()
+        assert list(server.shell.engine.realm.store.nodes) == [NAMES[0]]
+        other = NodeClaim(CLAIMS)
+        assert not other.take(NAMES[0])
+        assert other.take(NAMES[1])
+        other.release()
+
+    with_server(tmp_path, test)
+
+
+def test_names_in_quick_succession(tmp_path):
+    """A server that is being asked under a name is left under it, and knows the last one in the end."""
+
+    async def test(bench, server):
+        start = Start(bench.core)
+        await start.run()
+        await bench.ask(api.AddiSNSServer(server=SERVER))
+        for name in NAMES:
+            await bench.ask(api.NodeName(node_name=name))
+            for _ in range(NAMES.index(name)):
+                await asyncio.sleep(0)
+        await asyncio.gather(*start._tasks)
+        assert list(server.shell.engine.realm.store.nodes) == [NAMES[-1]]
+        assert bench.core.trouble is None
+        assert bench.events() == []
+        start.stop()
+
+    with_server(tmp_path, test)
+
+
+def test_two_who_ask_at_once(tmp_path):
+    """The node is registered once, and both have the answer."""
+    links = []
+
+    class Counted(IsnsLink):
+        def __init__(self, *arguments, **fields):
+            super().__init__(*arguments, **fields)
+            links.append(self)
+
+    async def test(bench, server):
+        await server.register(PLAIN)
+        asked = api.AddiSNSServer(server=SERVER)
+        await asyncio.gather(bench.ask(asked), bench.ask(asked), bench.ask(api.RefreshiSNSServer(server=SERVER)))
+        assert (await bench.ask(api.ListTargets())).targets == (PLAIN,)
+        assert len(links) == 1
+
+    with_server(tmp_path, test, isns_link=Counted)
 
 
 def test_a_server_that_is_not_there(tmp_path):

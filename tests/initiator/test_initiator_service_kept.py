@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.initiator.service_bench import HOST, with_service
+from tests.initiator.service_bench import CLAIMS, HOST, with_service
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_initiator.service import api
 from iscsi_initiator.service.api.wire import OPERATIONS
 from iscsi_initiator.service.claim import NodeClaim
-from iscsi_initiator.service.operations import TABLE
+from iscsi_initiator.service.operations import STREAMS, TABLE
 from iscsi_initiator.service.volumes import Volume, host_mounts, volumes
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import DeviceKind, Portal
@@ -20,7 +20,8 @@ DISK = f"iscsi#{PLAIN}#{0:016x}"
 
 
 def test_every_operation_of_the_api_is_done():
-    assert set(TABLE) == set(OPERATIONS)
+    assert set(TABLE) | set(STREAMS) == set(OPERATIONS)
+    assert not set(TABLE) & set(STREAMS)
 
 
 def test_persistent_logins_have_numbers_and_are_not_made_now(tmp_path):
@@ -116,7 +117,7 @@ def test_the_node_follows_its_host_until_it_is_fixed(tmp_path):
         assert await bench.refused(asked) == StatusCode.CONNECTION_ALREADY_EXISTS
         assert (await bench.ask(api.NodeName(node_name=mine))).node_name == mine
         await bench.ask(api.LogoutTarget(session_id=session.session_id))
-        other = NodeClaim()
+        other = NodeClaim(CLAIMS)
         assert other.take(name)
         try:
             assert await bench.refused(asked) == StatusCode.INITIATOR_NODE_ALREADY_EXISTS

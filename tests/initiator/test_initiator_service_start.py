@@ -239,6 +239,9 @@ def test_the_target_of_a_boot_table_is_logged_in_to(tmp_path):
         assert (session.target_name, session.initiator_node_name) == (PLAIN, "iqn.2026-01.org.example:booted")
         assert [device.number for device in session.devices] == [0, 1]
         assert bench.events("iScsiPrt") == [64]
+        devices = (await bench.ask(api.DeviceList())).devices
+        assert devices
+        assert not any(each.failback for each in devices), "as in the guide's boot version"
 
     with_service(tmp_path, test)
 

@@ -21,6 +21,7 @@ from tests.interop.browser import Browser
 
 PACKAGES = {
     "chromium": "chromium",
+    "dumpcap": "wireshark-common",
     "fio": "fio",
     "iscsi-inq": "libiscsi-bin",
     "iscsi-ls": "libiscsi-bin",

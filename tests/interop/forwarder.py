@@ -11,6 +11,7 @@ from typing import Self
 
 _RESET = struct.pack("ii", 1, 0)
 _CHUNK = 1 << 16
+NEVER = 1 << 62
 
 
 class Forwarder:
@@ -18,7 +19,7 @@ class Forwarder:
     connection is reset, once; then_deaf: and nothing is accepted any more.
     """
 
-    def __init__(self, port: int, *, cut_after: int, then_deaf: bool = False) -> None:
+    def __init__(self, port: int, *, cut_after: int = NEVER, then_deaf: bool = False) -> None:
         self.passed = 0
         self.cuts = 0
         self._upstream = port
@@ -41,6 +42,10 @@ class Forwarder:
         self._reset_all()
         for thread in self._threads:
             thread.join(10)
+
+    def lead_to(self, port: int) -> None:
+        """Pass what connects from now on to another port."""
+        self._upstream = port
 
     def cut(self) -> None:
         """Reset every connection, and accept none until `mend`."""

@@ -20,7 +20,6 @@ from tests.interop.forwarder import Forwarder
 MIB = 1 << 20
 SIZE = 96 * MIB
 TARGET = "iqn.2026-01.org.example:disk"
-NEVER = 1 << 62
 OUTAGES = ((0, 0.5), (1, 3.0), (0, 3.0), (1, 0.5))
 """Path and seconds; some are shorter and some longer than requests wait for a path to come back."""
 PAUSE = 2.5
@@ -92,7 +91,7 @@ def attach(tmp_path: Path) -> Iterator[Callable[..., Attached]]:
                 started("iscsi_target", logs[0], "serve", *portals, "--name", TARGET, "--lun", f"0={backend}")
             )
             ports = [int(portal.rpartition(":")[2]) for portal in ready["ready"]]
-            ways = [stack.enter_context(Forwarder(port, cut_after=NEVER)) for port in ports]
+            ways = [stack.enter_context(Forwarder(port)) for port in ports]
             urls = [f"iscsi://127.0.0.1:{way.port}/{TARGET}/0" for way in ways]
             where = ("--socket", tmp_path / "n.sock", "--event-log", tmp_path / "events.jsonl")
             waits = ("--hold-time", "1.5", "--retry-delay", "0.2")

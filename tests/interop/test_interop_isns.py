@@ -1,19 +1,23 @@
-"""open-isns as the other side: isnsd for our client and our target, isnsadm for our server."""
+"""open-isns as the other side: isnsd for our client, our service and our target, isnsadm for our server."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from tests.initiator.service_running import Running
 
 from iscsi_initiator.discovery.isns import FoundPortal
 from iscsi_initiator.discovery.isns_link import IsnsLink
+from iscsi_initiator.discovery.isns_servers import PORT
 from iscsi_initiator.raw import RawConnection
 from iscsi_initiator.transport import TcpConnector
 from iscsi_protocol.history import Endpoint
@@ -38,7 +42,7 @@ DefaultDiscoveryDomain = 1
 SLPRegister = 0
 Security = 0
 ESIRetries = 0
-BindAddress = 127.0.0.1:{port}
+BindAddress = {server}
 ControlSocket = {folder}/control
 PIDFile = {folder}/pid
 """
@@ -53,25 +57,49 @@ Security = 0
 @pytest.fixture
 def isnsd(peer, tmp_path):
     """A running isnsd: where it listens."""
-    program = peer("isnsd")
+    with isnsd_at(peer("isnsd"), tmp_path, free("127.0.0.1", 0)) as server:
+        yield server
+
+
+@pytest.fixture
+def isnsd_at_its_port(peer, tmp_path):
+    """A running isnsd at the port that the service looks for one at, and an address of the loopback that nobody else has."""
+    program, server = peer("isnsd"), None
+    for place in range(1, 255):
+        with contextlib.suppress(OSError):
+            server = free(f"127.{os.getpid() % 254 + 1}.{place}.1", PORT)
+            break
+    assert server is not None
+    with isnsd_at(program, tmp_path, server):
+        yield server
+
+
+def free(host: str, port: int) -> Endpoint:
+    """A port that nobody has now; 0 for any. Raises OSError."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = tmp_path / "isnsd.conf"
-    config.write_text(ISNSD.format(prefix=PREFIX, port=port, folder=tmp_path))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        return Endpoint(host, probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def isnsd_at(program, folder, server: Endpoint):
+    """An isnsd that runs."""
+    config = folder / "isnsd.conf"
+    config.write_text(ISNSD.format(prefix=PREFIX, server=server, folder=folder))
     with subprocess.Popen([program, "-f", "-4", "-c", config], stderr=subprocess.DEVNULL) as process:
         try:
             for _ in range(200):
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                with contextlib.suppress(OSError), socket.create_connection((server.host, server.port), 1):
                     break
                 assert process.poll() is None, "isnsd ended"
                 process_wait(process)
-            yield Endpoint("127.0.0.1", port)
+            yield server
         finally:
             process.terminate()
 
 
-def process_wait(process: subprocess.Popen[bytes]) -> None:
+def process_wait(process: subprocess.Popen[Any]) -> None:
     """A twentieth of a second, or less if the process ends."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(0.05)
@@ -182,6 +210,94 @@ def test_discovery_through_isnsd_ends_in_a_login(isnsd) -> None:
         await host.close()
 
     asyncio.run(scenario())
+
+
+class Service:
+    """Our service as a process, which iscsicli speaks to."""
+
+    def __init__(self, folder) -> None:
+        self._folder = folder
+        self.running = Running(folder)
+
+    def iscsicli(self, *words: str) -> dict[str, Any]:
+        """The answer to a command, which has to succeed."""
+        program = [sys.executable, "-c", "from iscsi_initiator.iscsicli.cli import main; main()"]
+        ended = subprocess.run(
+            [*program, "--socket", self.running.socket, "--json", *words],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        answer: dict[str, Any] = json.loads(ended.stdout)
+        return answer
+
+    def targets(self, *wanted: str) -> None:
+        """Wait until the service knows just these without having asked anew."""
+        for _ in range(20 * PATIENCE):
+            if self.iscsicli("ListTargets")["targets"] == list(wanted):
+                return
+            process_wait(self.running.process)
+        raise AssertionError(f"{wanted} are not known: {self.iscsicli('ListTargets')}")
+
+    def kill(self) -> None:
+        """End it without a word, and start another."""
+        self.running.process.kill()
+        self.running.process.communicate(timeout=PATIENCE)
+        self.running = Running(self._folder)
+
+
+@contextlib.contextmanager
+def disk_registered_at(server: Endpoint):
+    """Our target, which registers itself with a server; where it is."""
+    program = [sys.executable, "-c", "from iscsi_target.cli import main; main()", "serve", "--portal", "127.0.0.1:0"]
+    words = ["--name", DISK, "--lun", "0=memory:1MiB", "--isns", server.host]
+    with subprocess.Popen([*program, *words], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            (portal,) = json.loads(process.stdout.readline())["ready"]
+            yield portal
+        finally:
+            process.terminate()
+
+
+def test_the_service_discovers_through_isnsd_and_logs_in(isnsd_at_its_port, peer, tmp_path) -> None:
+    """isnsd notifies the service of our target; iscsicli lists it, logs in and reads its capacity, also behind a kill."""
+    host, address = isnsd_at_its_port, isnsd_at_its_port.host
+    service = Service(tmp_path)
+    try:
+        service.iscsicli("AddiSNSServer", address)
+        assert service.iscsicli("ListTargets", "T")["targets"] == []
+        with disk_registered_at(host) as portal:
+            service.targets(DISK)
+            mechanism = f"iSNS:{address}"
+            assert service.iscsicli("TargetInfo", DISK)["discovery_mechanisms"] == [mechanism]
+            found = service.iscsicli("TargetInfo", DISK, mechanism)["target"]
+            (where,) = found["portal_groups"][0]["portals"]
+            assert f"{where['address']}:{where['port']}" == portal
+            for kill in (False, True):
+                if kill:
+                    service.kill()
+                    service.targets(DISK)
+                words = ["LoginTarget", DISK, "T", *["*"] * 15, "0"]
+                session = service.iscsicli(*words)["session_id"]
+                capacity = service.iscsicli("ReadCapacity", session, "0")
+                assert (capacity["last_block"] + 1) * capacity["block_length"] == 1 << 20
+                (entry,) = service.iscsicli("SessionList")["sessions"]
+                assert (entry["session_id"], entry["target_name"]) == (session, DISK)
+            admin = Isnsadm(peer("isnsadm"), tmp_path, host, entry["initiator_node_name"])
+            listed = asyncio.run(admin("--query", "iscsi-name"))
+            assert entry["initiator_node_name"] in listed
+            service.iscsicli("LogoutTarget", session)
+        service.targets()
+        service.iscsicli("RemoveiSNSServer", address)
+        asked = asyncio.run(Isnsadm(peer("isnsadm"), tmp_path, host, ADMIN)("--list", "nodes"))
+        assert entry["initiator_node_name"] not in asked
+    finally:
+        service.running.process.terminate()
+        code, complaints = service.running.end()
+    assert (code, complaints) == (0, "")
 
 
 def test_isnsadm_at_our_server(peer, tmp_path) -> None:

@@ -128,3 +128,16 @@ def test_a_registration_is_kept_and_ended() -> None:
     floor.agent.leave()
     floor.reply()
     assert floor.reports[-1] == Left(status=0)
+
+
+def test_a_registration_that_is_left_before_it_is_answered() -> None:
+    """The late answer is nobody's any more, and the end is told."""
+    floor = Floor()
+    floor.agent.register(ENTITY)
+    floor.agent.connection_made(SERVER)
+    floor.agent.leave()
+    registering, leaving = floor.done[-2:]
+    for floor.done[-1] in (registering, leaving):
+        floor.reply(0, number(Tag.REGISTRATION_PERIOD, 100))
+    assert floor.reports == [Left(status=0)]
+    assert floor.alarm is None

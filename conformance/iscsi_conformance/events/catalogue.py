@@ -12,8 +12,8 @@ from types import MappingProxyType
 import msgspec
 
 SOURCE = "iScsiPrt"
-LATER = frozenset({64})
-"""Events that nothing here can provoke: 64 belongs to a service that is started from a boot firmware table."""
+OF_SERVICE = frozenset({64})
+"""Events that the service has logged: 64 belongs to its start from a boot firmware table."""
 
 
 class Variation(msgspec.Struct, frozen=True, kw_only=True):

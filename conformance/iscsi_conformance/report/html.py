@@ -23,8 +23,10 @@ from iscsi_conformance.expected import is_news
 from iscsi_conformance.faults import all_faults
 from iscsi_conformance.report.capture import capture_path
 from iscsi_conformance.report.dialogue import Pools, packed_rows
+from iscsi_conformance.report.service import coverage_lines, service_rows, status_rows, symbol
 from iscsi_conformance.result import CaseResult, Results
 from iscsi_conformance.verdict import Verdict
+from iscsi_protocol.status_codes import StatusCode
 
 MEANINGS = {
     Verdict.PASS: "the requirement was seen to hold",
@@ -63,6 +65,10 @@ def write_html(results: Results, path: Path, written: dt.datetime) -> Path:
             meanings=MEANINGS,
             areas=_areas(results.cases, shown),
             events=_events(results.cases),
+            codes=status_rows(results.cases),
+            service_events=service_rows(results.cases),
+            covered=coverage_lines(results.coverage),
+            roles=sorted({result.role for result in results.cases}),
             attention=[result for result in results.cases if needs_attention(result)],
             head=in_script(_head(results, pools)),
             dialogues=dialogues,
@@ -155,7 +161,8 @@ def _head(results: Results, pools: Pools) -> dict[str, object]:
                 "role": result.role,
                 "level": result.level,
                 "clauses": result.clauses,
-                "proofs": dict(known[result.id].clauses) if result.id in known else {},
+                "proofs": {**known[result.id].clauses, **known[result.id].proven_codes} if result.id in known else {},
+                "codes": {code: symbol(StatusCode(int(code, 16))) for code in result.codes},
                 "expected_events": result.expected_events,
                 "verdict": result.verdict,
                 "reason": legible(result.reason),

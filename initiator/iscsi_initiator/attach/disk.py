@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 from iscsi_initiator.attach.multipath import MultipathDevice
-from iscsi_initiator.client import ScsiError
+from iscsi_initiator.client import ClientError, ScsiError
+from iscsi_initiator.nbd import Export
 from iscsi_initiator.requests import ScsiResult
+from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.capacity import CAPACITY_10_LIMIT, ReadCapacity10, ReadCapacity16
 from iscsi_protocol.scsi.codes import SenseKey
@@ -22,6 +24,7 @@ from iscsi_protocol.scsi.vpd import (
     VpdCode,
     parse_vpd,
 )
+from iscsi_protocol.status_codes import StatusCode
 
 _MODE_SENSE_LENGTH = 192
 _WRITE_PROTECTED, _DPO_FUA = 0x80, 0x10
@@ -29,6 +32,9 @@ _SAME_BLOCKS = 0xFFFF
 _UNMAP_BLOCKS = 0xFFFFFFFF
 _ROTATES = 0x0401
 """Rates from here on are turns a minute."""
+_PREFERRED = 65536
+FLUSH_TIME = 10.0
+"""Seconds that a device has to take its last flush."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +70,9 @@ class Disk:
 
     @classmethod
     async def of(cls, device: MultipathDevice, max_transfer_length: int) -> Self:
-        """Ask a device what it is. max_transfer_length: bytes of one command. Raises ScsiError, RequestFailed."""
+        """Ask a device what it is. max_transfer_length: bytes of one command. Raises ScsiError, RequestFailed, and Refused
+        REQUEST_NOT_SUPPORTED for blocks that are no power of two, which NBD does not have.
+        """
         return cls(device, await _geometry(device, max_transfer_length))
 
     async def read_into(self, offset: int, buffer: memoryview) -> None:
@@ -97,6 +105,30 @@ class Disk:
     async def flush(self) -> None:
         """Have all that was written reach the medium."""
         await self._do(opcodes.SYNCHRONIZE_CACHE_16.build())
+
+    async def flush_last(self, complain: Callable[[str], None]) -> None:
+        """Flush before nobody writes any more. complain: takes a line where that does not work."""
+        try:
+            async with asyncio.timeout(FLUSH_TIME):
+                await self.flush()
+        except TimeoutError:
+            complain(f"{self.device.key.identity}: not flushed: no answer in time")
+        except ClientError as error:
+            complain(f"{self.device.key.identity}: not flushed: {error}")
+
+    def export(self, name: str, lun: str, *, read_only: bool = False) -> Export:
+        """What an NBD client is told. lun: under which the device is known; read_only: it is one for this client."""
+        geometry = self.geometry
+        return Export(
+            name=name,
+            size=geometry.size,
+            block_size=geometry.block_size,
+            preferred=_PREFERRED,
+            description=f"{self.device.key.target_name} LUN {lun}, {self.device.key.identity}",
+            read_only=read_only or geometry.read_only,
+            trim=geometry.unmap_blocks > 0,
+            rotational=geometry.rotational,
+        )
 
     async def trim(self, offset: int, length: int, *, fua: bool = False) -> None:
         """Give blocks back; what they read as is the target's business. Raises ValueError where it takes no UNMAP."""
@@ -166,6 +198,8 @@ async def _geometry(device: MultipathDevice, max_transfer_length: int) -> Geomet
         data = await device.command(opcodes.READ_CAPACITY_16.build(allocation_length=32), data_in=32)
         sixteen = ReadCapacity16.parse(data)
         last, size = sixteen.last_lba, sixteen.block_length
+    if size <= 0 or size & size - 1:
+        raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, f"blocks of {size} bytes cannot be served")
     supported = await _page(device, VpdCode.SUPPORTED_PAGES) or b""
     codes = parse_vpd(supported).body
     limits = BlockLimits.parse(await _padded(device, VpdCode.BLOCK_LIMITS, codes, BlockLimits.LENGTH))

@@ -44,6 +44,8 @@ LOGOUT_TIME = 5.0
 """Seconds until a logical unit that gave no answer is asked again, and that a logout may take."""
 _PAGES_LENGTH = 1024
 _DISK = bytes((PeripheralQualifier.CONNECTED << 5 | PeripheralDeviceType.DIRECT_ACCESS,))
+Lun = int | bytes
+"""A number, or the 8 bytes of the structure."""
 Connect = Callable[[Callable[[Event], None]], Awaitable[Client]]
 Told = Callable[["MultipathDevice", Notice], None]
 
@@ -145,37 +147,51 @@ class MultipathDevice:
         self.core.handle_timer(self._loop.time())
         self.pump()
 
-    async def stop(self) -> None:
-        """Nothing happens by itself any more."""
+    def halt(self) -> None:
+        """Nothing is begun by itself any more; what was comes to its end."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for task in self._own:
             task.cancel()
+
+    async def stop(self) -> None:
+        """Nothing happens by itself any more."""
+        self.halt()
         await asyncio.gather(*self._own, return_exceptions=True)
 
 
 class _Session:
-    """One session, and the devices that it is a path of. on_event: to be given to the client when it is made."""
+    """One session, and the devices that it is a path of, by its LUNs. on_event: takes what the client tells of it.
+
+    A session that has several connections is lost with the last of them: what becomes of one alone is its own business.
+    """
 
     def __init__(self, number: int, multipath: Multipath) -> None:
         self.number = number
         self.client: Client | None = None
-        self.devices: dict[int, MultipathDevice] = {}
+        self.devices: dict[Lun, MultipathDevice] = {}
+        self._lost = False
         self._multipath = multipath
         self._looking: asyncio.Task[None] | None = None
 
     def on_event(self, event: Event) -> None:
         """Take what the client's engine tells of the session."""
         if isinstance(event, SessionUp | ConnectionUp):
-            if self.devices and self._looking is None:
+            if self._lost and self.devices and self._looking is None:
                 self._looking = self._multipath.loop.create_task(self._look())
-        elif isinstance(event, SessionLost | ConnectionLost):
-            self._stop_looking()
+        elif isinstance(event, SessionLost) or (isinstance(event, ConnectionLost) and not self._has_connections):
+            self._lost = True
+            self.stop_looking()
             self._each(lambda device, now: device.core.path_down(self.number, now))
         elif isinstance(event, DeviceGone | SessionClosed):
-            self._stop_looking()
+            self._lost = True
+            self.stop_looking()
             self._each(lambda device, now: device.core.path_gone(self.number, now))
+
+    @property
+    def _has_connections(self) -> bool:
+        return self.client is not None and bool(self.client.connections)
 
     def _each(self, tell: Callable[[MultipathDevice, float], object]) -> None:
         now = self._multipath.loop.time()
@@ -184,14 +200,15 @@ class _Session:
                 tell(device, now)
                 device.pump()
 
-    def _stop_looking(self) -> None:
+    def stop_looking(self) -> None:
+        """Leave the logical units as they are."""
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
 
     async def _look(self) -> None:
         """See what the logical units are now that the session is back, before anything is written to them."""
-        for lun, device in self.devices.items():
+        for lun, device in list(self.devices.items()):
             found = await self._identity(lun)
             now = self._multipath.loop.time()
             if found is None:
@@ -199,9 +216,9 @@ class _Session:
             else:
                 device.core.path_up(self.number, found, now)
             device.pump()
-        self._looking = None
+        self._looking, self._lost = None, False
 
-    async def _identity(self, lun: int) -> Identity | None:
+    async def _identity(self, lun: Lun) -> Identity | None:
         """The identifier, None where there is none any more; asked for until there is an answer, or the session is lost."""
         while self.client is not None:
             try:
@@ -214,7 +231,7 @@ class _Session:
 
     async def close(self) -> None:
         """Log out."""
-        self._stop_looking()
+        self.stop_looking()
         self.devices.clear()
         if self.client is None:
             return
@@ -258,14 +275,51 @@ class Multipath:
             luns = await _disks(client)
         for lun in luns:
             key = DeviceKey(client.options.target_name or "", await identity_of(client, lun))
-            core = self._aggregate.found(session.number, key, lun, client.options.connections, self.loop.time())
-            device = self.devices.get(key)
-            if device is None:
-                device = self.devices[key] = MultipathDevice(key, core, self)
-            session.devices[lun] = device
-            device.pump()
+            self._join(session, key, lun, client.options.connections)
 
-    def lun_of(self, device: MultipathDevice) -> int:
+    def _join(self, session: _Session, key: DeviceKey, lun: Lun, connections: int) -> MultipathDevice:
+        core = self._aggregate.found(session.number, key, lun, connections, self.loop.time())
+        device = self.devices.get(key)
+        if device is None:
+            device = self.devices[key] = MultipathDevice(key, core, self)
+        session.devices[lun] = device
+        device.pump()
+        return device
+
+    def join(self, number: int, client: Client, key: DeviceKey, lun: Lun, connections: int) -> MultipathDevice:
+        """Add a logical unit of a session that somebody else made, as `Aggregate.found`; `tell` then has to be told what
+        becomes of the session, and `leave` of its end. number: the session's, of the caller's choice. Raises Refused.
+        """
+        session = self._sessions.setdefault(number, _Session(number, self))
+        session.client = client
+        try:
+            return self._join(session, key, lun, connections)
+        finally:
+            if not session.devices:
+                del self._sessions[number]
+
+    def tell(self, number: int, event: Event) -> None:
+        """An event of a session, which may have joined nothing."""
+        session = self._sessions.get(number)
+        if session is not None:
+            session.on_event(event)
+
+    def leave(self, number: int) -> None:
+        """A session is over, or is to be logged out: it is no path of anything any more."""
+        session = self._sessions.pop(number, None)
+        if session is not None:
+            session.stop_looking()
+            self._aggregate.session_ended(number, self.loop.time())
+            for device in session.devices.values():
+                device.pump()
+
+    def forget(self, device: MultipathDevice) -> None:
+        """Nobody needs a device that has no path."""
+        device.halt()
+        self._aggregate.forget(device.key)
+        del self.devices[device.key]
+
+    def lun_of(self, device: MultipathDevice) -> Lun:
         """The LUN of a device on its first path."""
         return next(
             lun for session in self._sessions.values() for lun, other in session.devices.items() if other is device
@@ -299,11 +353,14 @@ async def _disks(client: Client) -> list[int]:
     return [lun for lun in reported if (await client.inquiry(lun=lun))[:1] == _DISK]
 
 
-async def identity_of(client: Client, lun: int) -> Identity:
-    """The device identifier of a logical unit. Raises Refused where there is none, ScsiError, RequestFailed."""
-    standard = await client.inquiry(lun=lun)
+async def identity_of(client: Client, lun: Lun, standard: bytes | None = None) -> Identity:
+    """The device identifier of a logical unit. standard: its INQUIRY data, asked for where it is None. Raises Refused where
+    there is no identifier, ScsiError, RequestFailed.
+    """
+    if standard is None:
+        standard = await client.inquiry(lun=lun)
     if not standard or standard[0] >> 5 != PeripheralQualifier.CONNECTED:
-        raise Refused(StatusCode.INVALID_PARAMETER, f"the target has no LUN {lun}")
+        raise Refused(StatusCode.INVALID_PARAMETER, f"the target has no LUN {shown_lun(lun)}")
     try:
         supported = parse_vpd(await client.inquiry(VpdCode.SUPPORTED_PAGES, lun=lun)).body
     except ScsiError:
@@ -313,3 +370,9 @@ async def identity_of(client: Client, lun: int) -> Identity:
         for page in (VpdCode.DEVICE_IDENTIFICATION, VpdCode.UNIT_SERIAL_NUMBER)
     ]
     return identify(pages[0], pages[1], standard)
+
+
+def shown_lun(lun: Lun) -> str:
+    """A LUN as people read it: a number, the whole structure in hexadecimal where it is no plain one."""
+    number = lun if isinstance(lun, int) else decode_lun(lun)
+    return f"0x{bytes(lun).hex()}" if number is None else str(number)

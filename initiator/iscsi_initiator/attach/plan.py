@@ -68,8 +68,7 @@ def attach_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--socket",
             type=click.Path(path_type=FilePath, dir_okay=False),
-            required=True,
-            help="Unix socket to serve at.",
+            help="Unix socket to serve at; needed with a URL.",
         ),
         click.option("--export", metavar="NAME", help="Name of the export; with one device only."),
         click.option("--read-only", is_flag=True, help="Take no writes."),

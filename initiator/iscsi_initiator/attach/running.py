@@ -10,10 +10,10 @@ from typing import Any
 
 from iscsi_initiator.access import Access
 from iscsi_initiator.attach.disk import Disk
-from iscsi_initiator.attach.multipath import Connect, Multipath, MultipathDevice
+from iscsi_initiator.attach.multipath import Connect, Multipath, MultipathDevice, shown_lun
 from iscsi_initiator.attach.plan import Plan
 from iscsi_initiator.attach.serving import NbdService, OpenHandles
-from iscsi_initiator.client import Client, ClientError
+from iscsi_initiator.client import Client
 from iscsi_initiator.devices import Notice
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.nbd import Export
@@ -21,10 +21,6 @@ from iscsi_initiator.requests import Event
 from iscsi_initiator.status_codes import Refused
 from iscsi_initiator.url import IscsiUrl
 from iscsi_protocol.status_codes import StatusCode
-
-_PREFERRED = 65536
-FLUSH_TIME = 10.0
-"""Seconds that a device has to take its last flush."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +90,10 @@ async def _attachment(multipath: Multipath, plan: Plan, max_transfer_length: int
     found = Attachment({}, {})
     for device in devices:
         disk = await Disk.of(device, max_transfer_length)
-        geometry = disk.geometry
-        lun = multipath.lun_of(device)
-        name = plan.export if plan.export is not None else f"{device.key.target_name}/{lun}" if several else str(lun)
+        lun = shown_lun(multipath.lun_of(device))
+        name = plan.export if plan.export is not None else f"{device.key.target_name}/{lun}" if several else lun
         found.disks[name] = disk
-        found.exports[name] = Export(
-            name=name,
-            size=geometry.size,
-            block_size=geometry.block_size,
-            preferred=_PREFERRED,
-            description=f"{device.key.target_name} LUN {lun}, {device.key.identity}",
-            read_only=plan.read_only or geometry.read_only,
-            trim=geometry.unmap_blocks > 0,
-            rotational=geometry.rotational,
-        )
+        found.exports[name] = disk.export(name, lun, read_only=plan.read_only)
     return found
 
 
@@ -134,12 +120,5 @@ def _told_ready(found: Attachment, plan: Plan) -> dict[str, Any]:
 async def _flush(found: Attachment, complain: Callable[[str], None]) -> None:
     """Have what was written reach the medium before the sessions end."""
     for name, disk in found.disks.items():
-        if found.exports[name].read_only:
-            continue
-        try:
-            async with asyncio.timeout(FLUSH_TIME):
-                await disk.flush()
-        except TimeoutError:
-            complain(f"{disk.device.key.identity}: not flushed: no answer in time")
-        except ClientError as error:
-            complain(f"{disk.device.key.identity}: not flushed: {error}")
+        if not found.exports[name].read_only:
+            await disk.flush_last(complain)

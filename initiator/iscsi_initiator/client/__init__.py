@@ -18,6 +18,7 @@ from typing import Any, Self
 from iscsi_initiator.client.driver import Driver
 from iscsi_initiator.client.errors import ClientError, ConnectionFailed, RequestFailed, ScsiError, SessionFailed
 from iscsi_initiator.client.service import Service
+from iscsi_initiator.counters import NodeCounters
 from iscsi_initiator.engine import InitiatorEngine
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.multipath import LoadBalance, Path
@@ -41,7 +42,9 @@ from iscsi_initiator.requests import (
     TextNegotiation,
     TextResult,
 )
+from iscsi_initiator.session import Session
 from iscsi_initiator.settings import NO_DIGEST, ChapOptions, SessionOptions, Settings
+from iscsi_initiator.tracing.session import SessionTrace
 from iscsi_initiator.transport import Connector, TappedConnector, TcpConnector
 from iscsi_initiator.url import IscsiUrl, parse_url
 from iscsi_protocol.chap import Hasher, hashlib_hasher
@@ -95,11 +98,15 @@ class Client:
         lun: int,
         *,
         hasher: Hasher = hashlib_hasher,
+        counters: NodeCounters | None = None,
+        trace: SessionTrace | None = None,
     ) -> None:
         self.settings = settings
         self.options = options
         self.lun = lun
-        self.engine = InitiatorEngine(settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher)
+        self.engine = InitiatorEngine(
+            settings, random_bytes=secrets.token_bytes, policy=policy, hasher=hasher, counters=counters, watch=trace
+        )
         self.on_event: Callable[[Event], None] | None = None
         self.events: list[EventLogged] = []
         self.recoveries = 0
@@ -137,13 +144,16 @@ class Client:
         on_event: Callable[[Event], None] | None = None,
         service: Service | None = None,
         hasher: Hasher = hashlib_hasher,
+        counters: NodeCounters | None = None,
+        trace: SessionTrace | None = None,
     ) -> Self:
         """Log in. where: URL, or portal with target_name beside it; without a target's name a discovery session is made.
 
         isid: one of the random kind where it is None, so that clients do not reinstate each other's sessions (6.3.5).
         options: instead of all that they say. connector: TCP where it is None. tap: takes the history. event_log: takes
         the driver's events. service: answers the driver's up-calls; where it is None each is refused. hasher: what this
-        host hashes with for CHAP. Raises UrlError, SessionFailed.
+        host hashes with for CHAP. counters: of the initiator, which clients may share. trace: is told
+        what happens. Raises UrlError, SessionFailed.
         """
         url = parse_url(where) if isinstance(where, str) else where
         if isinstance(url, Endpoint):
@@ -157,7 +167,15 @@ class Client:
             data_digest=data_digest,
             isid=bytes(Isid.draw(secrets.token_bytes)) if isid is None else isid,
         )
-        client = cls(settings, policy, options, (url.lun or 0) if lun is None else lun, hasher=hasher)
+        client = cls(
+            settings,
+            policy,
+            options,
+            (url.lun or 0) if lun is None else lun,
+            hasher=hasher,
+            counters=counters,
+            trace=trace,
+        )
         client._log = event_log
         client._tap = tap
         client.on_event = on_event
@@ -167,7 +185,7 @@ class Client:
             )
         if tap is not None or faults:
             connector = TappedConnector(connector, tap=tap, faults=faults, clock=clock)
-        driver = client._driver = Driver(client.engine, connector, client._take, clock, service)
+        driver = client._driver = Driver(client.engine, connector, client._take, clock, service, trace)
         if tap is not None:
             tap(SettingsRecord(driver.clock(), {**settings.declared(), **options.declared()}))
         client._up = asyncio.get_running_loop().create_future()
@@ -253,6 +271,10 @@ class Client:
         """
         self.engine.set_load_balance(self._session, policy, paths, self.driver.clock())
 
+    def set_multipath(self) -> None:
+        """Other sessions reach the target as well: LinkDownTime holds requests in the place of MaxRequestHoldTime."""
+        self.engine.set_multipath(self._session)
+
     async def _connection_over(self, cid: int, wanted: type[ConnectionUp | ConnectionRemoved]) -> None:
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._moving[cid] = future
@@ -263,6 +285,11 @@ class Client:
             self._moving.pop(cid, None)
         if not isinstance(event, wanted):
             raise ConnectionFailed(cid, event if isinstance(event, ConnectionRemoved | SessionClosed) else None)
+
+    @property
+    def session(self) -> Session:
+        """The session, to look at."""
+        return self.engine.session(self._session)
 
     def use_lun(self, lun: int) -> None:
         """Address another LUN from now on."""

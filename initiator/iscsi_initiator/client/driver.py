@@ -8,6 +8,7 @@ from collections.abc import Callable
 from iscsi_initiator.client.service import Service
 from iscsi_initiator.engine import ConnectionWanted, InitiatorEngine
 from iscsi_initiator.requests import Event, RequestDone
+from iscsi_initiator.tracing.session import SessionTrace
 from iscsi_initiator.transport import BindFailed, ConnectFailed, Connector, Transport
 from iscsi_initiator.upcalls import UpCallWanted
 from iscsi_protocol.history import Endpoint, TransportEvent
@@ -15,7 +16,8 @@ from iscsi_protocol.history import Endpoint, TransportEvent
 
 class Driver:
     """Runs one engine. on_event: takes every event of the engine; clock: seconds, the loop's own where it is None; service:
-    answers its up-calls, each of which is refused where it is None. pumps_soon: whether `pump` runs in the loop's next turn.
+    answers its up-calls, each of which is refused where it is None; trace: is told what happens. pumps_soon: whether
+    `pump` runs in the loop's next turn.
     """
 
     def __init__(
@@ -25,11 +27,13 @@ class Driver:
         on_event: Callable[[Event], None],
         clock: Callable[[], float] | None = None,
         service: Service | None = None,
+        trace: SessionTrace | None = None,
     ) -> None:
         self.engine = engine
         self._connector = connector
         self._on_event = on_event
         self._service = service
+        self._trace = trace
         self.loop = asyncio.get_running_loop()
         self.clock = self.loop.time if clock is None else clock
         self._lines: dict[int, _Line] = {}
@@ -64,30 +68,24 @@ class Driver:
         self._arm()
 
     def _round(self) -> None:
-        engine = self.engine
+        engine, trace = self.engine, self._trace
+        # One test of a number where nothing is traced; see `iscsi_initiator.tracing.teller`.
+        if trace is not None and not trace.teller.level:
+            trace = None
         for wanted in engine.connections_wanted():
+            if trace is not None:
+                trace.connecting(wanted.connection, wanted.endpoint, wanted.source)
             self._connecting[wanted.connection] = self.loop.create_task(self._connect(wanted))
         for connection in engine.dirty_connections():
-            line = self._lines.get(connection)
-            if line is not None and line.blocked and not engine.is_closing(connection):
-                # What the network does not take waits in the engine, whose limit it counts against.
-                continue
-            buffers = engine.data_to_send(connection)
-            how = engine.wants_close(connection)
-            if line is not None and line.transport is not None:
-                if buffers:
-                    line.transport.write(buffers)
-                if how is not None:
-                    line.transport.close()
-                    del self._lines[connection]
-            elif how is not None and connection in self._connecting:
-                self._connecting.pop(connection).cancel()
+            self._send(connection, trace)
         on_event, finished = self._on_event, False
         while (event := engine.poll_event()) is not None:
             if isinstance(event, RequestDone):
                 finished = True
             else:
                 self._again = True
+                if trace is not None:
+                    trace.event(event)
                 if isinstance(event, UpCallWanted):
                     self._ask(event)
             on_event(event)
@@ -95,10 +93,33 @@ class Driver:
             # Those who waited run in the loop's next turn. What they ask for then goes out at its end, not a turn later.
             self.pump_soon()
 
+    def _send(self, connection: int, trace: SessionTrace | None) -> None:
+        """Send what a connection has to send, or close it."""
+        engine, line = self.engine, self._lines.get(connection)
+        if line is not None and line.blocked and not engine.is_closing(connection):
+            # What the network does not take waits in the engine, whose limit it counts against.
+            return
+        buffers = engine.data_to_send(connection)
+        how = engine.wants_close(connection)
+        if line is not None and line.transport is not None:
+            if buffers:
+                line.transport.write(buffers)
+                if trace is not None:
+                    trace.sent(connection, buffers, blocked=line.transport.blocked)
+            if how is not None:
+                line.transport.close()
+                del self._lines[connection]
+                if trace is not None:
+                    trace.ended(connection, "closed by us", len(self._lines))
+        elif how is not None and connection in self._connecting:
+            self._connecting.pop(connection).cancel()
+
     def _ask(self, call: UpCallWanted) -> None:
         """Pass an up-call on to the service."""
 
         def answer(result: bytes | None) -> None:
+            if self._trace is not None:
+                self._trace.answered(call.token, refused=result is None)
             self.engine.up_call_answered(call.token, result, self.clock())
             self.pump()
 
@@ -114,10 +135,14 @@ class Driver:
             transport = await self._connector.connect(wanted.endpoint, line, wanted.source)
         except ConnectFailed as error:
             self._connecting.pop(number, None)
+            if self._trace is not None:
+                self._trace.not_connected(number, str(error))
             self.lost(number, error.event)
             return
         except BindFailed as error:
             self._connecting.pop(number, None)
+            if self._trace is not None:
+                self._trace.not_connected(number, str(error))
             self.engine.bind_failed(number, error.error, self.clock())
             self.pump()
             return
@@ -127,6 +152,8 @@ class Driver:
             return
         line.transport = transport
         self._lines[number] = line
+        if self._trace is not None:
+            self._trace.connected(number, transport.local, transport.remote, len(self._lines))
         self.engine.connection_made(number, self.clock(), transport.local, transport.remote)
         self.pump()
 
@@ -142,12 +169,15 @@ class Driver:
 
     def lost(self, connection: int, reason: TransportEvent) -> None:
         """A connection did not come up, or is gone."""
-        self._lines.pop(connection, None)
+        if self._lines.pop(connection, None) is not None and self._trace is not None:
+            self._trace.ended(connection, f"ended ({reason.value})", len(self._lines))
         self.engine.connection_lost(connection, reason, self.clock())
         self.pump()
 
     def send_failed(self, connection: int, error: int) -> None:
         """Bytes could not be sent on a connection."""
+        if self._trace is not None:
+            self._trace.send_failed(connection, error)
         self.engine.send_failed(connection, error, self.clock())
         self.pump()
 
@@ -176,10 +206,12 @@ class Driver:
             self._timer = None
         for task in self._connecting.values():
             task.cancel()
-        for line in self._lines.values():
+        for number in list(self._lines):
+            line = self._lines.pop(number)
             if line.transport is not None:
                 line.transport.abort()
-        self._lines.clear()
+                if self._trace is not None:
+                    self._trace.ended(number, "reset by us", len(self._lines))
         self._connecting.clear()
 
 

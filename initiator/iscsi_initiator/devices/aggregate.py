@@ -29,9 +29,9 @@ class Aggregate:
     def found(self, session: int, key: DeviceKey, lun: int | bytes, connections: int, now: float) -> Device:
         """A session has a logical unit: it is a path, by the session's number, of the device that is given back.
 
-        connections: of that session. Raises Refused: REQUEST_NOT_SUPPORTED where there are several, since the guide does
-        not have both kinds of multipath on top of each other; DUPLICATE_PATH_SPECIFIED where that session has the unit
-        already.
+        connections: of that session, or of another path of the device that has more. Raises Refused: REQUEST_NOT_SUPPORTED
+        where there are several, since the guide does not have both kinds of multipath on top of each other;
+        DUPLICATE_PATH_SPECIFIED where that session has the unit already.
         """
         if connections > 1:
             reason = f"session {session} has {connections} connections, and multipath takes sessions of one"
@@ -49,3 +49,7 @@ class Aggregate:
         for device in self.devices.values():
             if session in device:
                 device.remove_path(session, now)
+
+    def forget(self, key: DeviceKey) -> None:
+        """A device is no more. Raises KeyError."""
+        del self.devices[key]

@@ -152,6 +152,12 @@ class Device:
             self._paths[each.id].active, self._paths[each.id].weight = each.active, each.weight
         self._changed()
 
+    def set_timers(self, timers: MpioTimers, now: float) -> None:
+        """Have these timers from now on; a device that lost its last path stays for as long as it was to stay then."""
+        self.timers = timers
+        there = timers.path_verify_enabled and any(path.state is _State.UP for path in self._paths.values())
+        self._verify_at = now + timers.path_verification_period if there else None
+
     @staticmethod
     def _active_by_default(place: int, policy: LoadBalance | int) -> bool:
         return place == 0 or policy != LoadBalance.FAIL_OVER_ONLY

@@ -4,6 +4,8 @@ A plug-in is an entry point of the group `iscsi_initiator.adapters`. It is a cal
 stands behind the = of `--adapter NAME=TEXT`, else empty) and gives an `Adapter`. What an adapter raises should be an
 `AdapterFailure`; anything else, and an answer of another type than the one promised, breaks the contract (DRIVER_BUG).
 
+What an adapter has besides `discover` is optional: `KeyCache`, `ManagementData`, `Pinger`.
+
     event 108  the plug-in cannot be loaded, or what it gives is no adapter
     event 109  an up-call of an adapter is malformed
     event 110  a request to an adapter failed
@@ -20,10 +22,13 @@ from typing import Any, Protocol, runtime_checkable
 from iscsi_initiator.discovery.instance import NO_OPTIONS, Group, Instance, Kind, Source
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import LoginOptions, Portal
+from iscsi_protocol.eventlog.rows import EVENTS as DRIVER_EVENTS
 from iscsi_protocol.names import IscsiNameError, check_name
 
 GROUP = "iscsi_initiator.adapters"
-TARGETS_CHANGED = "targets-changed"
+MAX_EVENT_DATA = 4096
+"""Bytes of data that an adapter may have logged with an event."""
+
 Teller = Callable[..., None]
 """Logs an event of the service: its number, and its insertion strings."""
 
@@ -47,7 +52,12 @@ class Host(Protocol):
     """What an adapter may call, from the thread of the service's event loop."""
 
     def up_call(self, request: object) -> None:
-        """Tell the service something: a mapping with `kind`, of which there is "targets-changed"."""
+        """Tell the service something: a mapping with `kind`, of which there are
+
+        "targets-changed": what `discover` gives is not what it was;
+        "event-log": `type` is the number of an event of the driver, `data` its dump data (bytes), and `log` says whether it
+        goes to the event log; those who watch management data are told in either case.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +91,54 @@ class KeyCache(Protocol):
         """Keep the preshared key for a portal. Raises AdapterFailure, KeyCacheFull."""
 
 
+PlugIn = Callable[[Host, str], object]
+"""What an entry point is: takes the service and a text, and gives an adapter."""
+
+
+@runtime_checkable
+class ManagementData(Protocol):
+    """What an adapter has besides that tells of itself through the management classes."""
+
+    def management(self, name: str) -> Iterable[Mapping[str, object]]:
+        """The instances of a class (`service.management`), one for each port: values by the names of its properties, of
+        which InstanceName and Active are not the adapter's. Structures are mappings, arrays lists, octets bytes. Nothing
+        for a class that it does not have. Raises AdapterFailure.
+        """
+
+    def configure(self, name: str, port: int, values: Mapping[str, object]) -> None:
+        """Take other values of a class's properties, of a port by its place in what `management` gives. Raises
+        AdapterFailure.
+        """
+
+
+@runtime_checkable
+class Pinger(Protocol):
+    """What an adapter has besides that sends ICMP echo requests itself."""
+
+    def ping(self, address: str, count: int, size: int, timeout: float) -> int:
+        """How many of so many requests with `size` bytes of data were answered, each within `timeout` seconds. Called from
+        a thread of its own. Raises AdapterFailure.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsChanged:
+    """An up-call: the adapter sees other targets now."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventWanted:
+    """An up-call: the adapter has an event. log: whether it goes to the event log."""
+
+    event: int
+    data: bytes
+    log: bool
+
+
 def load(name: str, argument: str, host: Host, tell: Teller) -> Adapter:
     """Make the adapter of a plug-in. Raises Refused DRIVER_BUG, with event 108 logged."""
     found = entry_points(group=GROUP, name=name)
-    factory: Callable[[Host, str], object] | None
+    factory: PlugIn | None
     try:
         factory = next(iter(found)).load() if found else None
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything while it is imported
@@ -94,7 +148,7 @@ def load(name: str, argument: str, host: Host, tell: Teller) -> Adapter:
     return attach(name, factory, argument, host, tell)
 
 
-def attach(name: str, factory: Callable[[Host, str], object], argument: str, host: Host, tell: Teller) -> Adapter:
+def attach(name: str, factory: PlugIn, argument: str, host: Host, tell: Teller) -> Adapter:
     """As `load`, of a plug-in that is imported already."""
     try:
         adapter = factory(host, argument)
@@ -110,10 +164,17 @@ def _refuse(tell: Teller, name: str, reason: str) -> Adapter:
     raise Refused(StatusCode.DRIVER_BUG, f"adapter {name}: {reason}")
 
 
-def up_call_kind(request: object) -> str | None:
+def told_by_adapter(request: object) -> TargetsChanged | EventWanted | None:
     """What an up-call says; None for one that is not well formed."""
-    kind = request.get("kind") if isinstance(request, Mapping) and len(request) == 1 else None
-    return kind if kind == TARGETS_CHANGED else None
+    if not isinstance(request, Mapping):
+        return None
+    match dict(request):
+        case {"kind": "targets-changed", **rest} if not rest:
+            return TargetsChanged()
+        case {"kind": "event-log", "type": int(event), "data": bytes(data), "log": bool(log), **rest} if not rest:
+            known = event in DRIVER_EVENTS and not isinstance(event, bool) and len(data) <= MAX_EVENT_DATA
+            return EventWanted(event, data, log) if known else None
+    return None
 
 
 def discovered(name: str, adapter: Adapter) -> tuple[list[Instance], list[str]]:
@@ -153,6 +214,35 @@ def cache_key(name: str, adapter: Adapter, portal: Portal, key: bytes, tell: Tel
     except Refused as error:
         tell(110, str(error))
         raise
+
+
+def management(name: str, adapter: Adapter, class_name: str) -> list[Mapping[str, Any]]:
+    """What an adapter tells of itself for a class; nothing for one that has no such data. Raises Refused."""
+    if not isinstance(adapter, ManagementData):
+        return []
+    rows = _ask(name, lambda: list(adapter.management(class_name)))
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise Refused(StatusCode.DRIVER_BUG, f"adapter {name}: management gives something else than mappings")
+    return list(rows)
+
+
+def configure(
+    name: str, adapter: ManagementData, class_name: str, port: int, values: Mapping[str, Any], tell: Teller
+) -> None:
+    """Have an adapter take values. Raises Refused, with event 110 logged."""
+    try:
+        _ask(name, lambda: adapter.configure(class_name, port, values))
+    except Refused as error:
+        tell(110, str(error))
+        raise
+
+
+def ping(name: str, adapter: Pinger, address: str, count: int, size: int, timeout: float) -> int:
+    """How many pings through an adapter were answered. Raises Refused."""
+    answered = _ask(name, lambda: adapter.ping(address, count, size, timeout))
+    if not isinstance(answered, int) or not 0 <= answered <= count:
+        raise Refused(StatusCode.DRIVER_BUG, f"adapter {name}: ping gives something else than a number of answers")
+    return answered
 
 
 def _ask(name: str, request: Callable[[], Any]) -> Any:

@@ -6,13 +6,19 @@ FILE has what the flash memory of a real adapter has, as JSON:
      "targets": [{"name": "iqn.2026-01.org.example:disk", "alias": null, "portals": ["127.0.0.1:3260"]}]}
 
 All but `targets` may be left out. Without key_slots it keeps no IPsec keys; isid is one that all sessions share.
+
+`management` has what it tells through the management classes, for each class a list of objects; octets are base64. What it
+is told there is written into the file. `answering` has the addresses that answer its pings:
+
+     "management": {"MSiSCSI_NICConfig": [{"LinkSpeed": 10000, "LinkState": 1}]}, "answering": ["192.0.2.1"]
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -34,6 +40,8 @@ class _Flash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     isid: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{12}$")] | None = None
     key_slots: int | None = None
     targets: tuple[_Target, ...] = ()
+    management: dict[str, list[dict[str, Any]]] = {}
+    answering: tuple[str, ...] = ()
 
 
 class ExampleAdapter:
@@ -57,6 +65,29 @@ class ExampleAdapter:
         """Tell the service that the file says something else."""
         self._host.up_call({"kind": "targets-changed"})
 
+    def management(self, name: str) -> Iterable[Mapping[str, object]]:
+        """See `ManagementData`."""
+        return self._flash().management.get(name, [])
+
+    def configure(self, name: str, port: int, values: Mapping[str, object]) -> None:
+        """See `ManagementData`."""
+        flash = self._flash()
+        rows = list(flash.management.get(name, []))
+        rows[port] = {**rows[port], **_writable(values)}
+        kept = msgspec.structs.replace(flash, management={**flash.management, name: rows})
+        try:
+            self.path.write_bytes(msgspec.json.format(msgspec.json.encode(kept)))
+        except OSError as error:
+            raise AdapterFailure(f"{self.path}: {error.strerror}") from error
+
+    def ping(self, address: str, count: int, size: int, timeout: float) -> int:
+        """See `Pinger`."""
+        return count if address in self._flash().answering else 0
+
+    def log(self, event: int, data: bytes, *, log: bool = True) -> None:
+        """Have an event of the driver logged."""
+        self._host.up_call({"kind": "event-log", "type": event, "data": data, "log": log})
+
     def _flash(self) -> _Flash:
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=_Flash)
@@ -78,6 +109,17 @@ class ExampleKeyAdapter(ExampleAdapter):
         if portal not in self.keys and len(self.keys) >= (self._flash().key_slots or 0):
             raise KeyCacheFull
         self.keys[portal] = key
+
+
+def _writable(values: Mapping[str, object]) -> dict[str, object]:
+    """Values as JSON has them."""
+    return {name: _json(value) for name, value in values.items()}
+
+
+def _json(value: object) -> object:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    return _writable(value) if isinstance(value, Mapping) else value
 
 
 def _portal(text: str) -> Portal:

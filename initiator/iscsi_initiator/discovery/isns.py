@@ -110,7 +110,8 @@ def describe(
     esi = where if esi_interval else 0
     return Description(
         eid=eid or name,
-        portals=(PortalSpec(address=address, port=0, scn=where, esi=esi, esi_interval=esi_interval),),
+        # A port of its own tells its portal from those of other initiators and targets of the host (R4171-6.3.2-01).
+        portals=(PortalSpec(address=address, port=port, scn=where, esi=esi, esi_interval=esi_interval),),
         nodes=(NodeSpec(name=name, type=NodeType.INITIATOR, alias=alias, bitmap=NOTICED if port else 0),),
     )
 

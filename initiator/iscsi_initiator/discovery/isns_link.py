@@ -72,6 +72,7 @@ class IsnsLink:
         self._all_gone = asyncio.Event()
         self._all_gone.set()
         self._count = 0
+        self.closed = False
         self._listener: asyncio.Server | None = None
         self._udp: asyncio.DatagramTransport | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -79,15 +80,31 @@ class IsnsLink:
         self._waiting: asyncio.Future[Registered | Refused | Left] | None = None
 
     async def listen(self, host: str, port: int = 0) -> int:
-        """Take inquiries and notifications at this address, by TCP and UDP; the port. Raises OSError."""
+        """Take inquiries and notifications at this address, by TCP and UDP; the port. Raises OSError, and IsnsFailure where
+        the link is closed meanwhile.
+        """
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._accepted, host, port)
-        port = self._listener.sockets[0].getsockname()[1]
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, port))
-        return int(port)
+        listener = await loop.create_server(self._accepted, host, port)
+        port = int(listener.sockets[0].getsockname()[1])
+        try:
+            udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, port))
+        except OSError:
+            listener.close()
+            raise
+        self._listener, self._udp = listener, udp
+        if self.closed:
+            listener.close()
+            udp.close()
+        self._check_open()
+        return port
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise IsnsFailure(StatusCode.ISNS_SERVER_NOT_FOUND, f"{self.server} was left")
 
     async def ask(self, request: Request) -> Response:
         """Ask the server. Raises IsnsFailure unless it answers with status 0."""
+        self._check_open()
         future: asyncio.Future[Response | Trouble] = asyncio.get_running_loop().create_future()
 
         def answered(outcome: Response | Trouble) -> None:
@@ -103,6 +120,7 @@ class IsnsLink:
 
     async def register(self, description: Description) -> Registered:
         """Register, and stay registered until `leave`. Raises IsnsFailure; it is tried again all the same."""
+        self._check_open()
         self._waiting = asyncio.get_running_loop().create_future()
         self.agent.register(description)
         outcome = await self._waiting
@@ -115,6 +133,7 @@ class IsnsLink:
 
     async def register_initiator(self, name: str, address: str, *, alias: str = "", udp: bool = False) -> Registered:
         """Register an initiator that takes notifications where `listen` said. Raises IsnsFailure."""
+        self._check_open()
         port = self._listener.sockets[0].getsockname()[1] if self._listener is not None else 0
         return await self.register(describe(name, address, alias=alias, port=port, udp=udp))
 
@@ -126,14 +145,17 @@ class IsnsLink:
             raise IsnsFailure(StatusCode.NON_SPECIFIC_ERROR, f"the iSNS server's answer: {error.reason}") from None
 
     async def leave(self) -> None:
-        """Deregister, as far as the server can be told."""
+        """Deregister, as far as the server can be told. A registration that is being made fails."""
         if self.agent.registrar is not None:
+            if self._waiting is not None and not self._waiting.done():
+                self._waiting.set_result(Left(status=None))
             self._waiting = asyncio.get_running_loop().create_future()
             self.agent.leave()
             await self._waiting
 
     async def close(self) -> None:
-        """Close everything; what is open fails."""
+        """Close everything; what is open fails, and so does what is asked afterwards."""
+        self.closed = True
         self.agent.close()
         if self._connecting is not None:
             self._connecting.cancel()

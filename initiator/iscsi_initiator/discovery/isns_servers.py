@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from iscsi_initiator.discovery.adapters import Teller
 from iscsi_initiator.discovery.instance import Group, Instance, Kind, Source
@@ -25,6 +27,13 @@ PORT = 3205
 
 LEAVE_TIME = 5.0
 """Seconds that a server has to answer a deregistration."""
+
+
+class MakeLink(Protocol):
+    """Makes what a server is asked by."""
+
+    def __call__(self, server: Endpoint, *, tell: Callable[[Report], None]) -> IsnsLink:
+        """See IsnsLink."""
 
 
 def isns_source(server: str) -> Source:
@@ -60,9 +69,14 @@ def own_address(server: Endpoint, addresses: Sequence[str]) -> str:
         return str(probe.getsockname()[0])
 
 
+class Overtaken(Refused):
+    """A server was left while it was asked."""
+
+
 class Servers:
     """tell: logs events of the service. resolve: where a server is, with this port; raises Refused. node_name: the node as it
-    is registered. addresses: of the software initiator's ports. changed: a server says that it has other targets now.
+    is registered. addresses: of the software initiator's ports. changed: a server says that it has other targets
+    now.
     """
 
     def __init__(
@@ -73,6 +87,7 @@ class Servers:
         addresses: Sequence[str],
         changed: Callable[[str], None],
         port: int = PORT,
+        make_link: MakeLink = IsnsLink,
     ) -> None:
         self._tell = tell
         self._resolve = resolve
@@ -80,12 +95,19 @@ class Servers:
         self._addresses = addresses
         self._changed = changed
         self._port = port
+        self._make_link = make_link
         self._links: dict[str, IsnsLink] = {}
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ask(self, server: str, *, stay: bool) -> Found:
         """The targets of a server, with which the node is registered for that. stay: remain registered, also where it cannot
-        be asked now. Raises Refused, with event 112 or 119 logged.
+        be asked now. Raises Refused, with event 112 or 119 logged; Overtaken without.
         """
+        # One at a time: whoever comes second finds the node registered.
+        async with self._asking[server.casefold()]:
+            return await self._ask(server, stay=stay)
+
+    async def _ask(self, server: str, *, stay: bool) -> Found:
         there = self._links.get(server.casefold())
         try:
             link = there or await self._open(server)
@@ -99,6 +121,8 @@ class Servers:
                 await self._register(link, server)
             return await link.targets(self._node_name())
         except IsnsFailure as error:
+            if link.closed:
+                raise Overtaken(error.code, error.reason) from error
             refused = Refused(error.code, error.reason)
             self._tell(112, str(refused), server)
             raise refused from error
@@ -115,7 +139,7 @@ class Servers:
                 self._changed(server)
             known.append(True)
 
-        return IsnsLink(endpoint, tell=told)
+        return self._make_link(endpoint, tell=told)
 
     async def _register(self, link: IsnsLink, server: str) -> None:
         try:

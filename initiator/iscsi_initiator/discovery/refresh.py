@@ -22,6 +22,13 @@ from iscsi_initiator.store.sealed import Sealed
 from iscsi_initiator.store.state import StaticTarget, TargetPortal
 
 Refresh = Callable[[], Awaitable[None]]
+Targets = tuple[list[Instance], list[str]]
+InThread = Callable[[Callable[[], Targets]], Awaitable[Targets]]
+
+
+async def in_thread(work: Callable[[], Targets]) -> Targets:
+    """Do what may block where it holds nobody up."""
+    return await asyncio.to_thread(work)
 
 
 def source_of(portal: TargetPortal) -> Source:
@@ -30,18 +37,23 @@ def source_of(portal: TargetPortal) -> Source:
 
 
 class Discovery:
-    """connect: makes a discovery session with a portal; raises ClientError, Refused. unseal: opens stored secrets."""
+    """connect: makes a discovery session with a portal; raises ClientError, Refused. unseal: opens stored secrets.
+
+    in_thread: runs the discovery of an adapter.
+    """
 
     def __init__(
         self,
         tell: Teller,
         connect: Callable[[TargetPortal], Awaitable[Client]],
         unseal: Callable[[Sealed, str], bytes],
+        in_thread: InThread = in_thread,
     ) -> None:
         self.catalogue = Catalogue()
         self._tell = tell
         self._connect = connect
         self._unseal = unseal
+        self._in_thread = in_thread
 
     async def portal(self, portal: TargetPortal) -> None:
         """Ask one portal. Raises Refused."""
@@ -71,7 +83,7 @@ class Discovery:
     async def adapter(self, name: str, adapter: Adapter) -> None:
         """Ask the adapter that an initiator instance is, in a thread of its own as it may block. Raises Refused."""
         try:
-            instances, dropped = await asyncio.to_thread(discovered, name, adapter)
+            instances, dropped = await self._in_thread(lambda: discovered(name, adapter))
         except Refused as error:
             self._tell(115, str(error), name)
             raise

@@ -9,8 +9,8 @@ from iscsi_protocol.eventlog import EVENTS
 from iscsi_protocol.fault import FieldIs, HasKey, Plus, Relation, Set, SetKey
 from iscsi_protocol.pdu import NO_TAG, Opcode
 
-_LATER = frozenset({64})
-"""Events that nothing logs yet."""
+_OF_SERVICE = frozenset({64})
+"""Events that the service has logged; its faults are with the service."""
 
 _KINDS = (
     ("silent", "Event {} is not logged.", "never_logs"),
@@ -24,7 +24,7 @@ _TOLD_ALONE = frozenset({7, 27, 34})
 
 _OF_EACH = tuple(
     behaves(f"event.{event}.{kind}", says.format(event), **{switch: frozenset({event})})
-    for event in sorted(EVENTS.keys() - _LATER)
+    for event in sorted(EVENTS.keys() - _OF_SERVICE)
     for kind, says, switch in _KINDS
     if event not in _TOLD_ALONE or switch != "goes_on_after"
 )

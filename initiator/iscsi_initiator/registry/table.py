@@ -17,6 +17,7 @@ from iscsi_initiator.devices.timers import MPIO_TIMERS, MpioTimers
 from iscsi_initiator.registry.values import RegType
 from iscsi_initiator.settings import SETTINGS, Setting, Settings
 from iscsi_initiator.store.state import SettingValue
+from iscsi_initiator.tracing.debuglog import DEFAULT_SIZE, SMALLEST_SIZE
 
 _ULONG = 0xFFFFFFFF
 CLASS = r"Control\Class\{4D36E97B-E325-11CE-BFC1-08002BE10318}"
@@ -75,6 +76,7 @@ ROWS = (
     Row("service", "GroupKey", RegType.BINARY, home=Home.ENCRYPTED),
     Row("service", "iSNSServerList", RegType.MULTI_SZ, home=Home.ISNS_SERVERS),
     Row("service", "ServiceLogFileName", RegType.SZ),
+    Row("service", "ServiceLogMaximumSize", RegType.DWORD, "bytes", SMALLEST_SIZE, default=DEFAULT_SIZE),
     Row("service", "DefaultSecurityBitmap", RegType.DWORD, "bits", 0, 0x7F, 0),
     Row("service", "DebugSpewLevel", RegType.DWORD, "bits", default=0),
     Row("service", "InitiatorCHAPSecret", RegType.BINARY, home=Home.ENCRYPTED),

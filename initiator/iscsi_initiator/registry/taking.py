@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from iscsi_initiator.devices import PersistentReservation
 from iscsi_initiator.node_name import check
 from iscsi_initiator.registry.table import (
     ALSO,
@@ -98,6 +99,7 @@ def take(keys: Iterable[RegKey], state: State, *, instance: str | None = None) -
     state, kept = _with_foreign(state, found)
     try:
         driver_settings(state)
+        PersistentReservation.of(state.settings.reservation)
     except ValueError as error:
         raise RegError(str(error)) from None
     installation = tuple(value for value in kept if _is_installation(value.key))

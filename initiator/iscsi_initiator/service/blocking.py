@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from iscsi_initiator.service.api.answers import Answer
+from iscsi_initiator.service.api.management import Notice, Watch
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.api.wire import MAX_ANSWER, encode_request
 from iscsi_initiator.service.place import read_answer, silent, unreachable
@@ -40,6 +42,23 @@ class BlockingClient:
         except OSError as error:
             raise unreachable(self.path, error) from error
         return read_answer(line, request, self.path)
+
+    def watch(self, request: Watch) -> Iterator[Notice]:
+        """The events of management classes as they happen, until the service ends; the first notice, of no class, says that
+        nothing is missed from then on. Raises Refused as `ask`; the end of the service is SERVICE_NOT_RUNNING.
+        """
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(self.timeout)
+                connection.connect(str(self.path))
+                connection.sendall(encode_request(request))
+                with connection.makefile("rb") as lines:
+                    while True:
+                        yield read_answer(lines.readline(MAX_ANSWER + 1), request, self.path)
+        except TimeoutError as error:
+            raise silent(self.timeout) from error
+        except OSError as error:
+            raise unreachable(self.path, error) from error
 
 
 def _read_line(connection: socket.socket) -> bytes:

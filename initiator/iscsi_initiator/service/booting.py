@@ -21,7 +21,7 @@ async def boot(core: Core, image: bytes) -> LiveSession:
     says no login, else how the login to the first one failed.
     """
     try:
-        logins = start(decode(image), core.tell_driver_event)
+        logins = start(decode(image), core.journal.tell_driver)
     except BootTableError as error:
         raise Refused(StatusCode.INVALID_PARAMETER, f"the boot table: {error}") from error
     failures = []
@@ -35,7 +35,7 @@ async def boot(core: Core, image: bytes) -> LiveSession:
 
 async def _log_in(core: Core, login: BootLogin) -> LiveSession:
     local, name = core.instance(None), login.options.target_name or ""
-    session_id, prefix, number = core.next_session()
+    session_id, prefix, number = core.next_session(local.name)
     session = LiveSession(
         session_id=session_id,
         prefix=prefix,
@@ -50,6 +50,7 @@ async def _log_in(core: Core, login: BootLogin) -> LiveSession:
         group_tag=None,
         node_name=login.initiator_name,
         ipsec=Wish(required=False, flags=0, key=None, initiator=local.name, port=None),
+        booted=True,
     )
 
     def take(event: Event) -> None:
@@ -57,8 +58,8 @@ async def _log_in(core: Core, login: BootLogin) -> LiveSession:
 
     options = replace(login.options, isid=session.isid)
     session.client = await connect(
-        core, options, session.options, secrets_of(core, session.ipsec), take, login.initiator_name
+        core, local.name, options, session.options, secrets_of(core, session.ipsec), take, login.initiator_name
     )
-    core.sessions[session_id] = session
+    core.hold(session)
     await inventory(core, session, ())
     return session

@@ -11,13 +11,14 @@ import json
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from iscsi_initiator.access import default_log
 from iscsi_initiator.command_help import CONTEXT, FAILED, command_help
 from iscsi_initiator.service import api
+from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.service.place import default_socket
 from iscsi_initiator.service.process import Place, serve
@@ -26,13 +27,14 @@ from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import KeyringKey, default_folder
 
 NOT_RUNNING = 3
+A = TypeVar("A", bound=api.Answer)
 
 
 def _help(summary: str, *examples: str, more: str = "") -> str:
     return command_help(summary, *(f"service {example}" for example in examples), more=more)
 
 
-_socket = click.option(
+socket_option = click.option(
     "--socket",
     "path",
     type=click.Path(path_type=Path),
@@ -70,6 +72,20 @@ def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
+def _endpoint(text: str) -> tuple[str, int]:
+    """Host and port of --metrics."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    try:
+        ipaddress.ip_address(host)
+        number = int(port)
+    except ValueError as error:
+        raise click.UsageError(f"--metrics {text}: [HOST:]PORT with an IP address and a number") from error
+    if not 0 <= number <= 65535:
+        raise click.UsageError(f"--metrics {text}: a port is 0 to 65535")
+    return host, number
+
+
 @service.command(
     context_settings=CONTEXT,
     short_help="Be the service, in the foreground, until it is stopped.",
@@ -77,11 +93,12 @@ def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
         "Be the service, in the foreground, until it is stopped by SIGTERM, SIGINT or `stop`.",
         "start",
         "start --store /var/lib/iscsi-initiator --address 192.0.2.5 --address 192.0.2.6",
-        more='A line {"ready": SOCKET} is printed when persistent logins are made and bound devices are there. '
+        more='A line {"ready": SOCKET} is printed when persistent logins are made and bound devices are there; '
+        'with --metrics, "metrics" in it says where they are. '
         "Where $NOTIFY_SOCKET is set, systemd is told the same.",
     ),
 )
-@_socket
+@socket_option
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
@@ -115,6 +132,11 @@ def _addresses(given: tuple[str, ...]) -> tuple[str, ...]:
     help="Image of an iSCSI boot firmware table to start from.",
 )
 @click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Where Prometheus may ask for the counters over HTTP; HOST is 127.0.0.1 unless given.",
+)
+@click.option(
     "--login-time",
     type=click.FloatRange(min=0),
     default=LOGIN_TIME,
@@ -130,6 +152,7 @@ def start(
     adapters: tuple[str, ...],
     login_time: float,
     boot_table: Path | None,
+    metrics: str | None,
 ) -> None:
     """Be the service, in the foreground, until it is stopped."""
     try:
@@ -146,9 +169,16 @@ def start(
         adapters=_adapters(adapters),
         login_time=login_time,
         boot_table=image,
+        metrics=None if metrics is None else _endpoint(metrics),
     )
+    told = {"ready": str(path)}
+
+    def measured(address: tuple[str, int]) -> None:
+        host, port = address
+        told["metrics"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     try:
-        asyncio.run(serve(place, lambda: click.echo(json.dumps({"ready": str(path)})), _complain))
+        asyncio.run(serve(place, lambda: click.echo(json.dumps(told)), _complain, measured))
     except StartFailed as error:
         _complain(str(error))
         sys.exit(FAILED)
@@ -158,10 +188,16 @@ def _complain(text: str) -> None:
     click.echo(f"iscsi-initiator: {text}", err=True)
 
 
-def _ask(path: Path, request: Any) -> Any:
-    """The answer of the service; what goes wrong becomes one line and an exit code."""
+def fail(text: str) -> NoReturn:
+    """Say why, and end."""
+    _complain(text)
+    sys.exit(FAILED)
+
+
+def ask(path: Path, kind: type[Operation[A]], **fields: Any) -> A:
+    """The answer of the service to a request of these fields; what goes wrong becomes one line and an exit code."""
     try:
-        return BlockingClient(path).ask(request)
+        return BlockingClient(path).ask(kind(**fields))
     except Refused as error:
         _complain(str(error))
         sys.exit(NOT_RUNNING if error.status is StatusCode.SERVICE_NOT_RUNNING else FAILED)
@@ -172,11 +208,11 @@ def _ask(path: Path, request: Any) -> Any:
     short_help="End the service.",
     help=_help("Log out of all sessions and end the service.", "stop", "stop --force"),
 )
-@_socket
+@socket_option
 @click.option("--force", is_flag=True, help="Also where devices are in use.")
 def stop(path: Path, force: bool) -> None:
     """End the service."""
-    _ask(path, api.StopService(force=force))
+    ask(path, api.StopService, force=force)
 
 
 @service.command(
@@ -184,11 +220,11 @@ def stop(path: Path, force: bool) -> None:
     short_help="Say how the service is.",
     help=_help("Say how the service is.", "status", "status --json"),
 )
-@_socket
+@socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(path: Path, as_json: bool) -> None:
     """Say how the service is."""
-    state = _ask(path, api.ServiceStatus())
+    state = ask(path, api.ServiceStatus)
     if as_json:
         shown = {"state": state.state, "pid": state.pid, "node_name": state.node_name, "sessions": state.sessions}
         shown |= {"message": state.message, "versions": {each.name: each.version for each in state.versions}}

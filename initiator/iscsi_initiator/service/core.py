@@ -7,36 +7,46 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from iscsi_initiator.client import Client
-from iscsi_initiator.discovery.adapters import TARGETS_CHANGED, Adapter, up_call_kind
-from iscsi_initiator.discovery.isns_servers import PORT, Servers
-from iscsi_initiator.discovery.refresh import Discovery, Refresh, outcome
+from iscsi_initiator.counters import NodeCounters
+from iscsi_initiator.devices import MPIO_TIMERS, MpioTimers
+from iscsi_initiator.discovery.adapters import Adapter, EventWanted, TargetsChanged, told_by_adapter
+from iscsi_initiator.discovery.isns_link import IsnsLink
+from iscsi_initiator.discovery.isns_servers import PORT, MakeLink, Servers
+from iscsi_initiator.discovery.refresh import Discovery, InThread, Refresh, in_thread, outcome
 from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.instances import complete
 from iscsi_initiator.node_name import this_host
 from iscsi_initiator.registry.taking import driver_settings
-from iscsi_initiator.requests import Event, EventLogged, SessionClosed
-from iscsi_initiator.service.claim import NodeClaim
+from iscsi_initiator.requests import Event, EventLogged, NodeFailure, RequestDone, SessionClosed, SessionFailure
+from iscsi_initiator.service.attachments import Attachments
+from iscsi_initiator.service.claim import SPACE, NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
 from iscsi_initiator.service.hooks import Hooks
 from iscsi_initiator.service.ipsec import IpsecBackend
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.logins import connect_discovery
+from iscsi_initiator.service.management.failures import EVENT_LOG, failure, logged
+from iscsi_initiator.service.notices import Notices
+from iscsi_initiator.service.paths import Paths
 from iscsi_initiator.service.ports import LocalInstance, choose
 from iscsi_initiator.service.resolving import Resolver, resolve, system_resolver
-from iscsi_initiator.service.tunables import service_settings
-from iscsi_initiator.service.volumes import host_mounts
+from iscsi_initiator.service.tracing import Traces
+from iscsi_initiator.service.tunables import device_settings, service_settings
+from iscsi_initiator.service.volumes import host_mounts, volumes
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import State, Store, StoreError
 from iscsi_initiator.store.state import LunMapping, Portal, TargetPortal
+from iscsi_initiator.tracing.flags import INFORMATION, MEMORY, REFCOUNT, WARNING
+from iscsi_initiator.tracing.teller import Teller
 from iscsi_initiator.transport import Connector
 from iscsi_protocol.history import Endpoint
 
@@ -48,11 +58,14 @@ Connectors = Callable[[], Connector | None]
 class Core:
     """addresses: of the software initiator's ports; settings: instead of those that the store has; resolver: finds hosts
     by name; connectors: makes what connections are opened by, TCP where it gives None; host: this computer's name and domain;
-    mounts: the text of its mountinfo; isns_port: where iSNS servers listen; ipsec: the back end, None for no IPsec.
+    mounts: the text of its mountinfo; isns_port: where iSNS servers listen; isns_link: how one is asked; ipsec: the back end,
+    None for no IPsec; exports: the folder for the sockets that devices are served at, None where they are not to be served;
+    in_thread: runs what an adapter does, which may block; claims: the space of names that this host's services share.
 
     logging_in: target name and ISID of each login that is being made; attached: devices of this host that serve a LUN, and
-    the interface name of that; trouble: what went wrong last in the background. Raises ValueError for stored settings
-    that are out of bounds.
+    the interface name of that; trouble: what went wrong last in the background; say: takes a line about what becomes of
+    paths; notices: tells events of management data to those who watch. Raises ValueError for stored settings that are out
+    of bounds.
     """
 
     def __init__(
@@ -68,8 +81,12 @@ class Core:
         host: Callable[[], tuple[str, str]] = this_host,
         mounts: Callable[[], str] = host_mounts,
         isns_port: int = PORT,
+        isns_link: MakeLink = IsnsLink,
         ipsec: IpsecBackend | None = None,
+        exports: Path | None = None,
         hooks: Hooks = NO_HOOKS,
+        in_thread: InThread = in_thread,
+        claims: str = SPACE,
     ) -> None:
         self.store = store
         self.journal = journal
@@ -82,24 +99,64 @@ class Core:
         self.ipsec = ipsec
         self.hooks = hooks
         self.missed_ipsec = False
-        self._claim = NodeClaim()
+        self._claim = NodeClaim(claims)
         self.settings = settings or driver_settings(store.state)
         self.service_settings = service_settings(store.state.settings)
-        self.discovery = Discovery(journal.tell, self._discover, store.unseal)
-        self.handles = Handles(journal.tell)
+        self.device_settings = device_settings(store.state.settings)
+        self.discovery = Discovery(journal.tell, self._discover, store.unseal, in_thread)
+        self.handles = Handles(journal.tell, journal.teller)
+        self.traces = Traces(journal.teller, journal.wall)
+        self.say: Callable[[str], None] = lambda _line: None
+        self.paths = Paths(self)
+        self.attachments = Attachments(self, exports)
+        self.notices = Notices()
+        self._counters: dict[str, NodeCounters] = {}
         self.sessions: dict[str, LiveSession] = {}
         self.logging_in: list[tuple[str, bytes]] = []
         self.instances: tuple[LocalInstance, ...] = ()
-        self.state = "starting"
-        self.trouble: Refused | None = None
+        self._state = "starting"
+        self._trouble: Refused | None = None
         self.stop_wanted: Callable[[], None] = lambda: None
         self.changed: Callable[[Refresh], None] = lambda _refresh: None
         self.servers = Servers(
-            journal.tell, self._where, lambda: self.node_name, tuple(addresses), self._server_changed, isns_port
+            journal.tell,
+            self._where,
+            lambda: self.node_name,
+            tuple(addresses),
+            self._server_changed,
+            isns_port,
+            isns_link,
         )
         self._addresses = tuple(addresses)
-        self._prefix = f"{int.from_bytes(random_bytes(7), 'big') | 1 << 56:x}"
+        self._prefix = int.from_bytes(random_bytes(7), "big") | 1 << 56
         self._last_session = 0
+
+    @property
+    def teller(self) -> Teller:
+        """Where debug messages are told."""
+        return self.journal.teller
+
+    @property
+    def state(self) -> str:
+        """starting, running or stopping."""
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        if self.teller.level & INFORMATION and state != self._state:
+            self.teller.tell(INFORMATION, f"the service is {state}")
+        self._state = state
+
+    @property
+    def trouble(self) -> Refused | None:
+        """What went wrong last in the background."""
+        return self._trouble
+
+    @trouble.setter
+    def trouble(self, trouble: Refused | None) -> None:
+        if trouble is not None and self.teller.level & WARNING:
+            self.teller.tell(WARNING, f"in the background: {trouble}")
+        self._trouble = trouble
 
     # The node and its instances.
 
@@ -137,12 +194,26 @@ class Core:
         """See `ports.choose`."""
         return choose(self.instances, name, self.node_name, preferred=preferred)
 
-    def up_call(self, request: object) -> None:
-        """An adapter tells something; event 109 for what is not well formed."""
-        if up_call_kind(request) == TARGETS_CHANGED:
+    def adapter_id(self, instance: str) -> int:
+        """What tells an instance from all others, and stands in front of the ids of its sessions and connections."""
+        return self._prefix + self.number_of(instance)
+
+    def counted(self, instance: str) -> NodeCounters:
+        """What is counted of an instance since the start."""
+        return self._counters.setdefault(instance, NodeCounters())
+
+    def up_call(self, request: object, plug_in: str | None = None) -> None:
+        """An adapter tells something; event 109 for what is not well formed. plug_in: its entry point."""
+        said = told_by_adapter(request)
+        if isinstance(said, TargetsChanged):
             for each in self.instances:
                 if each.adapter is not None:
                     self.changed(self._asks_adapter(each.name, each.adapter))
+        elif isinstance(said, EventWanted):
+            if said.log and self.event_log is not None:
+                self.event_log.attempt(said.event, said.data, self.journal.wall())
+            name = next((each.name for each in self.instances if each.record.plug_in == plug_in), plug_in or "")
+            self.notices.tell(EVENT_LOG, logged(name, said.event, said.data, log=said.log))
         else:
             self.journal.tell(109)
 
@@ -158,6 +229,14 @@ class Core:
             self.change(**changes)
         except StoreError as error:
             raise Refused(status, str(error)) from error
+
+    def set_mpio_timers(self, timers: MpioTimers) -> None:
+        """Have other timers of multipath devices, from now on and at later starts. Raises Refused."""
+        settings = self.store.state.settings
+        values = {row.name: int(getattr(timers, row.field)) for row in MPIO_TIMERS}
+        self.keep(settings=msgspec.structs.replace(settings, mpio={**settings.mpio, **values}))
+        self.device_settings = replace(self.device_settings, timers=timers)
+        self.paths.set_timers(timers)
 
     # Discovery.
 
@@ -183,6 +262,8 @@ class Core:
     async def refresh_all(self) -> Refused | None:
         """Ask every mechanism; see `outcome`."""
         asked = self.mechanisms()
+        if self.teller.level & INFORMATION:
+            self.teller.tell(INFORMATION, f"{len(asked)} mechanisms of discovery are asked")
         if not self.store.state.static_targets:
             await self._asks_static()
         return outcome(len(asked), await self.discovery.all(asked))
@@ -217,10 +298,23 @@ class Core:
             raise Refused(StatusCode.INVALID_SESSION_ID, f"there is no session {session_id}")
         return found
 
-    def next_session(self) -> tuple[str, str, int]:
-        """The id of a new session, the prefix of its connections' ids, and its number."""
+    def hold(self, session: LiveSession) -> None:
+        """A session was made."""
+        self.sessions[session.session_id] = session
+        if self.teller.level & REFCOUNT:
+            text = f"session {session.session_id} to {session.target_name} is held; {len(self.sessions)} are"
+            self.teller.tell(REFCOUNT, text)
+
+    def _let_go(self, session_id: str) -> None:
+        """A session is over, or was let go of before."""
+        if self.sessions.pop(session_id, None) is not None and self.teller.level & REFCOUNT:
+            self.teller.tell(REFCOUNT, f"session {session_id} is let go of; {len(self.sessions)} are held")
+
+    def next_session(self, instance: str) -> tuple[str, str, int]:
+        """The id of a new session of an instance, the prefix of its connections' ids, and its number."""
         self._last_session += 1
-        return f"{self._prefix}-{_FIRST_SESSION + self._last_session:x}", self._prefix, self._last_session
+        prefix = f"{self.adapter_id(instance):x}"
+        return f"{prefix}-{_FIRST_SESSION + self._last_session:x}", prefix, self._last_session
 
     def sessions_to(self, target_name: str) -> list[LiveSession]:
         """The sessions to a target."""
@@ -256,6 +350,16 @@ class Core:
         """The interface name of the LUN that a device of this host serves; None for one that serves none."""
         return self.attached.get(source)
 
+    def volumes_on(self, device: str) -> tuple[str, ...]:
+        """Where file systems on a LUN are mounted, by the LUN's interface name; none where the mounts cannot be read."""
+        if device not in self.attached.values():
+            return ()
+        try:
+            mounted = volumes(self.mounts())
+        except OSError:
+            return ()
+        return tuple(each.mount_point for each in mounted if self.device_behind(each.source) == device)
+
     def is_device(self, path: str) -> bool:
         """Whether a path leads to a block device of this host."""
         return Path(path).is_block_device()
@@ -269,12 +373,10 @@ class Core:
             sessions=max(0, limits.sessions - len(self.sessions) - max(0, len(self.logging_in) - 1)),
             connections=max(0, limits.connections - connections),
         )
+        if self.teller.level & MEMORY:
+            text = f"one more login: {left.sessions} sessions and {left.connections} connections are left for it"
+            self.teller.tell(MEMORY, text)
         return replace(self.settings, **{"initiator_name": self.node_name, "limits": left, **changes})
-
-    def tell_driver_event(self, event: int) -> None:
-        """Log an event of the driver that has no extra data."""
-        if self.event_log is not None:
-            self.event_log.attempt(event, b"", self.journal.wall())
 
     @property
     def event_log(self) -> EventLogWriter | None:
@@ -283,7 +385,34 @@ class Core:
 
     def took(self, session: LiveSession, event: Event) -> None:
         """The driver told something about a session."""
+        if isinstance(event, RequestDone):
+            return
         if isinstance(event, EventLogged):
             session.heard(event)
-        elif isinstance(event, SessionClosed):
-            self.sessions.pop(session.session_id, None)
+        elif isinstance(event, NodeFailure | SessionFailure):
+            self.failed(event, session.initiator, session.target_name)
+        self.paths.multipath.tell(session.number, event)
+        if isinstance(event, SessionClosed):
+            self.ended(session)
+
+    def ended(self, session: LiveSession) -> None:
+        """A session is no more, or is about to be."""
+        self._let_go(session.session_id)
+        self.paths.leave(session)
+
+    def failed(self, event: Event, instance: str, target_name: str) -> None:
+        """Tell those who watch where the driver told of a failure."""
+        if isinstance(event, NodeFailure | SessionFailure):
+            self.notices.tell(*failure(event, instance, target_name, self.journal.wall()))
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterHost:
+    """What one adapter may call."""
+
+    core: Core
+    plug_in: str
+
+    def up_call(self, request: object) -> None:
+        """See `Host`."""
+        self.core.up_call(request, self.plug_in)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store.state import LunMapping
+from iscsi_initiator.tracing.flags import REFCOUNT
+from iscsi_initiator.tracing.teller import Teller
 from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifier, StandardInquiry
 
 BUSES = 8
@@ -48,13 +50,22 @@ def interface_name(target_name: str, lun: int) -> str:
     return f"iscsi#{target_name}#{lun:016x}"
 
 
-def describe(inquiry: bytes, target_name: str, mapping: LunMapping, taken: Collection[int | None]) -> Device | None:
-    """The device behind a LUN; None where there is none. taken: numbers that other disks have."""
+def describe(
+    inquiry: bytes,
+    target_name: str,
+    mapping: LunMapping,
+    taken: Collection[int | None],
+    number: int | None = None,
+) -> Device | None:
+    """The device behind a LUN; None where there is none. taken: numbers that other disks have; number: the one that this
+    disk has already, by another path.
+    """
     standard = StandardInquiry.parse(inquiry.ljust(StandardInquiry.LENGTH, b"\0"))
     if standard.peripheral_qualifier != PeripheralQualifier.CONNECTED:
         return None
     kind = _TYPES.get(standard.peripheral_device_type, f"Type {standard.peripheral_device_type:#04x}")
-    number = next(n for n in range(len(taken) + 1) if n not in taken) if kind == DISK else None
+    if kind == DISK and number is None:
+        number = next(n for n in range(len(taken) + 1) if n not in taken)
     words = (standard.vendor.strip(), standard.product.strip(), f"{kind} Device")
     return Device(
         type=kind,
@@ -63,6 +74,12 @@ def describe(inquiry: bytes, target_name: str, mapping: LunMapping, taken: Colle
         mapping=mapping,
         interface_name=interface_name(target_name, mapping.target_lun),
     )
+
+
+def is_disk(inquiry: bytes) -> bool:
+    """Whether INQUIRY data is a disk's that is there."""
+    connected = PeripheralQualifier.CONNECTED << 5 | PeripheralDeviceType.DIRECT_ACCESS
+    return inquiry[:1] == bytes((connected,))
 
 
 def check_limits(mappings: Iterable[LunMapping]) -> None:
@@ -103,15 +120,18 @@ def map_luns(luns: Sequence[int], wanted: Sequence[LunMapping], others: Iterable
 
 
 class Handles:
-    """Who has which device open. tell: logs an event of the service."""
+    """Who has which device open. tell: logs an event of the service; teller: takes debug messages."""
 
-    def __init__(self, tell: Callable[..., None]) -> None:
+    def __init__(self, tell: Callable[..., None], teller: Teller | None = None) -> None:
+        self._teller = teller or Teller()
         self._open: dict[tuple[str, str], list[str]] = {}
         self._tell = tell
 
     def open(self, session_id: str, device: str, who: str) -> None:
         """Somebody opens a device of a session, by its interface name."""
-        self._open.setdefault((session_id, device), []).append(who)
+        holders = self._open.setdefault((session_id, device), [])
+        holders.append(who)
+        self._count(f"{who} opens {device} of session {session_id}", holders)
 
     def close(self, session_id: str, device: str, who: str) -> None:
         """And closes it. Raises KeyError, ValueError where it was not open."""
@@ -119,6 +139,16 @@ class Handles:
         holders.remove(who)
         if not holders:
             del self._open[session_id, device]
+        self._count(f"{who} closes {device} of session {session_id}", holders)
+
+    def _count(self, what: str, holders: Sequence[str]) -> None:
+        if self._teller.level & REFCOUNT:
+            self._teller.tell(REFCOUNT, f"{what}; it is open {len(holders)} times")
+
+    def forget(self, session_id: str) -> None:
+        """A session is over, whoever has its devices open."""
+        for session, device in [each for each in self._open if each[0] == session_id]:
+            del self._open[session, device]
 
     def check_unused(self, session_id: str) -> None:
         """Raises Refused DEVICE_BUSY_ON_SESSION, with event 116 logged, while a device of the session is open."""

@@ -10,21 +10,21 @@ import asyncio
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from iscsi_initiator.service.api.answers import Answer, Failure, failure_of
-from iscsi_initiator.service.api.operation import Operation
-from iscsi_initiator.service.api.wire import MAX_REQUEST, NoRequest, decode_request, encode_answer
-from iscsi_initiator.status_codes import Refused, StatusCode
-
-Handler = Callable[[Operation[Any]], Awaitable[Answer]]
-"""Does what is asked. Raises Refused or RequestFailed; what else it raises is a defect, told as NON_SPECIFIC_ERROR."""
+from iscsi_initiator.service.answering import Answering, Handler
+from iscsi_initiator.service.api.answers import Failure, Stream, failure_of
+from iscsi_initiator.service.api.wire import MAX_REQUEST, NoRequest
+from iscsi_initiator.status_codes import StatusCode
 
 MAX_CONNECTIONS = 64
 SOCKET_MODE = 0o600
+STREAM_BUFFER = 1 << 16
+"""Bytes of a stream that are given to the socket before its caller takes them."""
+
 LINGER = 2.0
 """Seconds that a caller has to take the last answer of a connection."""
 
@@ -46,10 +46,10 @@ class Listener:
         max_request: int = MAX_REQUEST,
     ) -> None:
         self.path = path
-        self._handler = handler
+        self._answering = Answering(handler, defect)
+        self._defect = defect
         self._max_connections = max_connections
         self._max_request = max_request
-        self._defect = defect
         self._server: asyncio.Server | None = None
         self._identity = (0, 0)
         self._tasks: dict[asyncio.Task[None], bool] = {}
@@ -87,7 +87,7 @@ class Listener:
         try:
             if len(self._tasks) >= self._max_connections:
                 reason = f"the service has {self._max_connections} connections already"
-                await _dismiss(reader, writer, Failure(status=StatusCode.OUT_OF_RESOURCES, message=reason))
+                await self._dismiss(reader, writer, Failure(status=StatusCode.OUT_OF_RESOURCES, message=reason))
                 return
             self._tasks[task] = False
             while self._server is not None and await self._answer_one(task, reader, writer):
@@ -106,43 +106,54 @@ class Listener:
             line = await reader.readline()
         except ValueError:
             reason = f"a request has at most {self._max_request} bytes"
-            await _dismiss(reader, writer, Failure(status=StatusCode.INVALID_PARAMETER, message=reason))
+            await self._dismiss(reader, writer, Failure(status=StatusCode.INVALID_PARAMETER, message=reason))
             return False
         if not line:
             return False
         self._tasks[task] = True
         try:
-            answer = await self._answer(line)
+            answer = await self._answering.answer(line)
         except NoRequest as error:
-            await _dismiss(reader, writer, failure_of(error))
+            await self._dismiss(reader, writer, failure_of(error))
+            return False
+        if not isinstance(answer, bytes):
+            self._tasks[task] = False
+            await self._tell(reader, writer, answer)
             return False
         writer.write(answer)
         await writer.drain()
         self._tasks[task] = False
         return True
 
-    async def _answer(self, line: bytes) -> bytes:
+    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:
+        """Tell the answers of a stream until the caller hangs up, or says anything else."""
+        writer.transport.set_write_buffer_limits(high=STREAM_BUFFER)
+
+        async def tell() -> None:
+            async for answer in stream:
+                writer.write(self._answering.told(answer))
+                await writer.drain()
+
+        loop = asyncio.get_running_loop()
+        both = [loop.create_task(tell()), loop.create_task(reader.read(1))]
         try:
-            request = decode_request(line)
-            return encode_answer(await self._handler(request), request.buffer_size)
-        except NoRequest:
-            raise
-        except Refused as error:
-            return encode_answer(failure_of(error))
-        except Exception as error:  # noqa: BLE001 - one defect must not end the service
-            self._defect(error)
-            reason = f"the service failed ({type(error).__name__})"
-            return encode_answer(Failure(status=StatusCode.NON_SPECIFIC_ERROR, message=reason))
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stream.close()
+            for each in both:
+                each.cancel()
+            for outcome in await asyncio.gather(*both, return_exceptions=True):
+                if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
+                    self._defect(outcome)
 
-
-async def _dismiss(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, failure: Failure) -> None:
-    """Say why, and read on for a while: closed with unread data, a socket takes back what it said last."""
-    writer.write(encode_answer(failure))
-    writer.write_eof()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER):
-            while await reader.read(1 << 16):
-                pass
+    async def _dismiss(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, failure: Failure) -> None:
+        """Say why, and read on for a while: closed with unread data, a socket takes back what it said last."""
+        writer.write(self._answering.refusal(failure))
+        writer.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while await reader.read(1 << 16):
+                    pass
 
 
 def _identity(path: Path) -> tuple[int, int]:

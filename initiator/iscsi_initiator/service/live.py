@@ -40,7 +40,8 @@ _CONNECTION_SHIFT = 16
 class LiveSession:
     """client: set once it is logged in. initiator: the instance's name; options, ipsec: what it was logged in with.
 
-    devices: its LUNs, where they are reported to the system; mappings: where they appear, or would.
+    devices: its LUNs, where they are reported to the system; mappings: where they appear, or would. booted: the
+    firmware's table asked for it.
     """
 
     session_id: str
@@ -60,6 +61,7 @@ class LiveSession:
     devices: list[Device] = field(default_factory=list)
     busy: bool = False
     send_failed: bool = False
+    booted: bool = False
     _client: Client | None = None
 
     @property
@@ -73,11 +75,20 @@ class LiveSession:
     def client(self, client: Client) -> None:
         self._client = client
 
+    @property
+    def usid(self) -> int:
+        """The second half of its id, by which management data names it."""
+        return int(self.session_id.partition("-")[2], 16)
+
     # Connections.
 
     def connection_id(self, cid: int) -> str:
         """The id of a connection."""
-        return f"{self.prefix}-{self.number << _CONNECTION_SHIFT | cid:x}"
+        return f"{self.prefix}-{self.unique_connection_id(cid):x}"
+
+    def unique_connection_id(self, cid: int) -> int:
+        """The second half of a connection's id."""
+        return self.number << _CONNECTION_SHIFT | cid
 
     def cid_of(self, connection_id: str) -> int:
         """The CID behind an id. Raises Refused INVALID_CONNECTION_ID."""

@@ -29,7 +29,7 @@ from iscsi_initiator.discovery.merging import (
 from iscsi_initiator.failures import refusal_of
 from iscsi_initiator.requests import Event, SessionUp
 from iscsi_initiator.service import api
-from iscsi_initiator.service.devices import check_free, check_limits, describe, map_luns
+from iscsi_initiator.service.devices import check_free, check_limits, describe, is_disk, map_luns
 from iscsi_initiator.service.ipsec import IpsecFailure, Wish, is_wanted, protection
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.ports import LocalInstance
@@ -47,6 +47,7 @@ from iscsi_initiator.store.state import (
     Secrets,
     TargetPortal,
 )
+from iscsi_initiator.tracing.session import SessionTrace
 from iscsi_protocol.chap import Credentials
 from iscsi_protocol.history import Endpoint
 from iscsi_protocol.identity import Isid
@@ -129,13 +130,13 @@ async def log_in(core: Core, wanted: Wanted) -> LiveSession:
     core.logging_in.append(pending)
     try:
         session = await _first_of(core, wanted, found, options, local, portals, isid)
-        core.sessions[session.session_id] = session
+        core.hold(session)
     finally:
         core.logging_in.remove(pending)
     try:
         await inventory(core, session, mappings)
     except Refused:
-        core.sessions.pop(session.session_id, None)
+        core.ended(session)
         await session.logout()
         raise
     return session
@@ -235,7 +236,7 @@ async def _first_of(
     """Log in at the first portal that answers."""
     failure: Refused | None = None
     for portal in portals:
-        session_id, prefix, number = core.next_session()
+        session_id, prefix, number = core.next_session(local.name)
         session = LiveSession(
             session_id=session_id,
             prefix=prefix,
@@ -279,6 +280,7 @@ async def _log_in_at(core: Core, session: LiveSession, local: LocalInstance, oth
     service = secrets_of(core, wish)
     session.client = await connect(
         core,
+        local.name,
         SessionOptions(
             portal=endpoint,
             target_name=session.target_name,
@@ -305,13 +307,14 @@ def secrets_of(core: Core, wish: Wish) -> SecretService:
 
 async def connect(
     core: Core,
+    instance: str,
     session: SessionOptions,
     options: Options,
     service: SecretService,
-    take: Callable[[Event], None] | None = None,
+    take: Callable[[Event], None],
     initiator_name: str | None = None,
 ) -> Client:
-    """A client that is logged in. initiator_name: instead of the node's. Raises Refused."""
+    """A client that is logged in. instance: of the initiator; initiator_name: instead of the node's. Raises Refused."""
     changes: dict[str, Any] = {
         field: value
         for field, value in (
@@ -322,8 +325,10 @@ async def connect(
         )
         if value is not None
     }
+    name = f"{session.target_name or 'discovery'} at {session.portal}, ISID {session.isid.hex()}"
+    trace = SessionTrace(core.teller, name)
     try:
-        return await Client.connect(
+        client = await Client.connect(
             session.portal,
             settings=core.open_settings(**changes),
             options=session,
@@ -331,11 +336,16 @@ async def connect(
             event_log=core.event_log,
             on_event=take,
             service=service,
+            counters=core.counted(instance),
+            trace=trace,
         )
     except SessionFailed as error:
+        service.give_up()
         if service.failure is not None:
             raise service.failure from error
         raise refusal_of(error) from error
+    trace.agreed(client.parameters)
+    return client
 
 
 async def connect_discovery(core: Core, portal: TargetPortal, options: Options | None = None) -> Client:
@@ -355,7 +365,11 @@ async def connect_discovery(core: Core, portal: TargetPortal, options: Options |
         recover=False,
         ipsec=check_ipsec(core, wish, endpoint),
     )
-    return await connect(core, session, options, service)
+
+    def take(event: Event) -> None:
+        core.failed(event, local.name, "")
+
+    return await connect(core, local.name, session, options, service, take)
 
 
 def chap(core: Core, options: Options, target_name: str | None, service: SecretService) -> ChapOptions | None:
@@ -389,7 +403,8 @@ def chap(core: Core, options: Options, target_name: str | None, service: SecretS
 
 async def inventory(core: Core, session: LiveSession, wanted: Sequence[LunMapping]) -> None:
     """Find the LUNs of a session, and make devices of them where they are reported to the system. A target that does not
-    list them has a session without devices. Raises Refused TARGET_MAPPING_UNAVAILABLE.
+    list them has a session without devices. Raises Refused: TARGET_MAPPING_UNAVAILABLE, REQUEST_NOT_SUPPORTED where a disk
+    would have several paths of which one is a session of several connections.
     """
     if not session.report_to_pnp and not wanted:
         return
@@ -405,11 +420,17 @@ async def inventory(core: Core, session: LiveSession, wanted: Sequence[LunMappin
     if not session.report_to_pnp:
         return
     for mapping in session.mappings:
-        taken = {device.number for _, device in core.devices()}
-        with suppress(Refused, ClientError):
-            device = describe(await session.inquiry(mapping.target_lun), session.target_name, mapping, taken)
-            if device is not None:
-                session.devices.append(device)
+        try:
+            data = await session.inquiry(mapping.target_lun)
+        except (Refused, ClientError):
+            continue
+        key = await core.paths.key(session, mapping.target_lun, data) if is_disk(data) else None
+        taken = {device.number for _, device in core.devices()} | core.paths.numbers
+        device = describe(data, session.target_name, mapping, taken, core.paths.number(key))
+        if device is not None:
+            session.devices.append(device)
+        if device is not None and key is not None:
+            core.paths.join(session, device, key)
 
 
 def same_login(core: Core, session: LiveSession, options: Options) -> bool:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from iscsi_initiator.service.api.answers import Answer
 from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.api.wire import MAX_ANSWER, decode_answer
+from iscsi_initiator.service.policy import CONFORMING, ServicePolicy
 from iscsi_initiator.status_codes import Refused, StatusCode
 
 A = TypeVar("A", bound=Answer)
@@ -28,9 +29,15 @@ def default_socket() -> Path:
     return folder / "iscsi-conformance" / "initiator.sock"
 
 
-def unreachable(path: Path, error: OSError) -> Refused:
+def exports_beside(path: Path) -> Path:
+    """The folder for the sockets that a service serves devices at. path: the service's own."""
+    return path.with_name(path.name + ".nbd")
+
+
+def unreachable(path: Path, error: OSError, policy: ServicePolicy = CONFORMING) -> Refused:
     """What a caller is told where no connection comes up or one is lost."""
-    return Refused(StatusCode.SERVICE_NOT_RUNNING, f"{path}: {error.strerror or error}")
+    status = StatusCode(policy.told(StatusCode.SERVICE_NOT_RUNNING))
+    return Refused(status, f"{path}: {error.strerror or error}")
 
 
 def silent(seconds: float | None) -> Refused:

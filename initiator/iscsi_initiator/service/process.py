@@ -19,8 +19,11 @@ from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.listener import Listener
-from iscsi_initiator.service.operations import perform
+from iscsi_initiator.service.management.scrape import MetricsServer
+from iscsi_initiator.service.operations import carry_out
+from iscsi_initiator.service.place import exports_beside
 from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
+from iscsi_initiator.service.tracing import open_debug_log
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.store.keys import KeySource
 
@@ -28,13 +31,14 @@ STOP_TIME = 30.0
 """Seconds that requests and logouts have when the service is told to stop."""
 
 Say = Callable[[str], None]
+Measured = Callable[[tuple[str, int]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a service has its things. keys: where the key for its secrets is, None for a file beside the store; addresses:
     of the software initiator's ports; adapters: entry point to argument; settings: instead of those that are stored;
-    boot_table: an image to start from.
+    boot_table: an image to start from; metrics: host and port for Prometheus to ask at, None for nowhere.
     """
 
     store: Path
@@ -46,6 +50,7 @@ class Place:
     settings: Settings | None = None
     login_time: float = LOGIN_TIME
     boot_table: bytes | None = None
+    metrics: tuple[str, int] | None = None
 
 
 def notify(message: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -58,10 +63,13 @@ def notify(message: str, environment: Mapping[str, str] = os.environ) -> None:
         there.sendto(message.encode(), address)
 
 
-async def serve(place: Place, ready: Callable[[], None], complain: Say) -> None:
+async def serve(
+    place: Place, ready: Callable[[], None], complain: Say, measured: Measured = lambda _address: None
+) -> None:
     """Be the service until it is told to stop, by SIGTERM, SIGINT or StopService.
 
-    ready: called when the start is complete; complain: takes lines about what goes wrong. Raises StartFailed.
+    ready: called when the start is complete; complain: takes lines about what goes wrong; measured: told beforehand at
+    which host and port metrics are asked for. Raises StartFailed.
     """
     with ExitStack() as stack:
         writer = EventLogWriter(place.event_log)
@@ -69,16 +77,35 @@ async def serve(place: Place, ready: Callable[[], None], complain: Say) -> None:
         journal = Journal(writer)
         store = stack.enter_context(open_store(place.store, journal, place.keys))
         try:
-            core = Core(store, journal, addresses=place.addresses, settings=place.settings)
+            core = Core(
+                store, journal, addresses=place.addresses, settings=place.settings, exports=exports_beside(place.socket)
+            )
+            core.say = complain
         except ValueError as error:
             journal.tell(106, str(error), "settings")
             raise StartFailed(f"the service cannot start (settings): {error}") from error
         stack.callback(core.release)
+        try:
+            log = open_debug_log(core.service_settings, core.teller)
+        except ValueError as error:
+            complain(str(error))
+        else:
+            if log is not None:
+                stack.callback(log.close)
+        stack.callback(core.traces.close)
         prepare(core, place.adapters)
-        await _run(core, place, ready, complain)
+        await _run(core, place, ready, complain, measured)
 
 
-async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Say) -> None:
+def _metrics(core: Core, host: str, port: int) -> MetricsServer:
+    try:
+        return MetricsServer(core, host, port)
+    except OSError as error:
+        core.journal.tell(106, str(error), "metrics")
+        raise StartFailed(f"the service cannot start (metrics): {host}:{port}: {error.strerror}") from error
+
+
+async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Say, measured: Measured) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     core.stop_wanted = stopped.set
@@ -86,12 +113,18 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
     def defect(error: Exception) -> None:
         complain(f"{type(error).__name__}: {error}")
 
-    listener = Listener(place.socket, partial(perform, core), defect=defect)
+    listener = Listener(place.socket, partial(carry_out, core), defect=defect)
+    metrics = None if place.metrics is None else _metrics(core, *place.metrics)
     try:
         await listener.start()
     except OSError as error:
         core.journal.tell(106, str(error), "socket")
+        if metrics is not None:
+            await metrics.close()
         raise StartFailed(f"the service cannot start (socket): {place.socket}: {error.strerror}") from error
+    if metrics is not None:
+        metrics.start()
+        measured(metrics.address)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     start = Start(core, login_time=place.login_time, boot_table=place.boot_table)
@@ -115,6 +148,10 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
             task.cancel()
         start.stop()
         await listener.close(STOP_TIME)
+        await core.attachments.close()
+        await core.paths.close()
+        if metrics is not None:
+            await metrics.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIME):
                 await asyncio.gather(*(session.logout() for session in core.sessions.values()))

@@ -31,7 +31,7 @@ class SecretService:
         self._protect = protect
         self._backend = backend
         self.failure: Refused | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], UpCallKind] = {}
 
     def handed(self, secret: Secret) -> bytes:
         """A secret as a session's options have it. Raises SecretError."""
@@ -44,14 +44,20 @@ class SecretService:
         """See `Service`. What the driver would have encrypted is refused: it is not asked to keep anything."""
         if isinstance(call.payload, Endpoint):
             task = asyncio.get_running_loop().create_task(self._ipsec(call.kind, call.payload, answer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = call.kind
+            task.add_done_callback(self._tasks.pop)
             return
         try:
             answer(self._opened(call.payload) if call.kind is UpCallKind.DECRYPT else None)
         except SecretError as error:
             self.failure = Refused(StatusCode.CACHE_CORRUPTED, str(error))
             answer(None)
+
+    def give_up(self) -> None:
+        """The login has come to nothing: protection that is still being set up is wanted no more."""
+        for task, kind in self._tasks.items():
+            if kind is UpCallKind.CONFIGURE_IPSEC:
+                task.cancel()
 
     async def _ipsec(self, kind: UpCallKind, endpoint: Endpoint, answer: Callable[[bytes | None], None]) -> None:
         try:

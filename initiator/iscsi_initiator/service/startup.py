@@ -6,6 +6,8 @@
     instances    there are initiator instances, with adapters   106 and no start; 108 and a start without that adapter
     IPsec        the back end gets ready, where there is one    105
     secret       the initiator's secret opens                   107
+    metrics      Prometheus can ask, where it is to             106 and no start
+    socket       the service listens                            106 and no start
     boot         the target of the boot table is logged in to   none; `trouble` says why
     discovery    every mechanism is asked                       111 to 115, 119
     logins       the persistent logins are made                 PERSISTENT_LOGIN_TIMEOUT; they go on being tried
@@ -15,14 +17,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
-from iscsi_initiator.discovery.adapters import Adapter, load
+from iscsi_initiator.discovery.adapters import Adapter, PlugIn, attach, load
+from iscsi_initiator.discovery.isns_servers import Overtaken
 from iscsi_initiator.discovery.refresh import Refresh
 from iscsi_initiator.node_name import follow
 from iscsi_initiator.service.booting import boot
-from iscsi_initiator.service.core import Core
+from iscsi_initiator.service.core import AdapterHost, Core
 from iscsi_initiator.service.devices import DISK
 from iscsi_initiator.service.ipsec import IpsecFailure
 from iscsi_initiator.service.journal import Journal
@@ -38,6 +43,8 @@ LOGIN_TIME = 60.0
 
 LOGIN_RETRY = 5.0
 """Seconds between two attempts of a persistent login."""
+
+NONE: Mapping[str, PlugIn] = MappingProxyType({})
 
 _C = StatusCode
 TRANSIENT = frozenset(
@@ -74,19 +81,31 @@ def _failed(journal: Journal, error: Exception, checkpoint: str) -> StartFailed:
     return StartFailed(f"the service cannot start ({checkpoint}): {error}")
 
 
-def load_adapters(core: Core, wanted: Mapping[str, str]) -> dict[str, Adapter]:
-    """The adapters of these entry points; wanted: entry point to argument. Those that are none are left out, event 108."""
+def load_adapters(core: Core, wanted: Mapping[str, str], plug_ins: Mapping[str, PlugIn] = NONE) -> dict[str, Adapter]:
+    """The adapters of these entry points, and of plug-ins that are imported already; wanted: entry point to argument. Those
+    that are none are left out, event 108.
+    """
+    tell = core.journal.tell
+    makers: dict[str, Callable[[], Adapter]] = {
+        **{name: partial(load, name, argument, AdapterHost(core, name), tell) for name, argument in wanted.items()},
+        **{
+            name: partial(attach, name, plug_in, "", AdapterHost(core, name), tell)
+            for name, plug_in in plug_ins.items()
+        },
+    }
     found = {}
-    for name, argument in wanted.items():
+    for name, make in makers.items():
         try:
-            found[name] = load(name, argument, core, core.journal.tell)
+            found[name] = make()
         except Refused as error:
             core.trouble = error
     return found
 
 
-def prepare(core: Core, adapters: Mapping[str, str]) -> None:
-    """Checkpoints `node name`, `instances`, `IPsec`, `secret`. Raises StartFailed."""
+def prepare(core: Core, adapters: Mapping[str, str], plug_ins: Mapping[str, PlugIn] = NONE) -> None:
+    """Checkpoints `node name`, `instances`, `IPsec`, `secret`. plug_ins: of whoever embeds the service, by name. Raises
+    StartFailed.
+    """
     state = core.store.state
     node = follow(state.node, *core.host())
     try:
@@ -96,7 +115,7 @@ def prepare(core: Core, adapters: Mapping[str, str]) -> None:
         raise _failed(core.journal, error, "node name") from error
     core.claim(node.name)
     try:
-        core.set_up(load_adapters(core, adapters))
+        core.set_up(load_adapters(core, adapters, plug_ins))
     except StoreError as error:
         raise _failed(core.journal, error, "instances") from error
     core.hooks.begin(core.journal)
@@ -154,6 +173,9 @@ class Start:
     async def _ask_again(self, refresh: Refresh) -> None:
         try:
             await refresh()
+        except Overtaken:
+            # whoever left the server sees to what comes next
+            return
         except Refused as error:
             self._core.trouble = error
 

@@ -11,7 +11,7 @@ PROJECT = "iscsi-conformance"
 PARTS = ("iscsi_initiator", "iscsi_protocol")
 """Packages that have the project's version."""
 
-LIBRARIES = ("msgspec", "cryptography")
+LIBRARIES = ("msgspec", "cryptography", "prometheus-client")
 UNKNOWN = "not installed"
 
 
@@ -22,6 +22,11 @@ def file_versions() -> tuple[FileVersion, ...]:
         *(FileVersion(name=name, version=_version(distribution)) for name, distribution in found),
         FileVersion(name="python", version=platform.python_version()),
     )
+
+
+def project_version() -> str:
+    """Of the package."""
+    return _version(PROJECT)
 
 
 def _version(distribution: str) -> str:

@@ -8,7 +8,7 @@ from iscsi_protocol.eventlog.explain import details, explain
 from iscsi_protocol.eventlog.parts import Detail, Part
 from iscsi_protocol.eventlog.record import FIELDS, HEADER_LENGTH, MAX_EXTRA, EventRecord, PacketField, RecordError
 from iscsi_protocol.eventlog.rows import EVENTS, SECRETS, SOURCE, Dump, EventRow, Severity
-from iscsi_protocol.eventlog.service_rows import SERVICE_EVENTS, SERVICE_SOURCE, ServiceRow
+from iscsi_protocol.eventlog.service_rows import SERVICE_EVENTS, SERVICE_SOURCE, SYNTHETIC, ServiceRow
 
 __all__ = [
     "EVENTS",
@@ -19,6 +19,7 @@ __all__ = [
     "SERVICE_EVENTS",
     "SERVICE_SOURCE",
     "SOURCE",
+    "SYNTHETIC",
     "Detail",
     "Dump",
     "EventRecord",

@@ -57,3 +57,8 @@ _ROWS = (
 
 SERVICE_EVENTS: Mapping[int, ServiceRow] = MappingProxyType({row.id: row for row in _ROWS})
 """Every event of the service by its id."""
+
+SYNTHETIC = frozenset({104, 118, 120, 121})
+"""Events that a configuration of the service brings about, and neither the wire nor a machine that lacks what they are about:
+a disk of a volume manager, an evaluation period, a firewall with a list of programs.
+"""

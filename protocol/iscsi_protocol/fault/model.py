@@ -167,12 +167,13 @@ def _read_by(action: Action) -> list[str]:
 
 
 class Side(Enum):
-    """Whose fault it is: a target's or initiator's, or, of iSNS, a server's or client's."""
+    """Whose fault it is: a target's or initiator's, of iSNS a server's or client's, or that of an initiator's service."""
 
     TARGET = "target"
     INITIATOR = "initiator"
     SERVER = "server"
     CLIENT = "client"
+    SERVICE = "service"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

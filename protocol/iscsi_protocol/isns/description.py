@@ -59,7 +59,7 @@ CONFORMING = ClientPolicy()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PortalSpec:
-    """A portal to be registered. port: of TCP; 0 for an initiator's; esi, scn: ports to be reached at, as in tag 17.
+    """A portal to be registered. port: of TCP; 0 for the canonical one; esi, scn: ports to be reached at, as in tag 17.
 
     esi_interval: seconds, 0 for no inquiries; tag: the portal group tag for all nodes, None for the server's default.
     """

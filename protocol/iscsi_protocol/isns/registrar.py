@@ -72,6 +72,7 @@ class Registrar:
         self._policy = policy
         self._writer = Writer(policy)
         self._token: int | None = None
+        self._forgone: set[int] = set()
         self._due: float | None = None
         self._waiting = list(description.nodes)
         self._period = 0
@@ -86,7 +87,9 @@ class Registrar:
         self._token = self._client.submit(request, now)
 
     def leave(self, now: float) -> None:
-        """Deregister."""
+        """Deregister; what it waits for does not count any more."""
+        if self._token is not None:
+            self._forgone.add(self._token)
         self.state = State.LEAVING
         self._due = None
         self._token = self._client.submit(self._writer.deregister(self._description, self.eid), now)
@@ -96,6 +99,9 @@ class Registrar:
         if isinstance(event, Inquired):
             self._arm(now)
             return [event]
+        if not isinstance(event, Notified) and event.token in self._forgone:
+            self._forgone.remove(event.token)
+            return []
         if isinstance(event, Notified) or event.token != self._token:
             return [event]
         self._token = None

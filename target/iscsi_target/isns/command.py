@@ -57,7 +57,7 @@ def isns_server(
     try:
         made = load_isns_config(config) if config else IsnsConfig()
         changes: dict[str, Any] = {
-            "listen": listen or made.listen,
+            "listen": made.listen if listen is None else listen,
             "database": str(database) if database else made.database,
             "control": str(control) if control else made.control,
             "control_nodes": [*made.control_nodes, *control_nodes],

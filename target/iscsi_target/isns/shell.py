@@ -133,11 +133,15 @@ class IsnsShell:
         self._flush()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
+        self._keep(asyncio.current_task())
+        # What `stop` cancels ends without an error, of which asyncio's streams would complain.
+        with suppress(asyncio.CancelledError):
+            await self._read(self._opened(writer), reader)
+
+    def _keep(self, task: asyncio.Task[None] | None) -> None:
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        await self._read(self._opened(writer), reader)
 
     def _opened(self, writer: asyncio.StreamWriter) -> int:
         self._count += 1
@@ -187,9 +191,7 @@ class IsnsShell:
                 self._dialling[send.tcp].append(send.data)
             else:
                 self._dialling[send.tcp] = [send.data]
-                task = asyncio.get_running_loop().create_task(self._dial(send.tcp))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._keep(asyncio.get_running_loop().create_task(self._dial(send.tcp)))
         elif send.connection in self._writers:
             self._write(send.connection, send.data)
 
@@ -231,7 +233,8 @@ class IsnsShell:
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One JSON object a line, each with its answer."""
-        with suppress(OSError, ValueError):
+        self._keep(asyncio.current_task())
+        with suppress(OSError, ValueError, asyncio.CancelledError):
             while line := await reader.readline():
                 answer = carry_out(self.engine, line, self.now())
                 self._flush()

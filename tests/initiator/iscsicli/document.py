@@ -1,4 +1,4 @@
-"""The parts of docs/iscsicli.md and docs/service-api.md that are made of tables in the code.
+"""The parts of docs/iscsicli.md, docs/service-api.md and docs/management.md that are made of tables in the code.
 
 `python -m tests.initiator.iscsicli.document` writes them anew.
 """
@@ -17,6 +17,8 @@ from iscsi_initiator.iscsicli.render import form
 from iscsi_initiator.iscsicli.table import GROUPS, Command
 from iscsi_initiator.service import api
 from iscsi_initiator.service.api.wire import OPERATIONS
+from iscsi_initiator.service.management.schema import Method, Property, structures
+from iscsi_initiator.service.management.table import CLASSES
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -98,7 +100,42 @@ def _parts(kind: Any) -> Iterator[type[msgspec.Struct]]:
         yield from _inside(kind)
 
 
+def classes() -> list[str]:
+    """Each management class with its properties and methods."""
+    lines = ["| class | what it tells | properties | methods |", "|---|---|---|---|"]
+    for name, each in CLASSES.items():
+        names = "<br>".join(f"`{own}`" for own in (name, *each.aliases))
+        says = f"{each.says}; an event" if each.is_event else each.says
+        methods = "<br>".join(f"`{_method(method)}`: {method.says}" for method in each.methods)
+        lines.append(f"| {names} | {says} | {_properties(each.properties)} | {methods} |")
+    return [*lines, ""]
+
+
+def _method(method: Method) -> str:
+    given = ", ".join(_argument(each) for each in method.arguments)
+    gives = ", ".join(f"{each.name} {each.type}" for each in method.gives)
+    return f"{method.name}({given})" + (f" -> {gives}" if gives else "")
+
+
+def _argument(each: Property) -> str:
+    text = f"{each.name} {each.type}"
+    return text if each.required else f"[{text}]"
+
+
+def _properties(every: tuple[Property, ...]) -> str:
+    return ", ".join(f"`{each.name}` {each.type}{' (key)' if each.key else ''}" for each in every)
+
+
+def inside() -> list[str]:
+    """What stands inside of properties and arguments."""
+    lines = ["| structure | properties |", "|---|---|"]
+    for name, each in structures(CLASSES.values()).items():
+        lines.append(f"| `{name}` | {_properties(each.properties)} |")
+    return [*lines, ""]
+
+
 MADE = {
+    "management.md": {"classes": classes, "structures": inside},
     "iscsicli.md": {"commands": commands, "arguments": parameters},
     "service-api.md": {"operations": operations, "objects": structs},
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.initiator.iscsicli.transcript import FILES, GOLDEN, commands, play
+from tests.initiator.iscsicli.test_initiator_iscsicli_arguments import FORMS
+from tests.initiator.iscsicli.transcript import FILES, GOLDEN, commands, outcomes, play
 
 from iscsi_initiator.iscsicli.table import COMMANDS, GROUPS
 
@@ -22,6 +23,17 @@ def test_command_has_its_transcript(name):
     """Each command has a file of its own, in which it succeeds or says why it cannot."""
     text = (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
     assert any(COMMANDS[each.lower()].name == name for each in commands(text) if each.lower() in COMMANDS)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_commands_of_the_guide_succeed_in_a_transcript(name):
+    """Each command of Appendix C: it is done, and it is refused or takes no argument."""
+    row = COMMANDS[name.lower()]
+    played = [each for path in FILES for each in outcomes(path.read_text("utf-8"))]
+    statuses = [status for each, status in played if COMMANDS.get(each.lower()) is row]
+    assert 0 in statuses
+    if row.parameters:
+        assert {1, 2} & set(statuses)
 
 
 def test_aliases_are_played():

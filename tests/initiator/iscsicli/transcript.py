@@ -6,6 +6,7 @@ them; what changed is for the eye of whoever ran it. `% lose` has every session 
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def inputs(text: str) -> list[str]:
 def commands(text: str) -> list[str]:
     """The names of the commands that a transcript runs."""
     return [shlex.split(line.removeprefix(COMMAND))[0] for line in inputs(text) if line.startswith(COMMAND)]
+
+
+def outcomes(text: str) -> list[tuple[str, int]]:
+    """The name and the exit status of each command of a transcript."""
+    statuses = [int(line.strip("[]")) for line in text.splitlines() if re.fullmatch(r"\[\d\]", line)]
+    return list(zip(commands(text), statuses, strict=True))
 
 
 def play(text: str) -> str:

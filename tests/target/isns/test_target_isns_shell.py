@@ -19,7 +19,7 @@ from iscsi_protocol.isns.attributes import Tag
 from iscsi_protocol.isns.body import Request, acknowledgement, inquiry_in, notification_of, response_of
 from iscsi_protocol.isns.codes import Function, Scn
 from iscsi_protocol.isns.pdu import Assembler, Message, PduStream
-from iscsi_protocol.isns.tlv import UDP_PORT, address, number, text
+from iscsi_protocol.isns.tlv import UDP_PORT, Attribute, address, number, text
 from iscsi_target.cli import main
 from iscsi_target.isns.command import ask
 from iscsi_target.isns.config import IsnsConfig
@@ -159,6 +159,26 @@ def test_nobody_at_the_other_end_is_no_trouble() -> None:
             shell._flush = flushed
             client.writer.close()
             await asyncio.wait_for(gone.wait(), PATIENCE)
+
+    asyncio.run(scenario())
+
+
+def test_stopping_with_clients_there_is_silent(tmp_path) -> None:
+    """asyncio has nothing to complain of when connections are cut off."""
+
+    async def scenario() -> None:
+        complaints: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        async with running(control=str(tmp_path / "c")) as (_, endpoint):
+            client = await connected(endpoint)
+            await client.ask(Function.DEV_GET_NEXT, ADMIN, key=[Attribute(Tag.ISCSI_NAME)])
+            answers, control = await asyncio.open_unix_connection(tmp_path / "c")
+            control.write(b'{"op": "list"}\n')
+            assert await answers.readline()
+        for writer in (client.writer, control):
+            writer.close()
+            await writer.wait_closed()
+        assert complaints == []
 
     asyncio.run(scenario())
 

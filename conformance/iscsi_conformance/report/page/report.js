@@ -192,14 +192,14 @@
   }
 
   function otherCoverage() {
-    const tables = Object.entries(head.coverage.events).map(([source, rows]) => [`Events of ${source}`, rows]);
-    tables.push(["Login status codes", head.coverage.status_codes]);
+    const tables = Object.entries(head.coverage.events).map(([source, rows]) => [`Events of ${source}`, rows, head.coverage.synthetic[source] || []]);
+    tables.push(["Status codes", head.coverage.status_codes]);
     return tables
       .filter(([, rows]) => Object.keys(rows).length)
-      .flatMap(([title, rows]) => [
+      .flatMap(([title, rows, made = []]) => [
         make("h2", null, title),
         make("table.coverage", null, make("tbody", null, Object.entries(rows).map(([id, own]) =>
-          make("tr", null, make("th.id", { scope: "row" }, id), make("td", null, make("span.caselist", null, own.map((item) => link(item)))))))),
+          make("tr", null, make("th.id", { scope: "row" }, id, made.includes(id) ? make("span.dim", null, " synthetic") : null), make("td", null, make("span.caselist", null, own.map((item) => link(item)))))))),
       ]);
   }
 
@@ -230,8 +230,8 @@
         fact("took", `${row.duration.toFixed(6)} s on the ${row.clock} clock`), fact("over", row.transport),
         fact("fault in force", row.fault),
         row.capture ? fact("capture", make("a", { href: row.capture, download: true }, row.capture.split("/").pop())) : null),
-      make("h2", null, "Requirements"),
-      make("ul.panel.rows", null, row.clauses.map((clause) => requirementRow(row, clause))),
+      ...section("Requirements", row.clauses.map((clause) => requirementRow(row, clause))),
+      ...section("Status codes", Object.entries(row.codes).map(([code, name]) => codeRow(row, code, name))),
       ...section("Findings of the rule book", row.findings.map((finding) => findingRow(finding))),
       ...section("Events", [
         ...row.expected_events.map((event) => make("li", null, `expected: ${event}`)),
@@ -244,6 +244,13 @@
 
   function section(title, items) {
     return items.length ? [make("h2", null, title), make("ul.panel.rows", null, items)] : [];
+  }
+
+  function codeRow(row, code, name) {
+    const proof = row.proofs[code];
+    return make("li", null,
+      make("p", null, make("span.mono", null, code), " ", make("code", null, name), row.failed.includes(code) ? make("span.broken", null, " not told") : null),
+      proof ? make("p.small.dim", null, "proven by the fault ", make("code", null, proof), head.faults[proof] ? `: ${head.faults[proof]}` : "") : null);
   }
 
   function requirementRow(row, clause) {

@@ -4,6 +4,9 @@ a `Failure` in its place.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Protocol
+
 from msgspec import Struct
 
 from iscsi_initiator.service.api.values import LoginOptions
@@ -20,6 +23,16 @@ class Answer(_Part, frozen=True, kw_only=True):
 
     status: int = 0
     message: str = ""
+
+
+class Stream(Protocol):
+    """Answers that come one after the other, until it is closed."""
+
+    def __aiter__(self) -> AsyncIterator[Answer]:
+        """Each as it comes."""
+
+    def close(self) -> None:
+        """Want no more of them."""
 
 
 class Failure(_Part, frozen=True, kw_only=True):
@@ -241,6 +254,70 @@ class PersistentDevices(Answer, frozen=True, kw_only=True):
     devices: tuple[PersistentDeviceEntry, ...] = ()
 
 
+class DevicePathEntry(_Part, frozen=True, kw_only=True):
+    """A path of a device. lun: of the device on it; active, weight: as they were set; status: active, standby or failed."""
+
+    session_id: str
+    lun: int
+    active: bool = True
+    weight: int = 0
+    status: str = ""
+
+
+class MultipathDeviceEntry(_Part, frozen=True, kw_only=True):
+    """A disk with its paths; those that are gone are not among them. identifier: of the logical unit, by which paths are
+    known to lead to it; policy: as of SetLoadBalancePolicy; removed: no path came back in time, and requests fail;
+    preempted: another node took the registration of the reservation key away; open_by: who has it open.
+    """
+
+    device: str
+    number: int
+    legacy_name: str
+    identifier: str
+    target_name: str
+    policy: int
+    failback: bool = True
+    removed: bool = False
+    preempted: bool = False
+    open_by: tuple[str, ...] = ()
+    paths: tuple[DevicePathEntry, ...] = ()
+
+
+class MultipathDevices(Answer, frozen=True, kw_only=True):
+    """DeviceList."""
+
+    devices: tuple[MultipathDeviceEntry, ...] = ()
+
+
+class AttachedEntry(_Part, frozen=True, kw_only=True):
+    """A device that is served. socket, export: where NBD clients find it; size, block_size: bytes; clients: how many there
+    are.
+    """
+
+    device: str
+    legacy_name: str
+    identifier: str
+    socket: str
+    export: str
+    size: int
+    block_size: int
+    read_only: bool = False
+    block_device: str | None = None
+    clients: int = 0
+
+
+class Attached(Answer, frozen=True, kw_only=True):
+    """Attach."""
+
+    attached: AttachedEntry
+
+
+class AttachedDevices(Answer, frozen=True, kw_only=True):
+    """ListAttached."""
+
+    devices: tuple[AttachedEntry, ...] = ()
+
+
 class Initiators(Answer, frozen=True, kw_only=True):
     """ListInitiators: names of the initiator instances."""
 
@@ -268,13 +345,54 @@ class Versions(Answer, frozen=True, kw_only=True):
 
 
 class ServiceState(Answer, frozen=True, kw_only=True):
-    """ServiceStatus. state: starting, running or stopping; sessions: how many there are."""
+    """ServiceStatus. state: starting, running or stopping; sessions: how many there are; trouble: the code of what went
+    wrong last at the start or in the background, 0 for nothing, with the message about it.
+    """
 
     state: str
     pid: int
     node_name: str
     sessions: int = 0
     versions: tuple[FileVersion, ...] = ()
+    trouble: int = 0
+
+
+class TraceEntry(_Part, frozen=True, kw_only=True):
+    """How a trace is: first what it was started with, see `StartTrace`. started: seconds since 1970; buffers, free_buffers:
+    in memory; buffers_written: to the file so far; messages: that it took; lost: of those, how many do not get into the
+    file; file_size: bytes at most; failure: why nothing could be written the last time, else empty.
+    """
+
+    name: str
+    path: str
+    flags: int
+    level: int
+    minimum_buffers: int
+    maximum_buffers: int
+    buffer_kib: int
+    circular: bool
+    maximum_kib: int
+    flush_time: float
+    started: float
+    buffers: int
+    free_buffers: int
+    buffers_written: int
+    messages: int
+    lost: int
+    file_size: int
+    failure: str = ""
+
+
+class TraceAnswer(Answer, frozen=True, kw_only=True):
+    """StartTrace and StopTrace: how the trace is then."""
+
+    trace: TraceEntry
+
+
+class TraceList(Answer, frozen=True, kw_only=True):
+    """QueryTrace."""
+
+    traces: tuple[TraceEntry, ...] = ()
 
 
 def failure_of(error: Refused) -> Failure:

@@ -35,6 +35,8 @@ from iscsi_initiator.service.api.discovery import (
     RemoveiSNSServer,
     RemoveTargetPortal,
 )
+from iscsi_initiator.service.api.management import Invoke, ListClasses, Metrics, Query, Watch
+from iscsi_initiator.service.api.multipath import Attach, Detach, DeviceList, ListAttached, SetDevicePolicy
 from iscsi_initiator.service.api.node import ListInitiators, NodeName, ServiceStatus, StopService, VersionInfo
 from iscsi_initiator.service.api.operation import VERSION, Operation, answer_type
 from iscsi_initiator.service.api.security import CHAPSecret, GetPSKey, GroupKey, PSKey, TunnelAddr
@@ -54,6 +56,7 @@ from iscsi_initiator.service.api.sessions import (
 )
 from iscsi_initiator.service.api.settings import ImportSettings
 from iscsi_initiator.service.api.targets import AddTarget, ListTargets, RemoveTarget, TargetInfo
+from iscsi_initiator.service.api.tracing import QueryTrace, StartTrace, StopTrace
 from iscsi_initiator.status_codes import Refused, StatusCode
 
 MAX_REQUEST = 1 << 20
@@ -89,7 +92,20 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ReportTargetMappings,
     SessionList,
     SetLoadBalancePolicy,
+    DeviceList,
+    SetDevicePolicy,
+    Attach,
+    Detach,
+    ListAttached,
     ImportSettings,
+    ListClasses,
+    Query,
+    Invoke,
+    Watch,
+    Metrics,
+    StartTrace,
+    StopTrace,
+    QueryTrace,
     CHAPSecret,
     TunnelAddr,
     GroupKey,
@@ -136,16 +152,25 @@ def encode_request(request: Operation[Any]) -> bytes:
     return msgspec.json.encode(request) + b"\n"
 
 
+def operation_of(line: bytes) -> str:
+    """The name of the operation that a line asks for, known or not. Raises NoRequest (INVALID_PARAMETER) for what is none."""
+    return _head_of(line).op
+
+
+def _head_of(line: bytes) -> _Head:
+    try:
+        return _head.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NoRequest(StatusCode.INVALID_PARAMETER, f"no request: {error}") from error
+
+
 def decode_request(line: bytes) -> Operation[Any]:
     """A request as it came, with or without the end of the line. Raises Refused.
 
     NoRequest (INVALID_PARAMETER) for what is none, REQUEST_NOT_SUPPORTED for an operation or version that is not known,
     INVALID_PARAMETER for fields that are not the operation's, and whatever the request's own values come to.
     """
-    try:
-        head = _head.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NoRequest(StatusCode.INVALID_PARAMETER, f"no request: {error}") from error
+    head = _head_of(line)
     try:
         if head.version != VERSION:
             raise Refused(
@@ -159,13 +184,21 @@ def decode_request(line: bytes) -> Operation[Any]:
 
 
 def encode_answer(answer: Answer | Failure, buffer_size: int | None = None) -> bytes:
-    """The line, with its end; where it is longer than the caller takes, a failure that says how long it is."""
-    line = msgspec.json.encode(answer) + b"\n"
-    room = MAX_ANSWER if buffer_size is None else buffer_size
-    if len(line) <= room or isinstance(answer, Failure):
-        return line
-    reason = f"the answer has {len(line)} bytes, the buffer {room}"
-    return encode_answer(Failure(status=StatusCode.BUFFER_TOO_SMALL, message=reason, needed=len(line)))
+    """The line, with its end, of what `fitting` leaves of the answer."""
+    return _line(fitting(answer, buffer_size))
+
+
+def _line(answer: Answer | Failure) -> bytes:
+    return msgspec.json.encode(answer) + b"\n"
+
+
+def fitting(answer: Answer | Failure, buffer_size: int | None = None) -> Answer | Failure:
+    """The answer; where its line is longer than the caller takes, a failure that says how long it is."""
+    room, size = MAX_ANSWER if buffer_size is None else buffer_size, len(_line(answer))
+    if size <= room or isinstance(answer, Failure):
+        return answer
+    reason = f"the answer has {size} bytes, the buffer {room}"
+    return Failure(status=StatusCode.BUFFER_TOO_SMALL, message=reason, needed=size)
 
 
 def decode_answer(line: bytes, kind: type[Operation[A]]) -> A:

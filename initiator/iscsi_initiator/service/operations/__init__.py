@@ -13,6 +13,8 @@ from iscsi_initiator.service.operations import (
     devices,
     discovery,
     ipsec,
+    management,
+    multipath,
     node,
     persistent,
     scsi,
@@ -20,7 +22,9 @@ from iscsi_initiator.service.operations import (
     sessions,
     settings,
     targets,
+    tracing,
 )
+from iscsi_initiator.service.telling import told
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
 
@@ -45,6 +49,11 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.AddConnection: sessions.add_connection,
         api.RemoveConnection: sessions.remove_connection,
         api.SetLoadBalancePolicy: sessions.set_load_balance,
+        api.DeviceList: multipath.device_list,
+        api.SetDevicePolicy: multipath.set_device_policy,
+        api.Attach: multipath.attach,
+        api.Detach: multipath.detach,
+        api.ListAttached: multipath.list_attached,
         api.ReportTargetMappings: sessions.report_target_mappings,
         api.ScsiInquiry: scsi.scsi_inquiry,
         api.ReadCapacity: scsi.read_capacity,
@@ -62,6 +71,13 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.PSKey: ipsec.ps_key,
         api.GetPSKey: ipsec.get_ps_key,
         api.ImportSettings: settings.import_settings,
+        api.ListClasses: management.list_classes,
+        api.Query: management.query,
+        api.Invoke: management.invoke,
+        api.Metrics: management.metrics,
+        api.StartTrace: tracing.start_trace,
+        api.StopTrace: tracing.stop_trace,
+        api.QueryTrace: tracing.query_trace,
         api.CHAPSecret: node.chap_secret,
         api.NodeName: node.node_name,
         api.ListInitiators: node.list_initiators,
@@ -70,9 +86,22 @@ TABLE: Mapping[type[Operation[Any]], Function] = MappingProxyType(
         api.StopService: node.stop_service,
     }
 )
-"""Every operation of the API."""
+"""Every operation of the API that has one answer."""
+
+
+STREAMS: Mapping[type[Operation[Any]], Callable[[Core, Any], api.Stream]] = MappingProxyType(
+    {api.Watch: management.watch}
+)
+"""Every operation whose answers come one after the other; they may raise Refused."""
 
 
 async def perform(core: Core, request: Operation[Any]) -> api.Answer:
+    """Do what is asked, where that has one answer. Raises Refused."""
+    work = TABLE[type(request)](core, request)
+    return await (told(core.teller, request, work) if core.teller.level else work)
+
+
+async def carry_out(core: Core, request: Operation[Any]) -> api.Answer | api.Stream:
     """Do what is asked. Raises Refused."""
-    return await TABLE[type(request)](core, request)
+    stream = STREAMS.get(type(request))
+    return await perform(core, request) if stream is None else stream(core, request)

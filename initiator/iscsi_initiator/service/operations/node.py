@@ -31,17 +31,30 @@ async def node_name(core: Core, request: api.NodeName) -> api.NodeNameSet:
     INITIATOR_NODE_ALREADY_EXISTS where another service of this host has the name, INVALID_ISCSI_NAME.
     """
     node = name_node(request.node_name or DEFAULT, *core.host())
-    if node.name != core.node_name:
-        if core.sessions or core.logging_in:
-            raise Refused(StatusCode.CONNECTION_ALREADY_EXISTS, "the name cannot be changed while there are sessions")
+    if node.name == core.node_name:
+        core.keep(node=node)
+        return api.NodeNameSet(node_name=node.name, fixed=node.fixed)
+    _check_no_sessions(core)
+    # The old name leaves the iSNS servers before the new one is kept: whoever is killed in between is known there by no name,
+    # and not by one that nobody would take off them.
+    await core.servers.close()
+    try:
+        _check_no_sessions(core)
         if not core.claim(node.name):
             raise Refused(StatusCode.INITIATOR_NODE_ALREADY_EXISTS, f"another service here is {node.name}")
-    renamed = node.name != core.node_name
-    core.keep(node=node)
-    if renamed:
-        await core.servers.close()
+        try:
+            core.keep(node=node)
+        except Refused:
+            core.claim(core.node_name)
+            raise
+    finally:
         core.register_again()
     return api.NodeNameSet(node_name=node.name, fixed=node.fixed)
+
+
+def _check_no_sessions(core: Core) -> None:
+    if core.sessions or core.logging_in:
+        raise Refused(StatusCode.CONNECTION_ALREADY_EXISTS, "the name cannot be changed while there are sessions")
 
 
 async def list_initiators(core: Core, request: api.ListInitiators) -> api.Initiators:
@@ -57,7 +70,7 @@ async def version_info(core: Core, request: api.VersionInfo) -> api.Versions:
 
 
 async def service_status(core: Core, request: api.ServiceStatus) -> api.ServiceState:
-    """How the service is. message: what went wrong at its start."""
+    """How the service is, and what went wrong at its start or in the background."""
     del request
     return api.ServiceState(
         state=core.state,
@@ -66,6 +79,7 @@ async def service_status(core: Core, request: api.ServiceStatus) -> api.ServiceS
         sessions=len(core.sessions),
         versions=file_versions(),
         message="" if core.trouble is None else str(core.trouble),
+        trouble=0 if core.trouble is None else core.trouble.status,
     )
 
 

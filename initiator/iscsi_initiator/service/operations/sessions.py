@@ -25,18 +25,19 @@ async def logout_target(core: Core, request: api.LogoutTarget) -> api.Answer:
     """End a session. Raises Refused INVALID_SESSION_ID, DEVICE_BUSY_ON_SESSION."""
     session = core.session(request.session_id)
     core.handles.check_unused(session.session_id)
+    core.paths.leave(session)
     await session.logout()
-    core.sessions.pop(session.session_id, None)
+    core.ended(session)
     return api.Answer()
 
 
 async def session_list(core: Core, request: api.SessionList) -> api.Sessions:
     """All sessions; one that is being tried again has no connections."""
     del request
-    return api.Sessions(sessions=tuple(_shown(each) for each in core.sessions.values()))
+    return api.Sessions(sessions=tuple(_shown(core, each) for each in core.sessions.values()))
 
 
-def _shown(session: LiveSession) -> api.SessionEntry:
+def _shown(core: Core, session: LiveSession) -> api.SessionEntry:
     return api.SessionEntry(
         session_id=session.session_id,
         initiator=session.initiator,
@@ -57,6 +58,7 @@ def _shown(session: LiveSession) -> api.SessionEntry:
                 os_lun=device.mapping.os_lun,
                 interface_name=device.interface_name,
                 legacy_name=device.legacy_name,
+                volume_paths=core.volumes_on(device.interface_name),
             )
             for device in session.devices
         ),
@@ -67,7 +69,8 @@ async def add_connection(core: Core, request: api.AddConnection) -> api.Connecti
     """Add a connection to a session, which logs in as the session did.
 
     Raises Refused: INVALID_SESSION_ID, REQUEST_NOT_SUPPORTED for another initiator, port or other options than the
-    session's, PORTAL_NOT_FOUND, TOO_MANY_CONNECTIONS, DNS_NAME_UNRESOLVED, and how the login failed.
+    session's, and for a session that is one of several paths to a device, PORTAL_NOT_FOUND, TOO_MANY_CONNECTIONS,
+    DNS_NAME_UNRESOLVED, and how the login failed.
     """
     session = core.session(request.session_id)
     local = core.instance(request.initiator, preferred=session.initiator)
@@ -77,6 +80,7 @@ async def add_connection(core: Core, request: api.AddConnection) -> api.Connecti
     ipsec = request.key is not None or request.security_flags not in (0, session.ipsec.flags)
     if ipsec or not same_login(core, session, options):
         raise Refused(StatusCode.REQUEST_NOT_SUPPORTED, "a connection logs in with the options of its session")
+    core.paths.check_alone(session)
     portal = None if request.portal is None else await resolve(request.portal, core.resolver)
     return api.ConnectionAdded(connection_id=await session.add_connection(portal))
 

@@ -8,7 +8,7 @@ from iscsi_initiator.registry.taking import driver_settings, take
 from iscsi_initiator.registry.text import RegError, read_reg
 from iscsi_initiator.service import api
 from iscsi_initiator.service.core import Core
-from iscsi_initiator.service.tunables import service_settings
+from iscsi_initiator.service.tunables import device_settings, service_settings
 from iscsi_initiator.settings import status_of_change
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import State, StoreError
@@ -38,6 +38,7 @@ async def import_settings(core: Core, request: api.ImportSettings) -> api.Answer
 def _status(core: Core, after: State) -> StatusCode | None:
     """The warning where something that runs is to be other than it is."""
     declared = replace(driver_settings(after), initiator_name=core.settings.initiator_name)
-    if service_settings(after.settings) != core.service_settings:
+    changed = service_settings(after.settings) != core.service_settings
+    if changed or device_settings(after.settings) != core.device_settings:
         return StatusCode.OPERATION_REQUIRES_REBOOT
     return status_of_change(core.settings, declared)
