@@ -69,9 +69,13 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
     scene = _scene(case, environment, recorder)
     evidence = Evidence()
     service = ServiceBench(case.subject, environment.bench_fault, evidence.notes) if case.role is Role.SERVICE else None
-    outcome = await _outcome(case, peer, scene, service, options, evidence)
-    if service is not None:
-        outcome = _left_behind(case, service, evidence, outcome)
+    try:
+        outcome = await _outcome(case, peer, scene, service, options, evidence)
+        if service is not None:
+            outcome = _missing_events(case, service, evidence, outcome)
+    finally:
+        if service is not None:
+            service.close()
     if scene is not None:
         evidence.events = scene.logged()
         if outcome is None and scene.logs_events and evidence.events != list(case.events):
@@ -110,10 +114,9 @@ def _scene(case: Case, environment: Environment, recorder: Recorder) -> Scene | 
     return Scene(environment.open_stage, recorder, environment.random_bytes, environment.initiator_fault)
 
 
-def _left_behind(case: Case, service: ServiceBench, evidence: Evidence, outcome: Outcome | None) -> Outcome | None:
-    """End the services of a case; what it has to log has to be in their logs."""
+def _missing_events(case: Case, service: ServiceBench, evidence: Evidence, outcome: Outcome | None) -> Outcome | None:
+    """What a case has to log has to be in the logs of its services."""
     evidence.events = [name_of(each.record.id) for each in service.logged()]
-    service.close()
     missing = [event for event in case.events if event not in evidence.events]
     if outcome is None and missing:
         return Failed(case.subject, f"{', '.join(missing)} was due", seen=", ".join(evidence.events) or "nothing")

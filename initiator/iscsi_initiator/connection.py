@@ -326,10 +326,10 @@ class Connection:
                 continue
             if raw is None:
                 break
-            came = True
             traffic.pdus_received += 1
             if watch is not None:
                 watch.received(link.number, raw)
+            came = True
             if self._login is None:
                 take(raw, link, now)
             else:

@@ -327,10 +327,10 @@ class Work:
             if self.tasks.pop(task.itt, None) is not None:
                 task.link.queued -= 1
             self._clocks[task.allowance].pop(task.itt, None)
-            if task.landing is not None:
-                task.let_go()
             if task.link.timing and failure is None:
                 self._take_time(task)
+            if task.landing is not None:
+                task.let_go()
             if task.trouble is not None:
                 self._release(task)
         else:
