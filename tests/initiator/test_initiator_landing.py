@@ -203,7 +203,9 @@ class Life:
         log = [(event.id, event.extra, event.text) for event in bench.events if isinstance(event, EventLogged)]
         others = [type(event) for event in bench.events]
         sent = [raw.to_bytes() for raw in bench.raws]
-        return log, others, sent, self.results, bench.closed, bench.engine.next_deadline()
+        connections = bench.engine.session(bench.session).connections.values()
+        counted = [(each.traffic.bytes_received, each.traffic.pdus_received) for each in connections]
+        return log, others, sent, self.results, bench.closed, counted, bench.engine.next_deadline()
 
 
 def begin(level: int, digests: tuple[bool, bool], *, direct: bool) -> Life:
