@@ -12,8 +12,9 @@ import subprocess
 from typing import Protocol
 
 from iscsi_initiator.client import Client as Session
+from iscsi_initiator.settings import Settings
 from peers import PeerFailed, find
-from workload import BLOCK, SIZE, Workload
+from workload import BLOCK, READ_LARGE, SIZE, Workload
 
 _STRIDE = (1 << 20) + 4096
 """Steps of qemu-img bench where transfers are to be scattered: it has no random mode."""
@@ -95,6 +96,7 @@ class Bundled:
 
     name = "bundled initiator"
     shortest = 0.0
+    settings = Settings()
 
     def fits(self, workload: Workload) -> bool:
         """See `Client`. By default it offers no digest."""
@@ -105,13 +107,24 @@ class Bundled:
         return asyncio.run(self._load(url, workload, seconds))
 
     async def _load(self, url: str, workload: Workload, seconds: float) -> float:
-        async with await Session.connect(url) as session:
+        async with await Session.connect(url, settings=self.settings) as session:
             await session.capacity()
             clock = asyncio.get_running_loop().time
             started = clock()
             workers = [_work(session, workload, number, started + seconds) for number in range(workload.depth)]
             done = sum(await asyncio.gather(*workers))
             return done / (clock() - started)
+
+
+class BundledTuned(Bundled):
+    """The bundled initiator with data segments as long as libiscsi takes them, for what a longer one helps: large reads."""
+
+    name = "bundled initiator, tuned"
+    settings = Settings(max_recv_data_segment_length=262144)
+
+    def fits(self, workload: Workload) -> bool:
+        """See `Client`."""
+        return workload == READ_LARGE
 
 
 async def _work(session: Session, workload: Workload, number: int, until: float) -> int:

@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 
 from rich.console import Console
@@ -32,7 +33,7 @@ import document
 import peers
 import rulebook
 import wire
-from clients import Bundled, Client, IscsiPerf, QemuImg
+from clients import Bundled, BundledTuned, Client, IscsiPerf, QemuImg
 from keys import KEYS, Declared, negotiated
 from loopback import Loopback
 from measure import Spread
@@ -180,7 +181,7 @@ def measure(plan: Plan, results: Results, console: Console, folder: Path | None)
 
 def available_clients(results: Results) -> list[Client]:
     """The clients that are there."""
-    makers: Sequence[Callable[[], Client]] = (Bundled, IscsiPerf, QemuImg)
+    makers: Sequence[Callable[[], Client]] = (Bundled, BundledTuned, IscsiPerf, QemuImg)
     clients: list[Client] = []
     for make in makers:
         try:
@@ -259,21 +260,21 @@ def _report_targets(console: Console, plan: Plan, results: Results, *, with_tgtd
 
 
 def _report_initiator(console: Console, results: Results, targets: Sequence[str]) -> None:
-    ours = Bundled.name
-    others = list(dict.fromkeys(client for client, _ in results.keys if client != ours))
+    ours = (Bundled.name, BundledTuned.name)
+    others = list(dict.fromkeys(client for client, _ in results.keys if client not in ours))
     rows = []
     for workload in WORKLOADS:
         ceiling = results.of(Loopback.name, workload, Loopback.name)
-        for target in targets:
-            speeds = results.of(ours, workload, target)
+        for client, target in product(ours, targets):
+            speeds = results.of(client, workload, target)
             if not speeds:
                 continue
-            row = [f"{workload} ({workload.unit})", target, figures(Spread.of(speeds))]
+            row = [f"{workload} ({workload.unit})", client, target, figures(Spread.of(speeds))]
             for other in others:
                 theirs = results.of(other, workload, target)
                 row.append(factor(Spread.of_ratios(speeds[: len(theirs)], theirs)) if theirs else "")
             rows.append([*row, figures(Spread.of(ceiling)), factor(Spread.of_ratios(speeds, ceiling))])
-    header = ["work", "target", ours, *(f"/ {other}" for other in others), Loopback.name, "/ loopback"]
+    header = ["work", "client", "target", "speed", *(f"/ {other}" for other in others), Loopback.name, "/ loopback"]
     show(console, "Bundled initiator, its ratio to other initiators, and to two bare Python loops", header, rows)
 
 

@@ -296,24 +296,32 @@ class Connection:
             if session.log(20, session.target_name_bytes, now, reason.value):
                 session.recovery.connection_lost(self, link, now, f"the connection was lost ({reason.value})")
 
-    def receive(self, data: Buffer, now: float) -> None:
-        """Bytes from the target."""
+    def receive(self, data: Buffer, now: float, placed: int = 0) -> bool:
+        """Bytes from the target, and whether anything came of them. placed: how many came before them, and are in the
+        framer's room.
+        """
         link = self.link
         if link is None:
-            return
+            return False
         framer, traffic = link.framer, self.traffic
-        framer.receive(data)
-        traffic.bytes_received += len(data)
+        traffic.bytes_received += placed + len(data)
         link.last_activity = now
+        if placed:
+            framer.took(placed)
+            if not len(data) and framer.room() is not None:
+                return False  # a piece of payload alone
+        framer.receive(data)
         link.timing = True
-        next_pdu, take = framer.next_pdu, self._reception.take
+        next_pdu, take, place = framer.next_pdu, self._reception.take, self._reception.place
         watch = self.session.watch
         if watch is not None and not watch.wants_pdus:
             watch = None
+        came = False
         while self.link is link:
             try:
-                raw = next_pdu()
+                raw = next_pdu(place)
             except FramingError as error:
+                came = True
                 self._framing_broken(error, link, now)
                 continue
             if raw is None:
@@ -321,6 +329,7 @@ class Connection:
             traffic.pdus_received += 1
             if watch is not None:
                 watch.received(link.number, raw)
+            came = True
             if self._login is None:
                 take(raw, link, now)
             else:
@@ -330,6 +339,8 @@ class Connection:
         work = self.session.work
         if work.pending:
             work.pump(now)
+            came = True
+        return came or bool(link.outbox)
 
     def _framing_broken(self, error: FramingError, link: Link, now: float) -> None:
         """Events 22 and 21, and 24 where the opcode is wrong too."""
@@ -399,6 +410,7 @@ class Connection:
             if link.up:
                 self._exp_stat_sn = link.exp_stat_sn
             link.up = False
+            link.framer.withdraw()
         self.number = self.link = self._login = self.snacks = None
         self.state = State.WAITING
         self.text.reset()

@@ -201,11 +201,20 @@ class InitiatorEngine:
         if sender is not None:
             sender.send_failed(error, now)
 
-    def receive(self, connection: int, data: Buffer, now: float) -> None:
-        """Bytes of a connection; any number of PDUs and pieces of them. The buffer may be used again afterwards."""
+    def room(self, connection: int) -> memoryview | None:
+        """Where the next bytes of a connection belong, as far as that is known: payload goes into its requester's buffer, and
+        is not copied. None has them handed over. To be asked for anew before every use.
+        """
         receiver = self._by_connection.get(connection)
-        if receiver is not None:
-            receiver.receive(data, now)
+        return None if receiver is None or receiver.link is None else receiver.link.framer.room()
+
+    def receive(self, connection: int, data: Buffer, now: float, placed: int = 0) -> bool:
+        """Bytes of a connection; any number of PDUs and pieces of them. The buffer may be used again afterwards. placed: how
+        many bytes came before them and were put into `room`. Whether anything came of it: after a piece of a PDU the shell
+        has nothing to do.
+        """
+        receiver = self._by_connection.get(connection)
+        return receiver is not None and receiver.receive(data, now, placed)
 
     def data_to_send(self, connection: int) -> list[Buffer]:
         """What is to be sent on a connection now, for one sendmsg(). Payload is the requester's own buffer."""

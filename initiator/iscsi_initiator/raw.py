@@ -302,7 +302,11 @@ class RawConnection:
             self._end(TransportEvent.CLOSED_BY_US)
             self.transport.abort()
 
-    def data_received(self, view: memoryview) -> None:
+    def room(self) -> memoryview | None:
+        """See `Receiver`. None: every bit is kept."""
+        return None
+
+    def data_received(self, view: memoryview, placed: int = 0) -> None:
         """See `Receiver`."""
         self._framer.receive(bytes(view))
         self._arrived.set()

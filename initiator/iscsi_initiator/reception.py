@@ -48,6 +48,7 @@ _MASK = 0xFFFFFFFF
 _PLAIN = bytes((Flag.FINAL, 0, 0, 0, 0, 0, 0))
 """Bytes 1 to 7 of a SCSI Response that says GOOD and nothing else, which breaks no rule."""
 _ALL_AT_ONCE = int(Flag.FINAL | Flag.STATUS)
+_WITHOUT_STATUS = (0, int(Flag.FINAL))
 
 _FAILS_THE_TASK = frozenset({23, 26, 28, 60})
 """Events whose task would provoke them again if it were sent again."""
@@ -121,6 +122,21 @@ class Reception:
                 task = self._connection.task_of(raw.initiator_task_tag)
             culprit = task if violation.event in _FAILS_THE_TASK else None
             self._connection.violated(violation, culprit, now)
+
+    def place(self, bhs: bytes) -> memoryview | None:
+        """Where the payload of a PDU may be received whose header came: in the buffer of the read that it is for, if it is
+        just what is due next and breaks no rule by its header. It is judged when it is there, as any other.
+        """
+        flags = bhs[1]
+        if bhs[0] != _DATA_IN or (flags not in _WITHOUT_STATUS and (flags != _ALL_AT_ONCE or bhs[3])):
+            return None
+        itt, stat_sn, _, _, data_sn, offset = _data_in(bhs)
+        link, task = self._connection.link, self._session.work.tasks.get(itt)
+        if not isinstance(task, ScsiTask) or link is None or task.link is not link:
+            return None
+        if flags & _STATUS and (stat_sn != link.exp_stat_sn or link.holes is not None):
+            return None
+        return task.land(data_sn, offset, (bhs[5] << 16) | (bhs[6] << 8) | bhs[7])
 
     # Judging.
 
@@ -222,7 +238,8 @@ class Reception:
             or length > task.link.parameters.max_burst_length
         ):
             return False
-        buffer[:] = data
+        if data is not task.landing:
+            buffer[:] = data
         self._session.work.finish(task, result=_good(length))
         return True
 

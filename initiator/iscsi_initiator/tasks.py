@@ -111,7 +111,8 @@ class ScsiTask(Task):
 
     ending: what is to become of the request once the task was aborted, None while it runs. next_sn: the first DataSN or R2TSN
     that did not come (11.8.2: they share one count); received: bytes of the data before it. acknowledged: next_sn and
-    received as of the last DataACK. trouble: what only a task that lost something has.
+    received as of the last DataACK. trouble: what only a task that lost something has. landing: the part of read_into that
+    was last given to receive payload in.
     """
 
     __slots__ = (
@@ -119,6 +120,7 @@ class ScsiTask(Task):
         "ending",
         "first_drained",
         "in_flight",
+        "landing",
         "next_offset",
         "next_sn",
         "next_write",
@@ -153,17 +155,19 @@ class ScsiTask(Task):
         self.first_drained = -1
         self.acknowledged = _START
         self.trouble: Trouble | None = None
+        self.landing: memoryview | None = None
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """What a copy needs: all but the views, which are those of the copied request."""
-        kept = {name: value for name, value in slots_of(self).items() if name not in ("read_into", "write_from")}
-        return None, kept
+        views = ("read_into", "write_from", "landing")
+        return None, {name: value for name, value in slots_of(self).items() if name not in views}
 
     def __setstate__(self, state: tuple[None, dict[str, object]]) -> None:
         for name, value in state[1].items():
             setattr(self, name, value)
         self.read_into = _view(self.scsi.data_in, writable=True)
         self.write_from = _view(self.scsi.data_out)
+        self.landing = None
 
     def restart(self) -> None:
         """Begin the data transfer from its start."""
@@ -174,6 +178,7 @@ class ScsiTask(Task):
 
     def go_back(self) -> None:
         """Forget what came and was not acknowledged: it comes again."""
+        self.let_go()
         self.next_sn, self.received = self.acknowledged
         self.next_offset = self.received
         self.sequence = 0
@@ -348,9 +353,31 @@ class ScsiTask(Task):
         if length and offset > self.next_offset:
             raise DataMissing
         if length:
-            self.read_into[offset:end] = data
+            if data is not self.landing:
+                self.read_into[offset:end] = data
             self.received += length
             self.next_offset = max(self.next_offset, end)
+
+    def land(self, data_sn: int, offset: int, length: int) -> memoryview | None:
+        """The part of the buffer that so much data belongs in, if it is what is due next, and no more than is allowed."""
+        end = offset + length
+        if (
+            data_sn != self.next_sn
+            or offset != self.next_offset
+            or self.trouble is not None
+            or self.ending is not None
+            or end > len(self.read_into)
+            or self.sequence + length > self.link.parameters.max_burst_length
+        ):
+            return None
+        self.landing = self.read_into[offset:end]
+        return self.landing
+
+    def let_go(self) -> None:
+        """From now on nothing is received in the buffer before it was judged, which the requester may have back."""
+        if self.landing is not None:
+            self.link.framer.withdraw()
+            self.landing = None
 
     def beyond(self, end: int) -> str:
         """How data up to this byte is too much, empty where it is not."""

@@ -329,6 +329,8 @@ class Work:
             self._clocks[task.allowance].pop(task.itt, None)
             if task.link.timing and failure is None:
                 self._take_time(task)
+            if task.landing is not None:
+                task.let_go()
             if task.trouble is not None:
                 self._release(task)
         else:

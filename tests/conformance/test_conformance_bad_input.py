@@ -139,6 +139,12 @@ BAD: dict[str, list[str]] = {
     "second": ["nowhere.pcapng", "rubbish", "."],
     "before": ["nowhere.json", "rubbish", "."],
     "after": ["nowhere.json", "rubbish", "."],
+    "conditions": ["", "x", "=1"],
+    "words": ["x", "=1"],
+    "flags": ["", "0x", "no-such-flag", "0x100000000"],
+    "providers": ["nowhere.ctl", "rubbish"],
+    "metrics": ["", ":", "h:x", "h:65536", "[::1"],
+    "standbys": ["x"],
     "mac": ["", "x", "00:11:22:33:44", "00:11:22:33:44:55:66"],
     "address": ["", "x", "1.2.3"],
     "gateway": ["", "x"],
@@ -312,6 +318,8 @@ def bad_values(parameter: click.Parameter, command: str = "") -> list[str]:
         low = [] if kind.min is None else [str(kind.min - 1)]
         high = [] if kind.max is None else [str(kind.max + 1)]
         return ["", "x", "1x", "0x", "nan" if isinstance(kind, click.IntRange) else "one", *low, *high]
+    if isinstance(kind, click.types.FloatParamType):
+        return ["", "x", "0x1"]
     if isinstance(kind, click.types.IntParamType):
         return ["", "x", "1.5", "0x1"]
     if isinstance(kind, click.Choice):
@@ -381,7 +389,6 @@ ISCSICLI_WORDS = [
     "?",
     "@nowhere",
     "@rubbish",
-    "\0",
 ]
 
 

@@ -21,12 +21,26 @@ CODES = ["0xEFFF0009", "0xEFFF004B", "0xEFFF004C", "0xEFFF0009", "0xEFFF0046"]
 
 KINDS = {"served": served, "judged": judged}
 SAID = {
-    "served": {"iscsicli", "terminal", "service", "settings", "info", "captures", "events", "foreign"},
+    "served": {
+        "iscsicli",
+        "terminal",
+        "service",
+        "settings",
+        "info",
+        "captures",
+        "events",
+        "foreign",
+        "trace",
+        "invoke",
+        "query",
+    },
     "judged": {"run", "doctor"},
 }
 LEFT = {
     "served": {
         "store/store.json",
+        "debug.log",
+        "trace",
         "store/key",
         "events.jsonl",
         "target.pcapng",

@@ -5,6 +5,7 @@ that the loop makes up.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ from iscsi_target.shell.serving import close_devices, make_engine
 HOST = Portal(address="127.0.0.1", port=3260)
 QUICK = Settings(portal_retry_count=0, network_ready_retry_count=0)
 DEAD = Portal(address="192.0.2.99")
+CLAIMS = f"iscsi-initiator-test-{os.getpid()}"
+"""Node names are claimed from the services of this process alone."""
 
 
 class Bench:
@@ -106,7 +109,8 @@ def with_service(
         with Store(folder / "store") as store:
             if state is not None:
                 store.put(state)
-            arguments = {"connectors": lambda: connector, "host": lambda: ("bench", "example.org"), **options}
+            arguments: dict[str, Any] = {"connectors": lambda: connector, "host": lambda: ("bench", "example.org")}
+            arguments |= {"claims": CLAIMS, **options}
             core = Core(store, Journal(writer), settings=settings, random_bytes=random.Random(2).randbytes, **arguments)
             try:
                 prepare(core, adapters or {})

@@ -23,7 +23,10 @@ class Ear:
         self.heard: list[object] = []
         self._changed = asyncio.Event()
 
-    def data_received(self, view):
+    def room(self):
+        return None
+
+    def data_received(self, view, placed=0):
         self._note(bytes(view))
 
     def connection_lost(self, reason):

@@ -264,9 +264,11 @@ def test_a_session_from_login_to_logout(tmp_path):
 def test_the_node_and_its_secret(tmp_path):
     async def test(bench):
         name = "MSiSCSIInitiator_MethodClass"
-        named = await call(bench, name, "SetIScsiInitiatorNodeName", InitiatorNodeName="iqn.2026-01.org.example:Other")
-        assert named.results == {"iSCSINodeName": "iqn.2026-01.org.example:other"}
-        assert bench.core.node_name == "iqn.2026-01.org.example:other"
+        named = await call(
+            bench, name, "SetIScsiInitiatorNodeName", InitiatorNodeName="iqn.2026-01.org.example:By-A-Method"
+        )
+        assert named.results == {"iSCSINodeName": "iqn.2026-01.org.example:by-a-method"}
+        assert bench.core.node_name == "iqn.2026-01.org.example:by-a-method"
         secret = b64encode(b"mutual-secret-22").decode()
         await call(bench, name, "SetIScsiInitiatorCHAPSharedSecret", SharedSecret=secret)
         state = bench.core.store.state.secrets

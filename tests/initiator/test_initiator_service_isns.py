@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.initiator.service_bench import with_service
+from tests.initiator.service_bench import CLAIMS, with_service
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_initiator.discovery.isns import Found, FoundPortal, FoundTarget
@@ -162,7 +162,7 @@ def test_a_name_that_cannot_be_kept(tmp_path):
         (refresh,) = asked
         await refresh()
         assert list(server.shell.engine.realm.store.nodes) == [NAMES[0]]
-        other = NodeClaim()
+        other = NodeClaim(CLAIMS)
         assert not other.take(NAMES[0])
         assert other.take(NAMES[1])
         other.release()
@@ -190,7 +190,7 @@ def test_names_in_quick_succession(tmp_path):
     with_server(tmp_path, test)
 
 
-def test_two_who_ask_at_once(tmp_path, monkeypatch):
+def test_two_who_ask_at_once(tmp_path):
     """The node is registered once, and both have the answer."""
     links = []
 
@@ -199,8 +199,6 @@ def test_two_who_ask_at_once(tmp_path, monkeypatch):
             super().__init__(*arguments, **fields)
             links.append(self)
 
-    monkeypatch.setattr("iscsi_initiator.discovery.isns_servers.IsnsLink", Counted)
-
     async def test(bench, server):
         await server.register(PLAIN)
         asked = api.AddiSNSServer(server=SERVER)
@@ -208,7 +206,7 @@ def test_two_who_ask_at_once(tmp_path, monkeypatch):
         assert (await bench.ask(api.ListTargets())).targets == (PLAIN,)
         assert len(links) == 1
 
-    with_server(tmp_path, test)
+    with_server(tmp_path, test, isns_link=Counted)
 
 
 def test_a_server_that_is_not_there(tmp_path):

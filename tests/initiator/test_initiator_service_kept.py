@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.initiator.service_bench import HOST, with_service
+from tests.initiator.service_bench import CLAIMS, HOST, with_service
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_initiator.service import api
@@ -117,7 +117,7 @@ def test_the_node_follows_its_host_until_it_is_fixed(tmp_path):
         assert await bench.refused(asked) == StatusCode.CONNECTION_ALREADY_EXISTS
         assert (await bench.ask(api.NodeName(node_name=mine))).node_name == mine
         await bench.ask(api.LogoutTarget(session_id=session.session_id))
-        other = NodeClaim()
+        other = NodeClaim(CLAIMS)
         assert other.take(name)
         try:
             assert await bench.refused(asked) == StatusCode.INITIATOR_NODE_ALREADY_EXISTS

@@ -42,6 +42,7 @@ from iscsi_initiator.service.startup import Start
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import State
 from iscsi_initiator.store.state import LoginFlag, LoginOptions, PersistentLogin, Portal, SettingValue, StoredSettings
+from iscsi_initiator.tracing.flags import WARNING
 from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.persistent import parse_keys
 
@@ -364,7 +365,10 @@ def test_paths_are_verified_where_the_settings_say_so(tmp_path):
         for link in bench.connector.links:
             if link.remote.port == PORTS[0]:
                 link.swallow()
+        debugged: list[str] = []
+        bench.core.teller.add(WARNING, lambda message: debugged.append(message.text))
         await passed(600)
+        assert [line for line in debugged if ": the path is " in line] == notices
         (session, *_) = bench.core.sessions
         told = [line.partition(": ")[2] for line in notices]
         assert told == [f"session {session}: the path is down"] * 2 + [f"session {session}: the path is up"] * 2

@@ -14,6 +14,7 @@ from tests.initiator.service_running import Running, store_settings, target_serv
 from iscsi_conformance.bundled import CHAP
 from iscsi_initiator.cli import main
 from iscsi_initiator.service import api
+from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.store.state import Portal, SettingValue, StoredSettings
 from iscsi_initiator.tracing.flags import SPEW_ALL, TCP
 from iscsi_initiator.tracing.layout import HEADER_LENGTH, FileHeader, Mode, encode_body
@@ -74,6 +75,14 @@ def test_as_the_guide_has_it(tmp_path, service):
     assert (as_json[0]["process"], as_json[0]["lost"]) == (service.process.pid, 0)
     assert list(as_json[1]) == ["time", "process", "thread", "flag", "text"]
     assert len(as_json) == len(messages) + 1
+
+
+def test_watching_is_told_of(tmp_path, service):
+    """What has many answers is an operation too."""
+    assert trace("start", "w", "-o", tmp_path / "w", "--flags", "wmi_api", socket=service.socket).exit_code == 0
+    assert next(iter(BlockingClient(service.socket).watch(api.Watch()))).status == 0
+    assert trace("stop", "w", socket=service.socket).exit_code == 0
+    assert "WMI_API: asked: Watch(classes=[])" in trace("show", tmp_path / "w").stdout
 
 
 def test_json_of_traces(tmp_path, service):

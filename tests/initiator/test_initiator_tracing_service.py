@@ -378,6 +378,9 @@ def test_defects_are_fatal_and_warnings_are_warnings():
 def test_words_of_a_request_have_no_bytes():
     """Not even where nobody has called them a secret: a settings file may have anything in it."""
     assert words(api.ImportSettings(data=b"secret")) == "ImportSettings(data=***)"
+    conditions = {"InstanceName": "secret"}
+    asked = api.Invoke(class_name="A", method="M", where=conditions, arguments={"Key": "secret"})
+    assert words(asked) == "Invoke(class_name=A, method=M, where=[InstanceName], arguments=***)"
     path = api.PathSetting(connection_id="1-2")
     shown = words(api.SetLoadBalancePolicy(session_id="1-2", policy=1, paths=(path,)))
     assert shown.startswith("SetLoadBalancePolicy(session_id=1-2, policy=1, paths=[PathSetting(connection_id=1-2")

@@ -16,7 +16,7 @@ from iscsi_conformance.stimulus import configured
 from iscsi_initiator.client import Client, SessionFailed
 from iscsi_initiator.raw import Digest, PeerClosed, RawConnection, SilentPeer
 from iscsi_initiator.settings import Settings
-from iscsi_initiator.transport import ConnectFailed, TappedConnector, TcpConnector
+from iscsi_initiator.transport import ConnectFailed, TappedConnector, TcpConnector, tcp
 from iscsi_protocol.fault import Drop, Fault, Reset, Set, When
 from iscsi_protocol.history import BytesRecord, Endpoint, PduRecord, TransportEvent, TransportRecord
 from iscsi_protocol.pdu import LoginRequest, LoginResponse, NopIn, NopOut, RawPdu, encode
@@ -92,7 +92,10 @@ class Ear:
         self.writables = 0
         self.changed = asyncio.Event()
 
-    def data_received(self, view):
+    def room(self):
+        return None
+
+    def data_received(self, view, placed=0):
         self.data += bytes(view)
         self.changed.set()
 
@@ -166,6 +169,76 @@ def test_a_full_accept_queue_times_out():
             finally:
                 for one in fill:
                     one.close()
+
+    asyncio.run(run())
+
+
+class Roomy(Ear):
+    """Has room for so many bytes, then for none and only a few in turn."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.rooms = [first, None, 5, None, 70_000]
+        self.placed = []
+
+    def room(self):
+        if self.rooms[0] is None:
+            return None
+        self.place = bytearray(self.rooms[0])
+        return memoryview(self.place)
+
+    def data_received(self, view, placed=0):
+        room = self.rooms[0]
+        assert placed <= (room or 0)
+        assert not len(view) or placed == (room or 0), "bytes were handed over while there was room"
+        if room is not None:
+            self.data += bytes(self.place[:placed])
+            self.placed.append(placed)
+        super().data_received(view)
+        self.rooms.append(self.rooms.pop(0))
+
+
+@pytest.mark.parametrize("first", [1, 3000, 300_000])
+def test_bytes_are_put_where_there_is_room_and_stay_in_order(first):
+    async def test(peer):
+        ear = Roomy(first)
+        transport = await TcpConnector().connect(peer.endpoint, ear)
+        await peer.accept()
+        whole = b"".join(number.to_bytes(4, "big") for number in range(200_000))
+        await peer.send(whole)
+        while len(ear.data) < len(whole):
+            ear.changed.clear()
+            await ear.changed.wait()
+        assert ear.data == whole
+        assert ear.placed[0]
+        transport.close()
+
+    on_loopback(test)
+
+
+def test_a_large_read_lands_in_its_buffer(monkeypatch):
+    """Over TCP to the bundled target; what was written is what is read, and most of it was never handed over."""
+    monkeypatch.setattr(tcp, "_RECEIVE_BUFFER", 4096)
+
+    async def run() -> None:
+        async with tcp_stage(configured()) as stage:
+            settings = Settings(max_recv_data_segment_length=262144)
+            client = await Client.connect(stage.endpoints[0], target_name=PLAIN, lun=0, settings=settings)
+            placed, receive = 0, client.engine.receive
+
+            def watch(connection, data, now, length=0):
+                nonlocal placed
+                placed += length
+                return receive(connection, data, now, length)
+
+            monkeypatch.setattr(client.engine, "receive", watch)
+            blocks, size = await client.capacity()
+            length = min(blocks * size, 1 << 20)
+            written = b"".join(number.to_bytes(4, "big") for number in range(length // 4))
+            await client.write(0, written)
+            assert bytes(await client.read(0, length // size)) == written
+            assert placed > length * 0.9
+            await client.logout()
 
     asyncio.run(run())
 
@@ -484,7 +557,7 @@ def test_half_a_pdu_of_ours_is_sent_before_the_close_in_a_touched_direction():
 def test_a_receiver_that_closes_at_half_a_pdu_hears_of_no_end():
     async def test(peer):
         class Closing(Ear):
-            def data_received(self, view):
+            def data_received(self, view, placed=0):
                 super().data_received(view)
                 transport.close()
 

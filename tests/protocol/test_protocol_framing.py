@@ -380,3 +380,159 @@ def test_a_copy_goes_on_by_itself(how, at):
 def test_a_digest_is_the_crc_of_what_it_covers():
     assert GOOD.header_digest == digest_bytes(GOOD.bhs)
     assert GOOD.data_digest == digest_bytes(b"ping.\0\0\0")
+
+
+class Places:
+    """Gives a place of its own to every data segment that it is asked about, as long as `giving`; remembers headers."""
+
+    def __init__(self) -> None:
+        self.giving = True
+        self.asked: list[bytes] = []
+        self.given: list[memoryview] = []
+
+    def __call__(self, bhs: bytes) -> memoryview | None:
+        self.asked.append(bhs)
+        if not self.giving:
+            return None
+        self.given.append(memoryview(bytearray(b"\xaa" * int.from_bytes(bhs[5:8], "big"))))
+        return self.given[-1]
+
+
+def take_placed(framer: Framer, piece: bytes, places: Places | None, *, direct: bool) -> list[RawPdu]:
+    """The PDUs that a piece of the stream completes; direct: what there is room for is put there."""
+    room = framer.room() if direct else None
+    placed = 0 if room is None else min(len(room), len(piece))
+    if room is not None:
+        room[:placed] = piece[:placed]
+        framer.took(placed)
+    buffer = bytearray(piece[placed:])
+    framer.receive(memoryview(buffer))
+    found = []
+    while (raw := framer.next_pdu(places)) is not None:
+        found.append(raw.kept())
+    buffer[:] = b"\xee" * len(buffer)
+    return found
+
+
+@given(
+    st.data(),
+    st.booleans(),
+    st.booleans(),
+    PLACES,
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 3)), min_size=13, max_size=13),
+)
+def test_any_mixture_of_feeding_and_putting_in_place_gives_the_same_pdus(data, header, with_data, places, turns):
+    sent = data.draw(st.lists(raws(header=header, data=with_data), max_size=5))
+    framer = Framer(header_digest=header, data_digest=with_data)
+    asking, found, stream = Places(), [], join(sent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "LONG", 4)
+        fed = 0
+        for piece, (direct, giving, turn) in zip(cut(stream, places), turns, strict=False):
+            asking.giving = giving
+            found += take_placed(framer, piece, asking, direct=direct)
+            fed += len(piece)
+            assert join(found) + framer.remainder() == stream[:fed]
+            assert framer.pending == fed - len(join(found))
+            if turn == 1:
+                framer.withdraw()
+            elif turn == 2:
+                framer = copy.deepcopy(framer)
+            elif turn == 3:
+                framer = pickle.loads(pickle.dumps(framer))
+            assert join(found) + framer.remainder() == stream[:fed]
+    assert found == sent
+    assert not asking.asked or not (header or with_data)
+
+
+def test_a_data_segment_is_received_in_the_place_that_it_was_given():
+    body = bytes(range(256)) * (framing.LONG // 256)
+    raw = encode(DataIn(itt=1, data=body))
+    framer, places = Framer(), Places()
+    assert take_placed(framer, raw.to_bytes()[:100], places, direct=False) == []
+    room = framer.room()
+    assert room is not None
+    assert len(room) == len(body) - 52
+    room[:] = body[52:]
+    framer.took(len(room))
+    framer.receive(b"")
+    found = framer.next_pdu(places)
+    assert found == raw
+    assert found.data is places.given[0]
+    assert places.asked == [raw.bhs]
+    assert framer.room() is None
+    assert framer.pending == 0
+
+
+@pytest.mark.parametrize("first", [0, 20, 48])
+@pytest.mark.parametrize(("length", "asked"), [(framing.LONG, 1), (framing.LONG - 4, 0)])
+def test_a_place_is_asked_for_what_is_long(first, length, asked):
+    raw = encode(DataIn(itt=1, data=bytes(length)))
+    stream = raw.to_bytes()
+    framer, places = Framer(), Places()
+    found = take_placed(framer, stream[:first], places if first < 48 else None, direct=False)
+    places.asked.clear()
+    found += take_placed(framer, stream[first:-100], places, direct=False)
+    assert len(places.asked) == (asked if first < 48 else 0)
+    assert (framer.room() is not None) is bool(asked)
+    assert found + take_placed(framer, stream[-100:], places, direct=True) == [raw]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        encode(DataIn(itt=1, data=bytes(framing.LONG + 1))),
+        encode(ScsiCommand(itt=1, data=bytes(framing.LONG), ahs=bytes([0, 1, 1, 0]))),
+    ],
+    ids=["padding", "AHS"],
+)
+@pytest.mark.parametrize("first", [20, 100])
+def test_no_place_is_asked_for_what_is_more_than_header_and_data(raw, first):
+    framer, places = Framer(), Places()
+    stream = raw.to_bytes()
+    found = take_placed(framer, stream[:first], places, direct=True)
+    found += take_placed(framer, stream[first:200], places, direct=True)
+    found += take_placed(framer, stream[200:], places, direct=True)
+    assert found == [raw]
+    assert places.asked == []
+
+
+def test_what_was_withdrawn_is_gathered():
+    raw = encode(DataIn(itt=1, data=b"\x11" * framing.LONG))
+    framer, places = Framer(), Places()
+    stream = raw.to_bytes()
+    take_placed(framer, stream[:1000], places, direct=True)
+    take_placed(framer, stream[1000:5000], places, direct=True)
+    framer.withdraw()
+    [place] = places.given
+    place[:] = b"\xdd" * len(place)
+    [found] = take_placed(framer, stream[5000:], places, direct=True)
+    assert bytes(place) == b"\xdd" * len(place)
+    assert found == raw
+
+
+def test_there_is_room_for_what_has_begun_to_come_and_no_more(monkeypatch):
+    monkeypatch.setattr(framing, "LONG", 8)
+    stream = encode(NopOut(itt=1, data=b"payload!")).to_bytes()
+    framer = Framer()
+    assert framer.room() is None
+    framer.receive(stream[:30])
+    assert framer.room() is None
+    assert framer.next_pdu() is None
+    assert framer.room() is None
+    framer.receive(stream[30:50])
+    assert framer.next_pdu() is None
+    room = framer.room()
+    assert room is not None
+    assert len(room) == 6
+    with pytest.raises(ValueError, match="7 bytes were put where there is room for 6"):
+        framer.took(7)
+    framer.receive(stream[50:52])
+    assert framer.room() is None, "what was fed comes first"
+    assert framer.next_pdu() is None
+    room = framer.room()
+    assert room is not None
+    room[:] = stream[52:]
+    framer.took(4)
+    assert framer.room() is None, "it is whole"
+    assert framer.next_pdu() == encode(NopOut(itt=1, data=b"payload!"))

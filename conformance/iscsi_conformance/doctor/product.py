@@ -47,7 +47,11 @@ async def product(environment: Environment) -> AsyncIterator[Check]:
 class _Deaf:
     """A receiver for a connection that nobody wants anything of."""
 
-    def data_received(self, view: memoryview) -> None:
+    def room(self) -> memoryview | None:
+        """Nothing is wanted."""
+        return None
+
+    def data_received(self, view: memoryview, placed: int = 0) -> None:
         """Nothing is wanted."""
 
     def connection_lost(self, reason: TransportEvent) -> None:

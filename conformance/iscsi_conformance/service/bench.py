@@ -4,6 +4,7 @@ makes up. Requests come as lines and answers leave as lines, as on its socket.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -43,6 +44,8 @@ from iscsi_target.shell.serving import close_devices, make_engine
 
 HOST = Portal(address="127.0.0.1", port=3260)
 QUICK = Settings(portal_retry_count=0, network_ready_retry_count=0)
+CLAIMS = f"iscsi-conformance-{os.getpid()}"
+"""Node names are claimed from the services of this process alone, so that runs do not meet each other."""
 NOTES = 60
 SHOWN = 300
 
@@ -158,6 +161,7 @@ class Running:
             "connectors": lambda: connector,
             "host": lambda: ("bench", "example.org"),
             "in_thread": _at_once,
+            "claims": CLAIMS,
             **setting.options,
         }
         core = Core(store, journal, settings=setting.settings, random_bytes=random.Random(2).randbytes, **arguments)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import struct
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
+from iscsi_initiator.client.cdbs import read_cdb, write_cdb
 from iscsi_initiator.client.driver import Driver
 from iscsi_initiator.client.errors import ClientError, ConnectionFailed, RequestFailed, ScsiError, SessionFailed
 from iscsi_initiator.client.service import Service
@@ -57,7 +56,6 @@ from iscsi_protocol.scsi import opcodes
 from iscsi_protocol.scsi.capacity import CAPACITY_10_LIMIT, ReadCapacity10, ReadCapacity16, parse_luns
 from iscsi_protocol.scsi.cdb import opcode_name
 from iscsi_protocol.scsi.codes import SenseKey
-from iscsi_protocol.scsi.command import Command
 from iscsi_protocol.scsi.sense import parse_sense
 from iscsi_protocol.scsi.status import Status
 
@@ -82,7 +80,6 @@ REQUEST_OPCODES: Mapping[type[Request], Opcode] = MappingProxyType(
 )
 """The PDU that carries a request."""
 
-_CODES = {2: "H", 4: "I", 8: "Q"}
 _UNIT_ATTENTIONS = 8
 """How many unit attention conditions in a row are taken note of before a command is given up."""
 
@@ -414,24 +411,24 @@ class Client:
         """Fill a buffer, a multiple of the block size long, with the blocks from lba on."""
         # What is awaited here is the transfer itself: one coroutine less to go through for every read.
         blocks = self._in_one(len(buffer))
-        return self._transfer(_read_cdb(lba, blocks), data_in=buffer) if blocks else self._read_pieces(lba, buffer)
+        return self._transfer(read_cdb(lba, blocks), data_in=buffer) if blocks else self._read_pieces(lba, buffer)
 
     async def _read_pieces(self, lba: int, buffer: memoryview) -> None:
         pieces = await self._pieces(lba, len(buffer))
         await _together(
-            self.command(_read_cdb(at, count), data_in=buffer[start:stop]) for at, count, start, stop in pieces
+            self.command(read_cdb(at, count), data_in=buffer[start:stop]) for at, count, start, stop in pieces
         )
 
     def write(self, lba: int, data: Buffer) -> Coroutine[Any, Any, None]:
         """Write data, a multiple of the block size long, from lba on. Raises ScsiError, RequestFailed."""
         view = memoryview(data)
         blocks = self._in_one(len(view))
-        return self._transfer(_write_cdb(lba, blocks), data_out=view) if blocks else self._write_pieces(lba, view)
+        return self._transfer(write_cdb(lba, blocks), data_out=view) if blocks else self._write_pieces(lba, view)
 
     async def _write_pieces(self, lba: int, view: memoryview) -> None:
         pieces = await self._pieces(lba, len(view))
         await _together(
-            self.command(_write_cdb(at, count), data_out=view[start:stop]) for at, count, start, stop in pieces
+            self.command(write_cdb(at, count), data_out=view[start:stop]) for at, count, start, stop in pieces
         )
 
     async def _transfer(self, cdb: bytes, *, data_in: memoryview | int = 0, data_out: Buffer = b"") -> None:
@@ -566,28 +563,6 @@ def _what(request: Request) -> str:
     if isinstance(request, ScsiRequest):
         return opcode_name(request.cdb)
     return type(request).__name__
-
-
-def _packer(command: Command) -> Callable[[int, int], bytes]:
-    """A precompiled maker of CDBs with nothing but address and length in them."""
-    lba, blocks = command.fields["lba"], command.fields["blocks"]
-    gaps = (lba.offset - 1, blocks.offset - lba.offset - lba.size, command.length - blocks.offset - blocks.size)
-    form = f">B{gaps[0]}x{_CODES[lba.size]}{gaps[1]}x{_CODES[blocks.size]}{gaps[2]}x"
-    return partial(struct.Struct(form).pack, command.opcode)
-
-
-def _medium(ten: Command, sixteen: Command) -> Callable[[int, int], bytes]:
-    """A function (lba, blocks) -> CDB in the shortest form that holds the address."""
-    short, long = _packer(ten), _packer(sixteen)
-
-    def build(lba: int, blocks: int) -> bytes:
-        return (short if lba + blocks <= CAPACITY_10_LIMIT and blocks <= 0xFFFF else long)(lba, blocks)
-
-    return build
-
-
-_read_cdb = _medium(opcodes.READ_10, opcodes.READ_16)
-_write_cdb = _medium(opcodes.WRITE_10, opcodes.WRITE_16)
 
 
 async def _together(commands: Iterable[Coroutine[None, None, memoryview]]) -> None:

@@ -157,10 +157,10 @@ class Driver:
         self.engine.connection_made(number, self.clock(), transport.local, transport.remote)
         self.pump()
 
-    def received(self, connection: int, view: memoryview) -> None:
-        """Bytes came on a connection."""
-        self.engine.receive(connection, view, self.clock())
-        self.pump()
+    def received(self, connection: int, view: memoryview, placed: int) -> None:
+        """Bytes came on a connection, after `placed` bytes that are in the engine's room."""
+        if self.engine.receive(connection, view, self.clock(), placed):
+            self.pump()
 
     def local_of(self, connection: int) -> Endpoint | None:
         """This end of a connection by its number; None while it is not up."""
@@ -228,9 +228,13 @@ class _Line:
         """Whether the network does not take any more for now."""
         return self.transport is not None and self.transport.blocked
 
-    def data_received(self, view: memoryview) -> None:
+    def room(self) -> memoryview | None:
         """See `Receiver`."""
-        self._driver.received(self._number, view)
+        return self._driver.engine.room(self._number)
+
+    def data_received(self, view: memoryview, placed: int = 0) -> None:
+        """See `Receiver`."""
+        self._driver.received(self._number, view, placed)
 
     def connection_lost(self, reason: TransportEvent) -> None:
         """See `Receiver`."""

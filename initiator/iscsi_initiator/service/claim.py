@@ -7,18 +7,21 @@ from __future__ import annotations
 import hashlib
 import socket
 
+SPACE = "iscsi-initiator"
+
 
 class NodeClaim:
-    """The name that this service has, if it has one."""
+    """The name that this service has, if it has one. space: names are claimed from those alone that have the same one."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: str = SPACE) -> None:
+        self._space = space
         self._held: socket.socket | None = None
 
     def take(self, name: str) -> bool:
         """Have this name instead of the one before; False, with that one kept, where another service has it."""
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            made.bind(b"\0iscsi-initiator/" + hashlib.sha256(name.encode()).hexdigest().encode())
+            made.bind(f"\0{self._space}/{hashlib.sha256(name.encode()).hexdigest()}".encode())
         except OSError:
             made.close()
             return False

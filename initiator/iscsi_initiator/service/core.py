@@ -24,9 +24,9 @@ from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.instances import complete
 from iscsi_initiator.node_name import this_host
 from iscsi_initiator.registry.taking import driver_settings
-from iscsi_initiator.requests import Event, EventLogged, NodeFailure, SessionClosed, SessionFailure
+from iscsi_initiator.requests import Event, EventLogged, NodeFailure, RequestDone, SessionClosed, SessionFailure
 from iscsi_initiator.service.attachments import Attachments
-from iscsi_initiator.service.claim import NodeClaim
+from iscsi_initiator.service.claim import SPACE, NodeClaim
 from iscsi_initiator.service.devices import Device, Handles
 from iscsi_initiator.service.hooks import Hooks
 from iscsi_initiator.service.ipsec import IpsecBackend
@@ -60,7 +60,7 @@ class Core:
     by name; connectors: makes what connections are opened by, TCP where it gives None; host: this computer's name and domain;
     mounts: the text of its mountinfo; isns_port: where iSNS servers listen; isns_link: how one is asked; ipsec: the back end,
     None for no IPsec; exports: the folder for the sockets that devices are served at, None where they are not to be served;
-    in_thread: runs what an adapter does, which may block.
+    in_thread: runs what an adapter does, which may block; claims: the space of names that this host's services share.
 
     logging_in: target name and ISID of each login that is being made; attached: devices of this host that serve a LUN, and
     the interface name of that; trouble: what went wrong last in the background; say: takes a line about what becomes of
@@ -86,6 +86,7 @@ class Core:
         exports: Path | None = None,
         hooks: Hooks = NO_HOOKS,
         in_thread: InThread = in_thread,
+        claims: str = SPACE,
     ) -> None:
         self.store = store
         self.journal = journal
@@ -98,7 +99,7 @@ class Core:
         self.ipsec = ipsec
         self.hooks = hooks
         self.missed_ipsec = False
-        self._claim = NodeClaim()
+        self._claim = NodeClaim(claims)
         self.settings = settings or driver_settings(store.state)
         self.service_settings = service_settings(store.state.settings)
         self.device_settings = device_settings(store.state.settings)
@@ -384,6 +385,8 @@ class Core:
 
     def took(self, session: LiveSession, event: Event) -> None:
         """The driver told something about a session."""
+        if isinstance(event, RequestDone):
+            return
         if isinstance(event, EventLogged):
             session.heard(event)
         elif isinstance(event, NodeFailure | SessionFailure):

@@ -21,6 +21,7 @@ from iscsi_initiator.multipath import Path
 from iscsi_initiator.service.devices import DISK, Device
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.tracing.flags import WARNING
 
 if TYPE_CHECKING:
     from iscsi_initiator.service.core import Core
@@ -87,10 +88,15 @@ class Paths:
         """What becomes of a device is told, but for a path that joins or leaves because somebody wants it to."""
         known = self.known.get(device.key)
         if notice.path is None:
-            self._core.say(f"{device.key.identity}: {notice.what.value}")
+            self._say(f"{device.key.identity}: {notice.what.value}")
         elif known is not None and notice.path in known.members:
             session_id = known.members[notice.path].session.session_id
-            self._core.say(f"{device.key.identity}: session {session_id}: {notice.what.value}")
+            self._say(f"{device.key.identity}: session {session_id}: {notice.what.value}")
+
+    def _say(self, line: str) -> None:
+        if self._core.teller.level & WARNING:
+            self._core.teller.tell(WARNING, line)
+        self._core.say(line)
 
     # What a session has.
 

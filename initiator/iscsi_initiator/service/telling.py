@@ -42,7 +42,9 @@ async def told(teller: Teller, request: Operation[Any], work: Awaitable[A]) -> A
 
 
 def words(struct: Struct) -> str:
-    """A request or a part of one. Bytes are never shown, whatever they are, nor what a struct calls a secret."""
+    """A request or a part of one. Bytes are never shown, whatever they are, nor values by names of the caller's own, of which
+    the names alone are, nor what a struct calls a secret.
+    """
     secret = struct.secret_fields if isinstance(struct, Discreet) else frozenset()
     shown = []
     for name in struct.__struct_fields__:
@@ -59,4 +61,6 @@ def _value(value: object) -> str:
         return words(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"[{', '.join(value)}]"
     return str(value)

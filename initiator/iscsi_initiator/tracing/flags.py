@@ -45,7 +45,10 @@ CATEGORIES = (
     Category(FATAL, "SPEW_FATAL", 1, "why the service cannot go on or not start, and its own defects"),
     Category(ERROR, "SPEW_ERROR", 2, "what failed: operations that were refused, events of the service"),
     Category(
-        WARNING, "SPEW_WARNING", 3, "sessions and connections that were lost, devices that are gone, warning codes"
+        WARNING,
+        "SPEW_WARNING",
+        3,
+        "sessions and connections that were lost, what becomes of paths and devices, warning codes",
     ),
     Category(INFORMATION, "SPEW_INFORMATION", 4, "states of the service, sessions that are up and what they agreed on"),
     Category(RECURRING, "SPEW_RECURRING", 5, "each PDU that is sent or received, by its header"),

@@ -40,8 +40,13 @@ class BindFailed(ConnectionError):
 class Receiver(Protocol):
     """Who is told what a transport hears."""
 
-    def data_received(self, view: memoryview) -> None:
-        """Bytes came. The view is good until this call returns."""
+    def room(self) -> memoryview | None:
+        """Where the next bytes belong, if that is known. Whoever puts bytes there tells data_received() at once. None, and
+        they are only handed over; a transport may do that always.
+        """
+
+    def data_received(self, view: memoryview, placed: int = 0) -> None:
+        """Bytes came. The view is good until this call returns. placed: how many came before them and are in room()."""
 
     def connection_lost(self, reason: TransportEvent) -> None:
         """The peer or the network ended the connection: FIN, RST or TIMED_OUT. Said once, and then nothing more.

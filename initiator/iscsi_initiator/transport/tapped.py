@@ -153,7 +153,11 @@ class TappedTransport:
             self._record_end(TransportEvent.RST, Direction.TO_TARGET)
             self._transport.abort()
 
-    def data_received(self, view: memoryview) -> None:
+    def room(self) -> memoryview | None:
+        """See `Receiver`. None: all bytes go by here."""
+        return None
+
+    def data_received(self, view: memoryview, placed: int = 0) -> None:
         """See `Receiver`."""
         if self._below is None:
             self._early.append(bytes(view))

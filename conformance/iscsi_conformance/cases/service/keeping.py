@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import secrets
 from pathlib import Path
 
 import msgspec
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_conformance.service import HOST, ServiceBench, event_case, raw, status_case
-from iscsi_conformance.service.bench import cannot_start
+from iscsi_conformance.service.bench import CLAIMS, cannot_start
 from iscsi_initiator.service import api
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.status_codes import StatusCode
@@ -85,8 +84,8 @@ async def renamed_while_connected(service: ServiceBench) -> None:
 async def name_of_another(service: ServiceBench) -> None:
     """A name that another service of this host has is refused, until that one has let go of it."""
     one = await service.start()
-    name = f"{MINE}-{secrets.token_hex(8)}"
-    other = NodeClaim()
+    name = f"{MINE}-other"
+    other = NodeClaim(CLAIMS)
     other.take(name)
     try:
         await one.gets(api.NodeName(node_name=name), StatusCode.INITIATOR_NODE_ALREADY_EXISTS)

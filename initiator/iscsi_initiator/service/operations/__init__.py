@@ -24,7 +24,8 @@ from iscsi_initiator.service.operations import (
     targets,
     tracing,
 )
-from iscsi_initiator.service.telling import told
+from iscsi_initiator.service.telling import told, words
+from iscsi_initiator.tracing.flags import WMI_API
 
 Function = Callable[[Core, Any], Awaitable[api.Answer]]
 
@@ -104,4 +105,8 @@ async def perform(core: Core, request: Operation[Any]) -> api.Answer:
 async def carry_out(core: Core, request: Operation[Any]) -> api.Answer | api.Stream:
     """Do what is asked. Raises Refused."""
     stream = STREAMS.get(type(request))
-    return await perform(core, request) if stream is None else stream(core, request)
+    if stream is None:
+        return await perform(core, request)
+    if core.teller.level & WMI_API:
+        core.teller.tell(WMI_API, f"asked: {words(request)}")
+    return stream(core, request)
