@@ -212,6 +212,7 @@ def test_status_and_trouble_in_words(tmp_path, command):
     result = command("status")
     assert result.output.startswith("running, process ")
     assert "driver bug" in result.output
+    assert json.loads(command("status", "--json").output)["trouble"] == "0xEFFF0019"
     assert command("stop", "--force").exit_code == 0
     code, complaints = service.end()
     assert (code, complaints.count("\n")) == (0, 1)

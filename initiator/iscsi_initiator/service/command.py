@@ -227,6 +227,7 @@ def status(path: Path, as_json: bool) -> None:
     state = ask(path, api.ServiceStatus)
     if as_json:
         shown = {"state": state.state, "pid": state.pid, "node_name": state.node_name, "sessions": state.sessions}
+        shown |= {"trouble": f"0x{state.trouble:08X}" if state.trouble else None}
         shown |= {"message": state.message, "versions": {each.name: each.version for each in state.versions}}
         click.echo(json.dumps(shown, indent=2))
         return
