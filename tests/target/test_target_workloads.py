@@ -6,7 +6,7 @@ import asyncio
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.target.workloads import BLOCKS, findings, in_memory, over_tcp, over_uneven_connections
 
@@ -90,6 +90,36 @@ shortages = st.builds(
 )
 
 
+BEHIND_A_FENCE = (
+    Limits(commands=1, retained_responses=1, retained_bytes=1, send_buffer=1),
+    Setting(
+        level=1,
+        connections=2,
+        digests=False,
+        keys=(
+            ("MaxRecvDataSegmentLength", "512"),
+            ("MaxBurstLength", "2048"),
+            ("FirstBurstLength", "512"),
+            ("InitialR2T", "Yes"),
+            ("ImmediateData", "Yes"),
+            ("MaxOutstandingR2T", "1"),
+            ("DataPDUInOrder", "Yes"),
+            ("DataSequenceInOrder", "Yes"),
+            ("TaskReporting", "RFC3720,ResponseFence"),
+        ),
+    ),
+    [
+        Read(0, 0, 1, TaskAttribute.SIMPLE),
+        Gather(),
+        Harm(Damage.DATA_CAME, 1),
+        Read(1, 0, 1, TaskAttribute.SIMPLE),
+        Function(0, TaskFunction.ABORT_TASK_SET),
+    ],
+)
+"""A ping on a connection that owes no acknowledgement, while responses behind a fence wait for another one that does."""
+
+
+@example(*BEHIND_A_FENCE)
 @given(limits=shortages, setting=session_settings, plan=st.lists(steps, max_size=25))
 def test_random_work_under_pressure(limits: Limits, setting: Setting, plan: list[Step]) -> None:
     book = RuleBook()

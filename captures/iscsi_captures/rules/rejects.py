@@ -54,8 +54,9 @@ def immediate_room(sight: Sight) -> str | None:
     header = _rejected(sight, RejectReason.IMMEDIATE_COMMAND_REJECT)
     if header is None or not header[0] & 0x40 or sight.session.uncertain:
         return None
-    if header[28:32] != sight.bhs[24:28]:
-        # Responses that the initiator has not acknowledged take the room away (4.2.2.2).
+    if header[28:32] != sight.bhs[24:28] or any(each.statuses for each in sight.session.connections.values()):
+        # Responses that the initiator has not acknowledged take the room away (4.2.2.2): on any connection, since those
+        # behind a fence wait for all of them (4.2.3.3).
         return None
     management = header[0] & 0x3F == _TMF
     others = sum(

@@ -191,6 +191,7 @@ TABLE: Table = {
             two_immediate,
             lambda s: s.ready().tmf().tmf().reject(6),
             unacknowledged,
+            lambda s: pair(s).read().data_in().on(2).command(immediate=True).reject(6),
         ),
     ),
     "reject.data-ack-reason": (
