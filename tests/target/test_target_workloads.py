@@ -17,7 +17,7 @@ from iscsi_conformance.workload.plan import Abort, Damage, Function, Gather, Har
 from iscsi_protocol.fault import Drop, Fault, FieldIs, Reset, When
 from iscsi_protocol.pdu import Opcode, TaskAttribute, TaskFunction
 from iscsi_protocol.stream import Direction
-from iscsi_target.config import Limits
+from iscsi_target.config import Limits, Size
 
 OVER_TCP = 20
 """So many examples in memory for each one over TCP."""
@@ -91,7 +91,7 @@ shortages = st.builds(
 
 
 BEHIND_A_FENCE = (
-    Limits(commands=1, retained_responses=1, retained_bytes=1, send_buffer=1),
+    Limits(commands=1, retained_responses=1, retained_bytes=Size(1), send_buffer=Size(1)),
     Setting(
         level=1,
         connections=2,
