@@ -65,7 +65,8 @@ class Driver:
                 self._round()
         finally:
             self._pumping = False
-        self._arm()
+        if not self.pumps_soon:
+            self._arm()
 
     def _round(self) -> None:
         engine, trace = self.engine, self._trace
