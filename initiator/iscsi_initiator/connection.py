@@ -59,8 +59,9 @@ class Connection:
     number: the engine's for the TCP connection, None while there is none; returning: its next login ends a recovery (event
     34); joined: it was up in this session; released: the target let go of its CID (7.2.2); paused: no request is begun on
     it; removed: it is not to come back; logout_over: the link over which its logout for recovery went; asked_to_leave: the
-    target wants it to log out; time2wait, time2retain: seconds, as the target last gave them; traffic: what is counted,
-    over all of its logins; redirect: where its login was sent on to, None where it was not.
+    target wants it to log out; time2wait, time2retain: seconds, as the target last gave them; last_exp_stat_sn: of the link
+    before, 0 while there was none; traffic: what is counted, over all of its logins; redirect: where its login was sent on
+    to, None where it was not.
     """
 
     def __init__(self, session: Session, cid: int, portal: Endpoint) -> None:
@@ -93,7 +94,7 @@ class Connection:
         self._unready = 0
         self._redirects = 0
         self._there = portal
-        self._exp_stat_sn = 0
+        self.last_exp_stat_sn = 0
 
     @property
     def up(self) -> bool:
@@ -164,7 +165,7 @@ class Connection:
         link = self.link = Link(self.number, self.cid, session.settings.limits.send_buffer, self.traffic)
         link.last_activity = now
         try:
-            login = session.login_of(self, self._exp_stat_sn)
+            login = session.login_of(self, self.last_exp_stat_sn)
         except ChapError as error:
             self._end_attempt(now, LoginFailed(error.event_id, error.dump, str(error)), final=True)
             return
@@ -399,7 +400,7 @@ class Connection:
 
     def forget(self) -> None:
         """The session that it was part of is no more."""
-        self._exp_stat_sn = 0
+        self.last_exp_stat_sn = 0
         self.released = self.paused = self.returning = False
         self.logout_reason = None
 
@@ -408,7 +409,7 @@ class Connection:
         was_up = link is not None and link.up
         if link is not None:
             if link.up:
-                self._exp_stat_sn = link.exp_stat_sn
+                self.last_exp_stat_sn = link.exp_stat_sn
             link.up = False
             link.framer.withdraw()
         self.number = self.link = self._login = self.snacks = None

@@ -99,7 +99,8 @@ class Recovery:
                 itt=task.itt,
                 cid=connection.cid,
                 cmd_sn=work.cmd_sn,
-                exp_stat_sn=link.exp_stat_sn,
+                # Of the connection to be closed, not of the one that carries this (11.14.4).
+                exp_stat_sn=connection.last_exp_stat_sn,
             )
         )
 

@@ -225,6 +225,20 @@ def test_20_logout_for_recovery_reassignment_and_34():
     over(test, faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1, times=1)])
 
 
+def test_a_logout_for_recovery_acknowledges_what_came_on_the_lost_connection():
+    """Not what came on the one that carries the request (11.14.4): the target forgets what is acknowledged."""
+
+    async def test(bench):
+        await read(bench)
+        lost, carrier = (bench.client.session.connections[cid].link.exp_stat_sn for cid in (1, 0))
+        assert lost != carrier
+        bench.cut(1)
+        await passed(5)
+        assert [(pdu.cid, pdu.exp_stat_sn) for _, pdu in bench.sent(LogoutRequest)] == [(1, lost)]
+
+    over(test)
+
+
 def test_20_reinstatement_where_there_is_no_other():
     async def test(bench):
         tsih = bench.client.tsih
