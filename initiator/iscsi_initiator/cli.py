@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, closing, suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -458,6 +459,25 @@ def events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> Non
         sys.exit(FAILED)
 
 
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether an interrupt came. The first one is noted and not raised, since an exception is lost where it happens to meet
+    a destructor.
+    """
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+        signal.signal(signal.SIGINT, former)
+
+    former = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bool:
     """Show them; whether the log was without damage."""
     console = Console(no_color="NO_COLOR" in os.environ, soft_wrap=True, highlight=False, markup=False)
@@ -483,10 +503,13 @@ def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bo
     with closing(reader):
         if follow and not path.exists():
             click.echo(f"iscsi-initiator: waiting for {path}", err=True)
-        while follow:
-            with suppress(FileNotFoundError):
-                show(reader.read())
-            time.sleep(_FOLLOW_INTERVAL)
+        if follow:
+            with _interrupts() as interrupted:
+                while not interrupted():
+                    with suppress(FileNotFoundError):
+                        show(reader.read())
+                    time.sleep(_FOLLOW_INTERVAL)
+            return True
         show(reader.read())
         show(reader.finish())
     return sound

@@ -111,6 +111,24 @@ def test_what_cannot_be_read(path, tmp_path):
     assert run(tmp_path).exit_code == 2
 
 
+def test_an_interrupt_that_meets_a_destructor_ends_following(path, monkeypatch):
+    class Unlucky:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    turns: list[Unlucky | None] = []
+
+    def sleep(_):
+        turns.append(Unlucky())
+        turns[-1] = None
+        assert len(turns) < 3
+
+    monkeypatch.setattr("iscsi_initiator.cli.time.sleep", sleep)
+    result = run(path, "--follow")
+    assert (result.exit_code, len(turns)) == (0, 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_following_goes_on_across_rotations_until_interrupted(tmp_path):
     path = tmp_path / "events.jsonl"
     command = [sys.executable, "-m", "iscsi_initiator.cli", "events", "--follow", "--json", "--id", "42", "--log", path]
