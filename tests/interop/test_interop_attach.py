@@ -145,7 +145,7 @@ def test_fio_verifies_while_paths_fail_over(policy: str, attach: Any, peer: Any,
     fio = peer("fio")
     attached = attach("--policy", policy)
     job = ["--name=verify", "--ioengine=nbd", f"--uri={attached.uri}", "--rw=randwrite", "--bsrange=4k-64k"]
-    job += ["--size=48M", "--rate=6m,6m", "--iodepth=16", "--fsync=64"]
+    job += ["--size=48M", "--rate=3m,3m", "--iodepth=16", "--fsync=64"]
     job += ["--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0"]
     with attached:
         done(fio, *job, "--output-format=json", "--output=fio.json", folder=tmp_path)

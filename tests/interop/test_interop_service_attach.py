@@ -94,7 +94,7 @@ def test_fio_verifies_while_paths_fail_over(policy: str, peer: Any, tmp_path: Pa
         there.run(MPIO)
         uri = there.exports[POLICIES[policy]]["uri"]
         job = ["--name=verify", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite", "--bsrange=4k-64k"]
-        job += ["--size=48M", "--rate=6m,6m", "--iodepth=16", "--fsync=64"]
+        job += ["--size=48M", "--rate=4m,4m", "--iodepth=16", "--fsync=64"]
         job += ["--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0"]
         with outages(there) as were:
             done(fio, *job, "--output-format=json", "--output=fio.json", folder=tmp_path)
