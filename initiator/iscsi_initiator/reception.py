@@ -238,7 +238,9 @@ class Reception:
             or length > task.link.parameters.max_burst_length
         ):
             return False
-        if data is not task.landing:
+        if data is task.landing:
+            task.landing = None
+        else:
             buffer[:] = data
         self._session.work.finish(task, result=_good(length))
         return True

@@ -353,7 +353,9 @@ class ScsiTask(Task):
         if length and offset > self.next_offset:
             raise DataMissing
         if length:
-            if data is not self.landing:
+            if data is self.landing:
+                self.landing = None
+            else:
                 self.read_into[offset:end] = data
             self.received += length
             self.next_offset = max(self.next_offset, end)
