@@ -170,7 +170,7 @@ def test_stop_that_could_not_write_all_fails(tmp_path, monkeypatch):
     fields: dict[str, Any] = dict.fromkeys(api.TraceEntry.__struct_fields__, 0)
     entry = api.TraceEntry(**{**fields, "name": "t", "path": "/t", "circular": False, "failure": "full"})
     monkeypatch.setattr(
-        "iscsi_initiator.tracing.commands.BlockingClient.ask", lambda self, request: api.TraceAnswer(trace=entry)
+        "iscsi_initiator.service.asking.BlockingClient.ask", lambda self, request: api.TraceAnswer(trace=entry)
     )
     result = trace("stop", "t")
     assert (result.exit_code, result.stderr) == (1, "iscsi-initiator: /t: full\n")

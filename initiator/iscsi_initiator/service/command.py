@@ -11,36 +11,20 @@ import json
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
 
 import click
 
 from iscsi_initiator.access import default_log
-from iscsi_initiator.command_help import CONTEXT, FAILED, command_help
+from iscsi_initiator.command_help import CONTEXT, command_help
 from iscsi_initiator.service import api
-from iscsi_initiator.service.api.operation import Operation
-from iscsi_initiator.service.blocking import BlockingClient
-from iscsi_initiator.service.place import default_socket
+from iscsi_initiator.service.asking import ask, complain, fail, socket_option
 from iscsi_initiator.service.process import Place, serve
 from iscsi_initiator.service.startup import LOGIN_TIME, StartFailed
-from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import KeyringKey, default_folder
-
-NOT_RUNNING = 3
-A = TypeVar("A", bound=api.Answer)
 
 
 def _help(summary: str, *examples: str, more: str = "") -> str:
     return command_help(summary, *(f"service {example}" for example in examples), more=more)
-
-
-socket_option = click.option(
-    "--socket",
-    "path",
-    type=click.Path(path_type=Path),
-    default=default_socket,
-    help="The service's Unix socket; $ISCSI_INITIATOR_SOCKET, else in the runtime folder.",
-)
 
 
 @click.group(
@@ -158,8 +142,7 @@ def start(
     try:
         image = None if boot_table is None else boot_table.read_bytes()
     except OSError as error:
-        _complain(f"{boot_table}: {error.strerror}")
-        sys.exit(FAILED)
+        fail(f"{boot_table}: {error.strerror}")
     place = Place(
         store=store,
         socket=path,
@@ -178,29 +161,9 @@ def start(
         told["metrics"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     try:
-        asyncio.run(serve(place, lambda: click.echo(json.dumps(told)), _complain, measured))
+        asyncio.run(serve(place, lambda: click.echo(json.dumps(told)), complain, measured))
     except StartFailed as error:
-        _complain(str(error))
-        sys.exit(FAILED)
-
-
-def _complain(text: str) -> None:
-    click.echo(f"iscsi-initiator: {text}", err=True)
-
-
-def fail(text: str) -> NoReturn:
-    """Say why, and end."""
-    _complain(text)
-    sys.exit(FAILED)
-
-
-def ask(path: Path, kind: type[Operation[A]], **fields: Any) -> A:
-    """The answer of the service to a request of these fields; what goes wrong becomes one line and an exit code."""
-    try:
-        return BlockingClient(path).ask(kind(**fields))
-    except Refused as error:
-        _complain(str(error))
-        sys.exit(NOT_RUNNING if error.status is StatusCode.SERVICE_NOT_RUNNING else FAILED)
+        fail(str(error))
 
 
 @service.command(

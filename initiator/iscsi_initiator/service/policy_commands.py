@@ -16,7 +16,7 @@ from iscsi_initiator.command_help import CONTEXT, command_help
 from iscsi_initiator.multipath import MAX_WEIGHT, LoadBalance
 from iscsi_initiator.service import api
 from iscsi_initiator.service.api.values import unique_id
-from iscsi_initiator.service.command import ask, fail, socket_option
+from iscsi_initiator.service.asking import ask, fail, socket_option
 from iscsi_initiator.status_codes import Refused, StatusCode
 
 POLICIES = {policy.name.lower().replace("_", "-"): policy for policy in LoadBalance}

@@ -15,7 +15,7 @@ import click
 
 from iscsi_initiator.command_help import CONTEXT, command_help
 from iscsi_initiator.service import api
-from iscsi_initiator.service.command import ask, fail
+from iscsi_initiator.service.asking import ask, fail
 from iscsi_initiator.service.place import default_socket
 
 service_option = click.option(

@@ -17,9 +17,8 @@ import click
 
 from iscsi_initiator.command_help import CONTEXT, FAILED, command_help
 from iscsi_initiator.service import api
-from iscsi_initiator.service.blocking import BlockingClient
-from iscsi_initiator.service.place import default_socket
-from iscsi_initiator.status_codes import Refused, StatusCode
+from iscsi_initiator.service.asking import answer_to, complain, socket_option
+from iscsi_initiator.status_codes import Refused
 from iscsi_initiator.tracing.debuglog import line_of
 from iscsi_initiator.tracing.flags import (
     LEVELS,
@@ -37,8 +36,6 @@ from iscsi_initiator.tracing.reader import Remark, TraceReader
 from iscsi_initiator.tracing.teller import Message
 from iscsi_protocol.eventlog.parts import printable
 
-NOT_RUNNING = 3
-
 
 def _flags(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """A mask as `parse_flags` takes it."""
@@ -49,26 +46,7 @@ def _flags(context: click.Context, parameter: click.Parameter, value: str | None
         raise click.BadParameter(str(error)) from error
 
 
-_socket = click.option(
-    "--socket",
-    "path",
-    type=click.Path(path_type=Path),
-    default=default_socket,
-    help="The service's Unix socket; $ISCSI_INITIATOR_SOCKET, else in the runtime folder.",
-)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def _complain(text: str) -> None:
-    click.echo(f"iscsi-initiator: {printable(text)}", err=True)
-
-
-def _ask(path: Path, request: Any) -> Any:
-    try:
-        return BlockingClient(path).ask(request)
-    except Refused as error:
-        _complain(str(error))
-        sys.exit(NOT_RUNNING if error.status is StatusCode.SERVICE_NOT_RUNNING else FAILED)
 
 
 @click.group(
@@ -125,7 +103,7 @@ def trace_group() -> None:
     "--flush-time", type=float, default=1.0, show_default=True, help="Seconds after which buffers are written."
 )
 @_json
-@_socket
+@socket_option
 def start(
     path: Path,
     name: str,
@@ -159,7 +137,7 @@ def start(
         )
     except Refused as error:
         raise click.UsageError(error.reason) from error
-    entry = _ask(path, request).trace
+    entry = answer_to(path, request).trace
     if as_json:
         click.echo(json.dumps(_entry_json(entry), indent=2))
     else:
@@ -173,16 +151,16 @@ def start(
 )
 @click.argument("name")
 @_json
-@_socket
+@socket_option
 def stop(path: Path, name: str, as_json: bool) -> None:
     """Stop a trace."""
-    entry = _ask(path, _request(api.StopTrace, name)).trace
+    entry = answer_to(path, _request(api.StopTrace, name)).trace
     if as_json:
         click.echo(json.dumps(_entry_json(entry), indent=2))
     else:
         click.echo(f"{entry.name}: stopped, {entry.messages} messages, {entry.lost} lost, {entry.path}")
     if entry.failure:
-        _complain(f"{entry.path}: {entry.failure}")
+        complain(f"{entry.path}: {entry.failure}")
         sys.exit(FAILED)
 
 
@@ -195,10 +173,10 @@ def stop(path: Path, name: str, as_json: bool) -> None:
 )
 @click.argument("name", required=False)
 @_json
-@_socket
+@socket_option
 def query(path: Path, name: str | None, as_json: bool) -> None:
     """Say which traces run, or how one is."""
-    entries = _ask(path, _request(api.QueryTrace, name)).traces
+    entries = answer_to(path, _request(api.QueryTrace, name)).traces
     if as_json:
         click.echo(json.dumps({"traces": [_entry_json(entry) for entry in entries]}, indent=2))
     elif name is None:
@@ -267,17 +245,17 @@ def show(file: Path, flags: int, level: int, as_json: bool) -> None:
             for each in reader.read():
                 if isinstance(each, Remark):
                     sound = sound and not each.damage
-                    _complain(f"{file}: {each.text}")
+                    complain(f"{file}: {each.text}")
                 elif each.mask & mask:
                     line = printable(line_of(each, TIMESTAMP | PROCTHREADIDS))
                     click.echo(json.dumps(_message_json(each)) if as_json else line)
     except BrokenPipeError:
         raise
     except OSError as error:
-        _complain(f"{file}: {error.strerror or error}")
+        complain(f"{file}: {error.strerror or error}")
         sound = False
     except LayoutError as error:
-        _complain(f"{file}: {error}")
+        complain(f"{file}: {error}")
         sound = False
     if not sound:
         sys.exit(FAILED)
