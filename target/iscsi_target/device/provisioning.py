@@ -48,7 +48,8 @@ def unmap(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
 
     def give_back() -> Completion:
         for lba, blocks in ranges:
-            unit.backend.unmap(lba * unit.block_size, blocks * unit.block_size)
+            with unit.changing:
+                unit.backend.unmap(lba * unit.block_size, blocks * unit.block_size)
         return _finished(unit)
 
     return unit.slowly(give_back)
@@ -75,7 +76,8 @@ def write_same(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Wo
 
     def fill() -> Completion:
         if give_back:
-            unit.backend.unmap(lba * unit.block_size, blocks * unit.block_size)
+            with unit.changing:
+                unit.backend.unmap(lba * unit.block_size, blocks * unit.block_size)
         else:
             _fill(unit, lba, blocks, block)
         return _finished(unit)
@@ -88,7 +90,8 @@ def _fill(unit: LogicalUnit, lba: int, blocks: int, block: bytes) -> None:
     repeated = block * at_once
     for first in range(lba, lba + blocks, at_once):
         here = min(at_once, lba + blocks - first)
-        unit.backend.write(first * unit.block_size, repeated[: here * unit.block_size])
+        with unit.changing:
+            unit.backend.write(first * unit.block_size, repeated[: here * unit.block_size])
 
 
 def _finished(unit: LogicalUnit) -> Completion:
