@@ -92,10 +92,16 @@ def retain_data(task: Task, recovery: Recovery, sight: Sight) -> None:
 
 
 def want_acknowledgement(task: Task, sight: Sight) -> None:
-    """A Data-In with A, sent for the first time or again: its tag may be acknowledged."""
+    """A Data-In with A, sent for the first time or again: its tag may be acknowledged. Where a target has given the same one
+    before, the first of them may be meant.
+    """
     ttt = sight.word(20)
     if sight.bhs[1] & 0x40 and ttt != NO_TAG:
-        keep(sight.connection.data_acks, ttt, (task, bytes(sight.bhs[8:16]), sight.word(36) + 1), ACKS_KEPT)
+        number = sight.word(36) + 1
+        known = sight.connection.data_acks.get(ttt)
+        if known is not None and known[0] is task and task.recovery is not None and known[2] > task.recovery.acked:
+            number = min(number, known[2])
+        keep(sight.connection.data_acks, ttt, (task, bytes(sight.bhs[8:16]), number), ACKS_KEPT)
 
 
 def _begin_anew(task: Task, recovery: Recovery, number: int) -> None:

@@ -52,8 +52,8 @@ def fire(sessions: Iterable[Session], logins: Iterable[Connection], now: float, 
 def _due(session: Session, now: float) -> list[Task]:
     """The tasks that run out of time now, in the order in which they were begun; their clocks are taken down.
 
-    Over several connections the order of the records is not that: CmdSNs tell it, and an immediate request comes before the
-    numbered one that has the same.
+    Over several connections the order of the records is not that: CmdSNs tell it, but for a ping that fills a gap, and an
+    immediate request comes before the numbered one that has the same.
     """
     due = []
     for clock in session.clocks.values():
@@ -63,8 +63,8 @@ def _due(session: Session, now: float) -> list[Task]:
                 break
             del clock[task.itt]
             due.append(task)
-    base = due[0].cmd_sn - _HALF if due else 0
-    return sorted(due, key=lambda task: ((task.cmd_sn - base) & _MASK, not task.immediate, task.itt))
+    base = due[0].turn - _HALF if due else 0
+    return sorted(due, key=lambda task: ((task.turn - base) & _MASK, not task.immediate, task.itt))
 
 
 def _overdue(session: Session, task: Task, now: float, journal: Journal) -> None:

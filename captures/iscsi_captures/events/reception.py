@@ -20,7 +20,7 @@ from iscsi_captures.events.state import Asked, Connection, Management, ScsiTask,
 from iscsi_captures.events.tasks import answered, logout_failed, reassigned, rejected
 from iscsi_captures.events.text import TextTask
 from iscsi_protocol.digest import crc32c_of, digest_value
-from iscsi_protocol.pdu import NO_TAG, AsyncEvent, LogoutReason, Opcode, RawPdu, TaskFunction
+from iscsi_protocol.pdu import NO_TAG, AsyncEvent, LogoutReason, Opcode, RawPdu, SnackType, TaskFunction
 
 _DATA_IN, _R2T, _NOP_IN = int(Opcode.SCSI_DATA_IN), int(Opcode.R2T), int(Opcode.NOP_IN)
 _ASYNC, _REJECT = int(Opcode.ASYNC_MESSAGE), int(Opcode.REJECT)
@@ -276,8 +276,11 @@ class Reception:
             self._log(connection, session, event, session.target_name, now)
 
     def _snack_rejected(self, connection: Connection, session: Session, header: bytes, now: float) -> None:
-        itt, begin = int.from_bytes(header[16:20], "big"), int.from_bytes(header[40:44], "big")
-        task = session.tasks.get(itt)
+        """By what the target says was its kind, whatever it was: no other was asked for then."""
+        kind, begin = header[1] & 0x0F, int.from_bytes(header[40:44], "big")
+        task = session.tasks.get(int.from_bytes(header[16:20], "big")) if kind == SnackType.DATA_OR_R2T else None
+        if kind != SnackType.STATUS and not isinstance(task, ScsiTask):
+            return
         refused = numbering.refused(connection, task if isinstance(task, ScsiTask) else None, begin)
         if refused is not None:
             asked, left = refused

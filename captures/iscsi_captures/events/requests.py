@@ -12,6 +12,7 @@ from iscsi_captures.events.dumps import command_block
 from iscsi_captures.events.journal import Journal
 from iscsi_captures.events.state import Connection, Management, ScsiTask, Session, Task
 from iscsi_captures.events.text import TextTask
+from iscsi_protocol import serial
 from iscsi_protocol.pdu import (
     NO_TAG,
     AhsError,
@@ -103,6 +104,8 @@ class Requests:
     def _ping(self, connection: Connection, session: Session, raw: RawPdu, now: float) -> None:
         task = _task(connection, raw)
         if task.itt != NO_TAG:
+            if not task.immediate:
+                task.turn = _turn(session, task)
             allowance = self._own(Opcode.NOP_OUT, session.declared.nop)
             self._begin(session, task, now, allowance, 48)
 
@@ -176,6 +179,15 @@ def _task(connection: Connection, raw: RawPdu) -> Task:
     bhs = bytes(raw.bhs)
     itt, _, cmd_sn = _command(bhs, 0)
     return Task(connection, bhs[0] & 0x3F, itt, cmd_sn, bool(bhs[0] & _IMMEDIATE), bhs)
+
+
+def _turn(session: Session, ping: Task) -> int:
+    """The last CmdSN that its connection has carried, where a numbered ping takes one that the target lacks."""
+    turn = ping.cmd_sn
+    for other in session.tasks.values():
+        if other.connection is ping.connection and serial.lt(turn, other.turn):
+            turn = other.turn
+    return turn
 
 
 def _bidirectional(raw: RawPdu) -> int:

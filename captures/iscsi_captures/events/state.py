@@ -43,7 +43,8 @@ class Task:
     """A request on its way: whatever has an Initiator Task Tag.
 
     deadline: when it runs out of time, allowance seconds behind its start; event: what is logged then. stopped: its clock
-    stands still, because its connection is gone.
+    stands still, because its connection is gone. turn: the CmdSN that tells where it stands among others, its own but for a
+    ping that fills a gap.
     """
 
     __slots__ = (
@@ -57,13 +58,14 @@ class Task:
         "itt",
         "opcode",
         "stopped",
+        "turn",
     )
 
     def __init__(self, connection: Connection, opcode: int, itt: int, cmd_sn: int, immediate: bool, bhs: bytes) -> None:
         self.connection = connection
         self.opcode = opcode
         self.itt = itt
-        self.cmd_sn = cmd_sn
+        self.cmd_sn = self.turn = cmd_sn
         self.immediate = immediate
         self.bhs = bhs
         self.deadline = 0.0
