@@ -17,6 +17,7 @@ from iscsi_initiator.requests import Event
 from iscsi_protocol.fault import Fault, FaultyWire, Send
 from iscsi_protocol.fault.output import Output
 from iscsi_protocol.history import ConnectionTap, Endpoint, Tap, TransportEvent
+from iscsi_protocol.pdu.codes import BHS_LENGTH
 from iscsi_protocol.stream import Direction
 from iscsi_target.completion import FileSlice
 from iscsi_target.engine import TargetEngine
@@ -25,7 +26,7 @@ TO_TARGET, TO_INITIATOR = Direction.TO_TARGET, Direction.TO_INITIATOR
 MOST_DELIVERIES = 5000
 MOST_ROUNDS = 50
 AT_ONCE, PAUSE = 100, 4.03
-"""Deliveries behind which the clock moves by so many seconds."""
+"""Deliveries behind which the clock moves by so many seconds; a small segment counts as what it is of a header."""
 
 _FIRST_PORT = 40000
 
@@ -76,7 +77,7 @@ class Rig:
         self.happened: list[Event] = []
         self.deliveries = 0
         self.attempts = 0
-        self._talk = 0
+        self._talk = 0.0
         self.fired = 0
         self.said: list[bytes] | None = None
         self._portals = dict(portals)
@@ -190,7 +191,7 @@ class Rig:
             self.deliveries += 1
             if self.deliveries > MOST_DELIVERIES:
                 raise Stuck(f"{MOST_DELIVERIES} deliveries, and no end")
-            self._talk += 1
+            self._talk += _weight(under_way[0][2])
             if self._talk > AT_ONCE:
                 self._let_time_pass()
             line, way, what = under_way.popleft()
@@ -364,6 +365,11 @@ class Rig:
         line.recorder.transport(event, self.now, target=line.endpoint)
         self.initiator.connection_lost(line.number, event, self.now)
         self._flush_initiator()
+
+
+def _weight(what: bytes | TransportEvent) -> float:
+    """How much of AT_ONCE it is: the bytes of one PDU take no longer for coming singly."""
+    return min(1.0, len(what) / BHS_LENGTH) if isinstance(what, bytes) else 1.0
 
 
 def _deadline(line: Line) -> float | None:
