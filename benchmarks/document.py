@@ -59,6 +59,8 @@ INITIATORS = (
     Initiators(READ_MANY, BUNDLED, "iscsi-perf", 0.95),
     Initiators(READ_LARGE, BUNDLED_TUNED, "iscsi-perf", 0.95),
     Initiators(READ_LARGE, BUNDLED, "iscsi-perf", None),
+    Initiators(READ_LARGE, "bare asyncio loop", "iscsi-perf", None),
+    Initiators(READ_LARGE, "bare epoll loop", "iscsi-perf", None),
     Initiators(WRITE_MANY, BUNDLED, "qemu-img bench", 0.95),
     Initiators(WRITE_LARGE, BUNDLED, "qemu-img bench", 0.95),
 )
@@ -68,6 +70,10 @@ The bundled initiator has its defaults, which are Appendix F of the guide. "tune
 MaxRecvDataSegmentLength=262144, which is what libiscsi declares by itself, below iscsi-perf and QEMU alike. By default it is
 65536, so that 256 KiB come in four PDUs in place of one. tgtd makes a dozen system calls for each PDU, and a reader waits for
 it most of the time; that row is told without a bar.
+
+The bare loops are no initiators: they trust the target in everything and do nothing besides (`benchmarks/bare.py`), the one
+with asyncio, a task and a future for each transfer, the other without. On two processors tgtd, its workers and the client
+share the time, so that whatever a client spends on a transfer is taken from tgtd. They show how near one in Python can come.
 """
 
 HEAD = """# The bundled target beside tgtd, and the bundled initiator beside libiscsi and QEMU

@@ -33,6 +33,7 @@ import document
 import peers
 import rulebook
 import wire
+from bare import Bare, BareAsyncio
 from clients import Bundled, BundledTuned, Client, IscsiPerf, QemuImg
 from keys import KEYS, Declared, negotiated
 from loopback import Loopback
@@ -181,7 +182,7 @@ def measure(plan: Plan, results: Results, console: Console, folder: Path | None)
 
 def available_clients(results: Results) -> list[Client]:
     """The clients that are there."""
-    makers: Sequence[Callable[[], Client]] = (Bundled, BundledTuned, IscsiPerf, QemuImg)
+    makers: Sequence[Callable[[], Client]] = (Bundled, BundledTuned, IscsiPerf, QemuImg, BareAsyncio, Bare)
     clients: list[Client] = []
     for make in makers:
         try:
