@@ -24,6 +24,7 @@ from iscsi_target.engine import TargetEngine
 
 TO_TARGET, TO_INITIATOR = Direction.TO_TARGET, Direction.TO_INITIATOR
 MOST_DELIVERIES = 5000
+"""What no dialogue needs. At half of that the network is healed, since a fault may have the two talk without end."""
 MOST_ROUNDS = 50
 AT_ONCE, PAUSE = 100, 4.03
 """Deliveries behind which the clock moves by so many seconds; a small segment counts as what it is of a header."""
@@ -189,6 +190,8 @@ class Rig:
         under_way = self._under_way
         while under_way:
             self.deliveries += 1
+            if self.deliveries == MOST_DELIVERIES // 2:
+                self.heal()
             if self.deliveries > MOST_DELIVERIES:
                 raise Stuck(f"{MOST_DELIVERIES} deliveries, and no end")
             self._talk += _weight(under_way[0][2])
