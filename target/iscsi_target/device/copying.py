@@ -242,7 +242,7 @@ def _move(segment: Segment, done: int) -> int:
     overlapping = source is destination and abs(shift) < segment.length
     hole, count = (False, segment.length - done) if overlapping else _extent(segment, done)
     if hole:
-        with _Blamed(_DESTINATION, writing=True), destination.changing:
+        with _Blamed(_DESTINATION, writing=True):
             destination.backend.unmap(segment.destination_at + done, count)
         return count
     count = min(CHUNK, count)
@@ -293,9 +293,8 @@ def _store(unit: LogicalUnit, at: int, data: memoryview | bytes) -> None:
     size = unit.block_size
     end = at + len(data)
     before, after = at % size, -end % size
-    with unit.changing:
-        if before or after:
-            head = bytes(_load(unit, at - before, before))
-            tail = bytes(_load(unit, end, after))
-            data = b"".join((head, data, tail))
-        unit.backend.write(at - before, data)
+    if before or after:
+        head = bytes(_load(unit, at - before, before))
+        tail = bytes(_load(unit, end, after))
+        data = b"".join((head, data, tail))
+    unit.backend.write(at - before, data)

@@ -48,8 +48,7 @@ def unmap(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
 
     def give_back() -> Completion:
         for lba, blocks in ranges:
-            with unit.changing:
-                unit.backend.unmap(lba * unit.block_size, blocks * unit.block_size)
+            unit.backend.unmap(lba * unit.block_size, blocks * unit.block_size)
         return _finished(unit)
 
     return unit.slowly(give_back)
@@ -76,8 +75,7 @@ def write_same(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Wo
 
     def fill() -> Completion:
         if give_back:
-            with unit.changing:
-                unit.backend.unmap(lba * unit.block_size, blocks * unit.block_size)
+            unit.backend.unmap(lba * unit.block_size, blocks * unit.block_size)
         else:
             _fill(unit, lba, blocks, block)
         return _finished(unit)
@@ -90,8 +88,7 @@ def _fill(unit: LogicalUnit, lba: int, blocks: int, block: bytes) -> None:
     repeated = block * at_once
     for first in range(lba, lba + blocks, at_once):
         here = min(at_once, lba + blocks - first)
-        with unit.changing:
-            unit.backend.write(first * unit.block_size, repeated[: here * unit.block_size])
+        unit.backend.write(first * unit.block_size, repeated[: here * unit.block_size])
 
 
 def _finished(unit: LogicalUnit) -> Completion:

@@ -21,7 +21,6 @@ from iscsi_target.device.readiness import PowerCondition, Readiness, interrupted
 from iscsi_target.device.reservations.keeping import kept
 from iscsi_target.device.reservations.state import Reservations
 from iscsi_target.device.statistics import Statistics
-from iscsi_target.device.turn import Turn
 from iscsi_target.luns.backend import Backend
 from iscsi_target.nexus import Nexus
 from iscsi_target.state import StateStore
@@ -37,11 +36,7 @@ _LONGEST_ATOMIC = 0xFFFF
 
 
 class LogicalUnit:
-    """One logical unit. `serial` and `number` (below 2^60) tell it from all others; `target_name` is its node's.
-
-    changing: held by a step that writes what follows from what it read, and by a worker for each piece that it writes, so
-    that neither finds the other half done; plain writes are made where such steps are.
-    """
+    """One logical unit. `serial` and `number` (below 2^60) tell it from all others; `target_name` is its node's."""
 
     def __init__(
         self,
@@ -70,7 +65,6 @@ class LogicalUnit:
         self.paths: dict[Nexus, ItlNexus] = {}
         self.preventing: set[Nexus] = set()
         self.copies = Copies()
-        self.changing = Turn()
         self.neighbours: Mapping[int, LogicalUnit] = {lun: self}
         self.port_groups = PortGroups(TargetNode(name=target_name), target_ports, self.store)
         self.reservations = Reservations()
