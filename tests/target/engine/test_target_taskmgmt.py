@@ -215,6 +215,28 @@ def test_set_functions_wait_for_missing_commands_and_swallow_them(bench):
     assert pong.max_cmd_sn - pong.exp_cmd_sn == 127
 
 
+@pytest.mark.parametrize("function", [TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET])
+@pytest.mark.parametrize("later", [False, True])
+def test_set_functions_leave_immediate_commands_behind_them_alone(bench, function, later):
+    host = bench.session()
+    _, r2t = waiting_write(host)
+    before = host.command(SLOW, immediate=True)
+    if not later:
+        host.send(before)
+    host.send(host.function(function, immediate=False))
+    behind = host.command(SLOW, immediate=True)
+    if later:
+        host.send(behind)
+    assert (before.cmd_sn, behind.cmd_sn) == (101, 102)
+    host.send(host.data_out(r2t, bytes(1024)))
+    bench.work()
+    host.collect()
+    answered = [pdu.itt for pdu in host.inbox if isinstance(pdu, ScsiResponse)]
+    assert answered == ([behind.itt] if later else [])
+    host.acknowledge()
+    assert [pdu.response for pdu in host.inbox if isinstance(pdu, TaskManagementResponse)] == [0]
+
+
 def test_set_functions_wait_for_acknowledgements(bench):
     host = bench.session()
     host.ask(host.command(), ScsiResponse)
