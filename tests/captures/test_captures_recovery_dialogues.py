@@ -405,6 +405,29 @@ def test_a_write_is_reassigned(host):
     assert host.found() == []
 
 
+def test_commands_go_on_where_they_are_queried():
+    """QUERY TASK asks after a write that lacks its data, and after a read whose status may be lost."""
+    host = Host(iSCSIProtocolLevel="2")
+    first, second = host.login(0), host.login(1)
+    write, read = first.write(8), first.read(2)
+    first.fail()
+    second.take(AsyncMessage)
+    host.wait(2)
+    second.log_out(2, 0, exp_stat_sn=first.exp_stat_sn - 1)
+    host.wait(2)
+    second.function(TaskFunction.QUERY_TASK, referenced_task_tag=write.itt, ref_cmd_sn=write.cmd_sn)
+    assert second.take(TaskManagementResponse).response == 7
+    for _ in range(2):
+        second.answer(second.take(R2T))
+    assert second.take(ScsiResponse).status == 0
+    second.function(TaskFunction.QUERY_TASK, referenced_task_tag=read.itt, ref_cmd_sn=read.cmd_sn)
+    assert second.take(TaskManagementResponse).response == 0
+    assert [pdu.data_sn for pdu in second.all(DataIn)] == [0, 1]
+    second.ping()
+    close_devices(host.devices)
+    assert host.found() == []
+
+
 @pytest.mark.parametrize("how", REPORTING)
 @pytest.mark.parametrize("function", [TaskFunction.ABORT_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET])
 def test_functions_over_connections(how, function):

@@ -41,6 +41,7 @@ PINGS_KEPT = 1024
 PROMPT = 1.0
 """Seconds by which an answer may come later than an Asynchronous Message asks for."""
 _GONE = frozenset({TransportEvent.RST, TransportEvent.CLOSED_BY_US})
+_CARRIED_ON = frozenset({Opcode.SCSI_RESPONSE, Opcode.SCSI_DATA_IN, Opcode.R2T})
 _ONE_TASK = frozenset({TaskFunction.ABORT_TASK, TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK})
 _WHOLE_UNIT = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
 _WHOLE_TARGET = frozenset(
@@ -94,6 +95,8 @@ class Dialogue:
         opcode = raw.opcode
         if opcode == Opcode.LOGIN_REQUEST and not connection.login.first and connection.phase is Phase.LOGIN:
             login.join_session(self.sessions, connection, raw)
+        if connection.session.queried and opcode in _CARRIED_ON:
+            _follow_query(connection, raw.initiator_task_tag)
         sight = Sight(connection, raw, direction, time)
         if raw.header_digest_error or raw.data_digest_error:
             return sight
@@ -187,6 +190,16 @@ class Dialogue:
             sight.connection.stat_sn = None
         for task in session.tasks.values():
             task.disturbed = True
+
+
+def _follow_query(connection: Connection, tag: int) -> None:
+    """A command goes on where QUERY TASK asked after it, once its connection was logged out (RFC 7144 6.3)."""
+    session = connection.session
+    if session.queried.get(tag) is connection:
+        del session.queried[tag]
+        task = session.tasks.get(tag) or session.finished.get(tag)
+        if task is not None and task.connection.ended:
+            retention.reassign(task, connection, 0)
 
 
 def _damaged(sight: Sight) -> None:
@@ -371,6 +384,9 @@ def _task_management_response(sight: Sight) -> None:
                 retention.reassign(task, sight.connection, int.from_bytes(request.bhs[36:40], "big"))
         return
     if function == TaskFunction.QUERY_TASK:
+        for task in aimed_at:
+            if session.level > 1 and task.connection.ended and task.connection.kept:
+                keep(session.queried, task.itt, sight.connection)
         return
     if (
         done
