@@ -204,9 +204,12 @@ class Session:
 
     @property
     def awaits_reassignment(self) -> bool:
-        """Whether tasks of a connection that was logged out for recovery wait for another one (6.3.5)."""
-        return bool(self.released) or any(
-            self.connections.get(task.connection.cid) is not task.connection for task in self.tasks.values()
+        """Whether tasks of a connection that was logged out for recovery wait for another one (6.3.5); those that were
+        aborted do not, though a device may still be at work on them.
+        """
+        return any(each.retained is not None and each.retained.has_finished for each in self.released.values()) or any(
+            self.connections.get(task.connection.cid) is not task.connection and not task.aborted
+            for task in self.tasks.values()
         )
 
     @property

@@ -8,6 +8,7 @@ from tests.target.engine.reassignment import (
     LEVEL2,
     LUN0,
     PATTERN,
+    SLOW,
     another,
     ask_reassign,
     changed,
@@ -109,6 +110,23 @@ def test_abort_of_a_command_that_is_over(bench, host):
     assert status.status_present
     assert response.response == TaskResponse.TASK_DOES_NOT_EXIST
     assert response.stat_sn == status.stat_sn + 1
+
+
+@pytest.mark.parametrize("at_work", [False, True])
+@pytest.mark.parametrize("how", [TaskFunction.ABORT_TASK, TaskFunction.LOGICAL_UNIT_RESET])
+def test_session_closes_once_nothing_waits(bench, host, how, at_work):
+    new = another(bench, host)
+    command = host.command(SLOW) if at_work else host.write(0, 2)
+    host.send(command)
+    lose(host, new)
+    log_out(new, 0)
+    new.send(new.function(how, referenced_task_tag=command.itt, ref_cmd_sn=command.cmd_sn))
+    assert [each.response for each in taken(new)] == ([] if at_work else [0])
+    response = new.ask(new.logout(LogoutReason.CLOSE_CONNECTION, cid=1), LogoutResponse)
+    assert response.response == LogoutResponseCode.SUCCESS
+    assert ("lost", host.tsih) in bench.device.log
+    assert not bench.engine.sessions
+    bench.work()
 
 
 def test_reset_ends_what_waits(bench, host):
