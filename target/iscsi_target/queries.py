@@ -23,7 +23,7 @@ def query_task(core: Core, session: Session, request: TaskFunctionRequest) -> No
     """QUERY TASK: whether the task is there; never about a function. Of a command that never came, the CmdSN counts as
     received (RFC 7144 6.3.3).
     """
-    if any(each.itt == request.referenced for each in session.functions):
+    if session.is_function(request.referenced):
         answer(core, session, request, TaskResponse.FUNCTION_REJECTED)
         return
     task = session.tasks.get(request.referenced)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from iscsi_protocol.pdu import TaskResponse
+from iscsi_protocol.pdu import Opcode, TaskResponse
 from iscsi_protocol.scsi.lun import same_lun
 from iscsi_target import data_in, data_out, fence, recovery
 from iscsi_target.connection import Connection
@@ -19,15 +19,19 @@ from iscsi_target.retained import Exchange, Retained
 from iscsi_target.session import Session
 from iscsi_target.task import ScsiTask
 
+_NOT_REASSIGNED = frozenset({Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST})
+"""Requests that are no commands and wait for their turn, task management apart (11.5.1)."""
+
 
 def judge(session: Session, connection: Connection, referenced: int) -> TaskResponse:
     """What a TASK REASSIGN that came in on this connection is answered. With FUNCTION_COMPLETE, and after that answer,
     `resume` is to be called (11.5.1).
     """
-    own = any(each.itt == referenced for each in session.functions) or any(
-        each.text is not None and each.text.itt == referenced for each in session.connections.values()
-    )
-    if own:
+    if (
+        session.is_function(referenced)
+        or session.kind_of_waiting(referenced) in _NOT_REASSIGNED
+        or any(each.text is not None and each.text.itt == referenced for each in session.connections.values())
+    ):
         return TaskResponse.FUNCTION_REJECTED
     if connection.retained is None or session.parameters.error_recovery_level < recovery.CONNECTION_RECOVERY:
         return TaskResponse.REASSIGNMENT_NOT_SUPPORTED

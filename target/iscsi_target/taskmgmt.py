@@ -76,7 +76,7 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
 
 def _abort_task(core: Core, session: Session, request: TaskFunctionRequest) -> None:
     """ABORT TASK with all its outcomes (11.5.1, 11.6.1, 7.11)."""
-    if any(each.itt == request.referenced for each in session.functions):
+    if session.is_function(request.referenced):
         answer(core, session, request, TaskResponse.FUNCTION_REJECTED)
         return
     task = session.tasks.get(request.referenced)

@@ -114,6 +114,19 @@ def test_task_management_function(host):
     assert ask_reassign(host, request.itt)[0] == TaskResponse.FUNCTION_REJECTED
 
 
+@pytest.mark.parametrize("kind", ["function", "text", "logout"])
+def test_request_whose_turn_has_not_come(host, kind):
+    missing = host.command()
+    request = {
+        "function": lambda: host.function(TaskFunction.ABORT_TASK_SET, immediate=False),
+        "text": host.text,
+        "logout": host.logout,
+    }[kind]()
+    host.send(request)
+    assert ask_reassign(host, request.itt)[0] == TaskResponse.FUNCTION_REJECTED
+    assert ask_reassign(host, missing.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
+
+
 def test_immediate_command(bench, host):
     command = host.command(SLOW, immediate=True)
     host.send(command)

@@ -155,6 +155,18 @@ def test_functions_are_not_aborted(bench, function):
     assert response_of(host, host.function(function, referenced_task_tag=pending.itt, ref_cmd_sn=pending.cmd_sn)) == 255
 
 
+def test_abort_of_a_function_whose_turn_has_not_come(bench):
+    host = bench.session()
+    missing, early = host.command(), host.function(TaskFunction.ABORT_TASK_SET, immediate=False)
+    host.send(early)
+    abort = host.function(1, referenced_task_tag=early.itt, ref_cmd_sn=early.cmd_sn)
+    assert response_of(host, abort) == 255
+    host.send(missing)
+    host.acknowledge()
+    answers = [(pdu.itt, pdu.response) for pdu in host.inbox if isinstance(pdu, TaskManagementResponse)]
+    assert answers == [(early.itt, 0)]
+
+
 def test_switch_lets_aborted_tasks_go_on(make_bench):
     host = make_bench(policy=Policy(execute_aborted_tasks=True)).session()
     command, r2t = waiting_write(host)

@@ -86,6 +86,14 @@ def test_a_function_is_not_queried(bench):
     assert response_of(host, query(host, pending)) == 255
 
 
+def test_a_function_whose_turn_has_not_come_is_not_queried(bench):
+    host = bench.session(LEVEL_2)
+    host.command()
+    pending = host.function(TaskFunction.ABORT_TASK_SET, immediate=False)
+    host.send(pending)
+    assert response_of(host, query(host, pending)) == 255
+
+
 def test_a_task_set_with_and_without_tasks(bench):
     host, third = bench.session(LEVEL_2), bench.session(LEVEL_2, isid=OTHER)
     waiting_write(third)
