@@ -171,9 +171,10 @@ class Core:
                     # Nobody waits for the device's answer, and the tag may be used again.
                     self.release(session, task)
         session.drop_waiting(connection)
-        session.functions = [
-            each for each in session.functions if connection is not None and each.connection is not connection
-        ]
+        for each in list(session.functions):
+            if connection is None or each.connection is connection:
+                session.functions.remove(each)
+                each.release(session)
         self.disturbed = True
         return cleared | recovery.forget(session, connection)
 

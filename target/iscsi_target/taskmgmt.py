@@ -63,8 +63,6 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         ref_cmd_sn=ref_cmd_sn,
         exp_data_sn=exp_data_sn,
     )
-    if not immediate:
-        session.reopen()
     row = _FUNCTIONS.get(function)
     if row is None or session.parameters.iscsi_protocol_level < row.level:
         answer(core, session, request, TaskResponse.FUNCTION_NOT_SUPPORTED)
