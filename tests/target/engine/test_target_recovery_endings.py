@@ -190,6 +190,20 @@ def test_nothing_is_retained(bench):
     assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
 
 
+@pytest.mark.parametrize("kind", ["read", "write", "at work"])
+def test_reinstatement_of_a_live_connection_retains_nothing(bench, kind):
+    host = bench.session(*changed(DefaultTime2Retain="0"))
+    command = host.write(0, 2) if kind == "write" else host.command(SLOW) if kind == "at work" else host.read(0, 1)
+    host.send(command)
+    new = reinstate(bench, host)
+    session = in_session(bench, host)
+    assert not session.tasks
+    assert session.max_cmd_sn - session.exp_cmd_sn == 127
+    assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
+    told = bytes(new.ask(new.command(), ScsiResponse).data[14:16])
+    assert told == (b"" if kind == "read" else b"\x47\x7f")
+
+
 def test_logout_of_the_last_connection(bench, host):
     command = host.read(0, 2)
     host.send(command)
