@@ -29,6 +29,7 @@ from iscsi_protocol.pdu import (
     NopOut,
     Pdu,
     Reject,
+    RejectReason,
     ScsiCommand,
     ScsiResponse,
     SnackRequest,
@@ -302,6 +303,22 @@ def test_statuses_come_again(level_1):
     assert line.take(NopIn).stat_sn == first + 1
     line.snack(SnackType.STATUS, exp_stat_sn=first)
     assert [pdu.stat_sn for pdu in line.all(NopIn)] == [first, first + 1, first + 2]
+    line.ping()
+    assert level_1.found() == []
+
+
+@pytest.mark.parametrize("length", [2, (1 << 31) - 1, 1 << 31, (1 << 32) - 1])
+def test_statuses_that_were_never_sent_are_not_had(level_1, length):
+    """A status SNACK whose run goes beyond all that was sent, however far, is rejected."""
+    line = level_1.login()
+    first = line.exp_stat_sn
+    line.send(NopOut(**line.numbers(immediate=False) | {"exp_stat_sn": first}))
+    response = line.take(NopIn)
+    numbers = {"beg_run": first, "exp_stat_sn": first}
+    line.snack(SnackType.STATUS, run_length=length, **numbers)
+    assert line.take(Reject).reason == RejectReason.PROTOCOL_ERROR
+    line.snack(SnackType.STATUS, run_length=1, **numbers)
+    assert line.take(NopIn).itt == response.itt
     line.ping()
     assert level_1.found() == []
 
