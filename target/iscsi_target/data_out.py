@@ -359,7 +359,7 @@ def watch(core: Core, connection: Connection) -> None:
 
 
 def timed_out(core: Core, connection: Connection) -> None:
-    """Tasks whose data has not moved for too long fail; the others are looked at again later."""
+    """Tasks whose data has not moved for too long fail, or the connection does; the others are looked at again later."""
     connection.data_watched = False
     session = connection.session
     if session is None or not connection.up:
@@ -373,7 +373,11 @@ def timed_out(core: Core, connection: Connection) -> None:
             oldest = task.touched if oldest is None else min(oldest, task.touched)
             continue
         core.tell(events.TimedOut(connection=connection.number, timer=Timer.DATA_OUT.value))
-        if connection.retained is not None and task.state is TaskState.GATHERING and task.failure is None:
+        if task.state is TaskState.DRAINING:
+            # A function waits for it, and goes on without it only where the connection goes (11.5.1).
+            core.fail_connection(connection, "no data for a task that a function is to end")
+            return
+        if connection.retained is not None and task.failure is None:
             task.interrupt()
             task.fruitless += 1
             if task.fruitless <= RECOVERY_TRIES:

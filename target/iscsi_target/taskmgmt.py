@@ -78,7 +78,8 @@ def _abort_task(core: Core, session: Session, request: TaskFunctionRequest) -> N
         answer(core, session, request, TaskResponse.FUNCTION_REJECTED)
         return
     task = session.tasks.get(request.referenced)
-    if task is not None and same_lun(task.lun, request.lun) and not task.aborted:
+    if task is not None and same_lun(task.lun, request.lun):
+        # Who aborts it again waits as well until the device is done with it.
         if core.policy.execute_aborted_tasks or core.abort_task(session, task):
             answer(core, session, request, TaskResponse.FUNCTION_COMPLETE)
             return

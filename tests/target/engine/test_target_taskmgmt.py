@@ -16,6 +16,7 @@ from iscsi_protocol.pdu import (
     TaskManagementResponse,
     TextResponse,
 )
+from iscsi_target.config import Timers
 from iscsi_target.events import TaskFunctionDone, Violation
 from iscsi_target.policy import Policy
 
@@ -155,6 +156,18 @@ def test_functions_are_not_aborted(bench, function):
     assert response_of(host, host.function(function, referenced_task_tag=pending.itt, ref_cmd_sn=pending.cmd_sn)) == 255
 
 
+def test_abort_of_a_task_that_is_being_aborted_waits_as_well(bench):
+    host = bench.session()
+    command = host.command(SLOW)
+    host.send(command)
+    aborts = [host.function(1, referenced_task_tag=command.itt, ref_cmd_sn=command.cmd_sn) for _ in range(2)]
+    host.send(*aborts)
+    assert not host.inbox
+    bench.work()
+    host.collect()
+    assert [(pdu.itt, pdu.response) for pdu in host.inbox] == [(each.itt, 0) for each in aborts]
+
+
 def test_abort_of_a_function_whose_turn_has_not_come(bench):
     host = bench.session()
     missing, early = host.command(), host.function(TaskFunction.ABORT_TASK_SET, immediate=False)
@@ -209,6 +222,19 @@ def test_set_functions_wait_for_open_r2ts(bench, function):
     assert (("reset_lun", LUN0) in bench.device.log) is (function == TaskFunction.LOGICAL_UNIT_RESET)
     assert host.ask(host.data_out(other_r2t, bytes(1024)), ScsiResponse).status == 0
     assert [event.function for event in bench.events(TaskFunctionDone)] == [function]
+
+
+def test_set_functions_do_without_data_that_never_comes_only_where_its_connection_goes(make_bench, make_several):
+    bench = make_bench(timers=Timers(data_out=5))
+    several = make_several(bench, 2)
+    several.send(1, "write")
+    assert several.seen(1) == ["R2T"]
+    several.send(0, "function", TaskFunction.ABORT_TASK_SET)
+    bench.pass_time(5)
+    assert several[1].closed == "rst"
+    several.collect()
+    several.acknowledge(0)
+    assert several.seen(0) == ["AsyncMessage", "TaskManagementResponse"]
 
 
 def test_set_functions_wait_for_missing_commands_and_swallow_them(bench):
