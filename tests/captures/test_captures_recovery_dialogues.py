@@ -422,6 +422,24 @@ def test_a_write_is_reassigned(host):
     assert host.found() == []
 
 
+def test_nothing_is_kept_for_no_time():
+    """The connection broke, which the target has not noticed: a login takes its place, and where Time2Retain is 0 that ends
+    the tasks.
+    """
+    host = Host(DefaultTime2Retain="0")
+    line = host.login()
+    write = line.write(8)
+    line.take(R2T)
+    line.tap.transport(TransportEvent.RST, host.now)
+    host.lines.remove(line)
+    host.wait(2)
+    line = host.login()
+    line.function(TaskFunction.ABORT_TASK, referenced_task_tag=write.itt, ref_cmd_sn=write.cmd_sn)
+    assert line.take(TaskManagementResponse).response == 1
+    close_devices(host.devices)
+    assert host.found() == []
+
+
 def test_commands_go_on_where_they_are_queried():
     """QUERY TASK asks after a write that lacks its data, and after a read whose status may be lost."""
     host = Host(iSCSIProtocolLevel="2")

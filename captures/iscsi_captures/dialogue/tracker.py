@@ -43,6 +43,7 @@ PROMPT = 1.0
 _GONE = frozenset({TransportEvent.RST, TransportEvent.CLOSED_BY_US})
 _CARRIED_ON = frozenset({Opcode.SCSI_RESPONSE, Opcode.SCSI_DATA_IN, Opcode.R2T})
 _ONE_TASK = frozenset({TaskFunction.ABORT_TASK, TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK})
+_COUNTS = frozenset({TaskFunction.ABORT_TASK, TaskFunction.QUERY_TASK})
 _WHOLE_UNIT = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
 _WHOLE_TARGET = frozenset(
     {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET}
@@ -268,8 +269,8 @@ def _scsi_command(sight: Sight) -> None:
 def _task_management(sight: Sight) -> None:
     session, function, tag = sight.session, sight.bhs[1] & 0x7F, sight.word(20)
     referenced = session.tasks.get(tag)
-    if function == TaskFunction.ABORT_TASK and (referenced is None or referenced.cmd_sn != sight.word(32)):
-        # An aborted command that never came counts as received (7.11).
+    if function in _COUNTS and (referenced is None or referenced.cmd_sn != sight.word(32)):
+        # A command that is aborted or queried and never came counts as received (7.11; RFC 7144 6.3.3).
         plug(session, sight.word(32))
     elif function in _WHOLE_TARGET:
         for number in session.open_numbers:
@@ -470,7 +471,8 @@ def _logout_response(sight: Sight) -> None:
             loss.end_connection(other, kept=False, exp_cmd_sn=sight.word(28))
         connection.ended = connection.logout_answered = True
     elif subject is not None:
-        kept = reason == LogoutReason.RECOVERY
+        # Nothing is kept for no time (11.15.4).
+        kept = reason == LogoutReason.RECOVERY and bool(session.level < 2 or sight.word(40) & 0xFFFF)
         loss.end_connection(subject, kept=kept, exp_cmd_sn=sight.word(28))
         subject.logout_answered = subject is connection
         if kept and session.level > 1:
