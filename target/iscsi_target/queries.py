@@ -27,7 +27,8 @@ def query_task(core: Core, session: Session, request: TaskFunctionRequest) -> No
         answer(core, session, request, TaskResponse.FUNCTION_REJECTED)
         return
     task = session.tasks.get(request.referenced)
-    if task is not None and same_lun(task.lun, request.lun) and not task.aborted:
+    if task is not None and same_lun(task.lun, request.lun):
+        # One that is aborted is there for as long as a device is at work on it.
         answer(core, session, request, TaskResponse.FUNCTION_SUCCEEDED)
         reassign.go_on_where_queried(core, session, request)
         return
@@ -41,7 +42,7 @@ def query_task(core: Core, session: Session, request: TaskFunctionRequest) -> No
 
 def query_task_set(core: Core, session: Session, request: TaskFunctionRequest) -> None:
     """QUERY TASK SET: whether there is any task of this I_T_L nexus."""
-    there = any(same_lun(task.lun, request.lun) and not task.aborted for task in session.tasks.values())
+    there = any(same_lun(task.lun, request.lun) for task in session.tasks.values())
     answer(core, session, request, TaskResponse.FUNCTION_SUCCEEDED if there else TaskResponse.FUNCTION_COMPLETE)
 
 
