@@ -240,7 +240,6 @@ def _replace_connection(core: Core, session: Session, new: Connection, first: by
         core.logout_for_recovery(old, "connection reinstatement", how)
     else:
         core.logout_connection(old, "connection reinstatement", how)
-        core.terminate_tasks(session, old)
 
 
 def enter_full_feature_phase(

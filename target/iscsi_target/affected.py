@@ -33,7 +33,10 @@ def affects(session: Session, request: TaskFunctionRequest, task: ScsiTask) -> b
         return False
     if function != TaskFunction.I_T_NEXUS_RESET and not same_lun(task.lun, request.lun):
         return False
-    return function == TaskFunction.LOGICAL_UNIT_RESET or task.immediate or serial.lt(task.cmd_sn, request.cmd_sn)
+    if function == TaskFunction.LOGICAL_UNIT_RESET or serial.lt(task.cmd_sn, request.cmd_sn):
+        return True
+    # An immediate command has the number of what comes next, and one behind the function a higher one (4.2.2.1).
+    return task.immediate and task.cmd_sn == request.cmd_sn
 
 
 def covers(connection: Connection, session: Session, lun: bytes, cmd_sn: int, immediate: int) -> bool:

@@ -330,7 +330,8 @@ class Timers(_Row, frozen=True, kw_only=True):
     ping_timeout: float = 10.0
     """Time for the answer to a ping, after which the connection is given up."""
     data_out: float = 60.0
-    """Time for the next Data-Out PDU that an R2T asked for."""
+    """Time for the next Data-Out PDU that an R2T asked for. Where a task management function waits for it, the connection
+    is given up then."""
     command_gap: float = 60.0
     """Time for a missing CmdSN while later ones wait, beyond Time2Wait and Time2Retain; then the session is given up."""
 

@@ -142,6 +142,7 @@ class Core:
             self.disturbed = True
         if task.aborted and task.connection.retained is not None:
             task.connection.retained.ended(task.itt)
+            recovery.task_aborted(session, task.connection)
         if task.immediate:
             task.connection.immediate_tasks -= 1
         else:
@@ -170,9 +171,10 @@ class Core:
                     # Nobody waits for the device's answer, and the tag may be used again.
                     self.release(session, task)
         session.drop_waiting(connection)
-        session.functions = [
-            each for each in session.functions if connection is not None and each.connection is not connection
-        ]
+        for each in list(session.functions):
+            if connection is None or each.connection is connection:
+                session.functions.remove(each)
+                each.release(session)
         self.disturbed = True
         return cleared | recovery.forget(session, connection)
 
@@ -201,14 +203,15 @@ class Core:
         connection.text = None
 
     def logout_connection(self, connection: Connection, reason: str, how: str = "fin") -> None:
-        """A connection leaves its session for good: its tasks end, the next commands hear of it (7.6 a, 11.14.5). The last
-        one takes the session with it (6.3.5).
+        """A connection leaves its session for good, if another one has not taken its place already: its tasks end, the next
+        commands hear of it (7.6 a, 11.14.5). The last one takes the session with it (6.3.5).
         """
         session = connection.session
         self.end_connection(connection, reason, how)
-        if session is None or session.connections.get(connection.cid) is not connection:
+        if session is None or not session.live:
             return
-        del session.connections[connection.cid]
+        if session.connections.get(connection.cid) is connection:
+            del session.connections[connection.cid]
         self.terminate_tasks(session, connection)
         if not session.connections and not session.awaits_reassignment:
             self.end_session(session, reason)

@@ -69,7 +69,7 @@ def receive(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         raise _invalid(f"no task {itt:#x} takes data")
     if task.connection is not connection:
         raise rejected(RejectReason.PROTOCOL_ERROR, "R7143-4.2.5.1-03", "data on another connection than its command")
-    burst = task.unsolicited if ttt == NO_TAG else task.r2ts.get(ttt)
+    burst = task.burst_of(ttt)
     if burst is None and ttt in task.void:
         raise discarded("R7143-7.9-02", "data that came too late and is asked for again")
     if burst is None and ttt == NO_TAG and connection.retained is not None and not task.flags & _FINAL:
@@ -143,7 +143,7 @@ def _take(
             # Nothing is asked for again; the task fails once all data has come (7.8 b).
             violation = PeerViolation("R7143-7.8-04", "data digest error", _CRC)
             fail(core, connection, raw, task, violation)
-        raise rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-04", "data digest error in Data-Out")
+        raise _spoilt()
     if data_sn != burst.data_sn and not core.policy.ignore_data_sn:
         message = f"DataSN {data_sn} where {burst.data_sn} was due"
         _fail_or_drop(core, connection, raw, task, PeerViolation("R7143-7.9-02", message, _CRC))
@@ -169,6 +169,8 @@ def _note_loss(
         return
     message = f"DataSN {data_sn} where {burst.data_sn} was due"
     if data_sn < burst.data_sn:
+        if raw.data_digest_error and not core.policy.ignore_data_digest:
+            raise _spoilt()
         raise discarded("R7143-7.9-02", message)
     core.note(connection, raw, PeerViolation("R7143-7.9-02", message, Discard()))
     burst.data_sn = data_sn
@@ -357,7 +359,7 @@ def watch(core: Core, connection: Connection) -> None:
 
 
 def timed_out(core: Core, connection: Connection) -> None:
-    """Tasks whose data has not moved for too long fail; the others are looked at again later."""
+    """Tasks whose data has not moved for too long fail, or the connection does; the others are looked at again later."""
     connection.data_watched = False
     session = connection.session
     if session is None or not connection.up:
@@ -371,7 +373,11 @@ def timed_out(core: Core, connection: Connection) -> None:
             oldest = task.touched if oldest is None else min(oldest, task.touched)
             continue
         core.tell(events.TimedOut(connection=connection.number, timer=Timer.DATA_OUT.value))
-        if connection.retained is not None and task.state is TaskState.GATHERING and task.failure is None:
+        if task.state is TaskState.DRAINING:
+            # A function waits for it, and goes on without it only where the connection goes (11.5.1).
+            core.fail_connection(connection, "no data for a task that a function is to end")
+            return
+        if connection.retained is not None and task.failure is None:
             task.interrupt()
             task.fruitless += 1
             if task.fruitless <= RECOVERY_TRIES:
@@ -388,10 +394,20 @@ def timed_out(core: Core, connection: Connection) -> None:
 
 
 def lost(core: Core, connection: Connection, session: Session, raw: RawPdu) -> None:
-    """A Data-Out PDU with a wrong data digest that belongs to no task is only rejected (7.8)."""
-    itt = raw.initiator_task_tag
-    if session.tasks.get(itt) is None and itt not in session.early:
-        violation = rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-04", "data digest error in Data-Out")
-        reject.answer(core, connection, raw, violation)
-        return
-    receive(core, connection, session, raw)
+    """A Data-Out PDU with a wrong data digest is always rejected (7.8); it counts for the burst that it belongs to, if that
+    still goes on. Raises PeerViolation.
+    """
+    _, _, itt, ttt, _, _ = _fields(raw.bhs, 0)
+    task = session.tasks.get(itt)
+    if itt not in session.early and (task is None or task.burst_of(ttt) is None):
+        raise _spoilt()
+    try:
+        receive(core, connection, session, raw)
+    except PeerViolation as violation:
+        if isinstance(violation.answer, Discard):
+            raise _spoilt() from violation
+        raise
+
+
+def _spoilt() -> PeerViolation:
+    return rejected(RejectReason.DATA_DIGEST_ERROR, "R7143-7.8-04", "data digest error in Data-Out")

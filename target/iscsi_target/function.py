@@ -37,8 +37,8 @@ class TaskFunctionRequest:
 
     referenced, ref_cmd_sn: the task that a function of one task is about; exp_data_sn: of TASK REASSIGN (11.5.6). executed:
     whether its tasks are gone. waits: those of them that a device is still at work on. handed_off: whether SCSI is done
-    with it and only the fence holds the response back. unbegun: where commands came that it ended before they began, with
-    their LUNs.
+    with it and only the fence holds the response back. over: whether it has given its place in the window back. unbegun:
+    where commands came that it ended before they began, with their LUNs.
     """
 
     __slots__ = (
@@ -51,6 +51,7 @@ class TaskFunctionRequest:
         "immediate",
         "itt",
         "lun",
+        "over",
         "ref_cmd_sn",
         "referenced",
         "unbegun",
@@ -81,14 +82,25 @@ class TaskFunctionRequest:
         self.exp_data_sn = exp_data_sn
         self.executed = False
         self.handed_off = False
+        self.over = False
         self.unbegun: dict[tuple[Connection, bytes], None] = {}
         self.waits: list[ScsiTask] = []
+
+    def release(self, session: Session) -> None:
+        """It is over, whether anybody is answered or not: its place in the window is free again."""
+        if not self.immediate and not self.over:
+            session.reopen()
+        self.over = True
 
 
 def answer(core: Core, session: Session, request: TaskFunctionRequest, response: TaskResponse, info: int = 0) -> None:
     """Answer a function of one task or none; behind a fence that stands already. info: additional response information
     (RFC 7144 6.4.1), 24 bits.
     """
+    if session.fence is not None and request not in session.functions:
+        # It is a task for as long as it waits there.
+        request.executed = request.handed_off = True
+        session.functions.append(request)
     fence.hand_off(core, session, request.connection, partial(_send, core, session, request, response, info))
 
 
@@ -101,6 +113,7 @@ def conclude(core: Core, session: Session, request: TaskFunctionRequest) -> None
 def _send(core: Core, session: Session, request: TaskFunctionRequest, response: TaskResponse, info: int) -> None:
     if request in session.functions:
         session.functions.remove(request)
+    request.release(session)
     connection = request.connection
     connection.send(
         _response(

@@ -98,10 +98,15 @@ def _suspend(core: Core, session: Session, connection: Connection) -> None:
 
 def has_commands(session: Session, connection: Connection) -> bool:
     """Whether commands are in progress, for the initiator, on a connection."""
-    retained = connection.retained
-    if retained is not None and any(each.completion is not None for each in retained.exchanges.values()):
+    if connection.retained is not None and connection.retained.has_finished:
         return True
-    return any(task.connection is connection for task in session.tasks.values())
+    return any(task.connection is connection and not task.aborted for task in session.tasks.values())
+
+
+def task_aborted(session: Session, connection: Connection) -> None:
+    """A task of a connection is gone; one that was logged out and has no other is forgotten."""
+    if connection.number in session.released and not has_commands(session, connection):
+        del session.released[connection.number]
 
 
 def forget(session: Session, connection: Connection | None) -> set[bytes]:

@@ -137,6 +137,11 @@ class Retained:
         """Whether so much waits for its acknowledgement that no further command is to be taken."""
         return self.held >= self.max_held or len(self.responses) >= self.max_responses
 
+    @property
+    def has_finished(self) -> bool:
+        """Whether commands are over whose status is not acknowledged."""
+        return any(each.completion is not None for each in self.exchanges.values())
+
     # What is sent
 
     def keep(self, bhs: bytes, pieces: list[Piece], length: int) -> None:

@@ -128,6 +128,17 @@ class Session:
             )
         )
 
+    def kind_of_waiting(self, itt: int) -> int | None:
+        """The opcode of the request with that tag that waits for its turn, if any does."""
+        requests = (entry[1] for entry in self.waiting.values() if entry is not None)
+        return next((raw.opcode for raw in requests if raw.initiator_task_tag == itt), None)
+
+    def is_function(self, itt: int) -> bool:
+        """Whether that is the tag of a task management function, be it one that waits for its turn."""
+        if any(each.itt == itt for each in self.functions):
+            return True
+        return self.kind_of_waiting(itt) == Opcode.TASK_MANAGEMENT_REQUEST
+
     def in_window(self, cmd_sn: int) -> bool:
         """Whether a non-immediate request of that CmdSN may be taken: in the window, and not had already."""
         return serial.in_range(cmd_sn, self.exp_cmd_sn, self.max_cmd_sn) and cmd_sn not in self.waiting
@@ -204,9 +215,12 @@ class Session:
 
     @property
     def awaits_reassignment(self) -> bool:
-        """Whether tasks of a connection that was logged out for recovery wait for another one (6.3.5)."""
-        return bool(self.released) or any(
-            self.connections.get(task.connection.cid) is not task.connection for task in self.tasks.values()
+        """Whether tasks of a connection that was logged out for recovery wait for another one (6.3.5); those that were
+        aborted do not, though a device may still be at work on them.
+        """
+        return any(each.retained is not None and each.retained.has_finished for each in self.released.values()) or any(
+            self.connections.get(task.connection.cid) is not task.connection and not task.aborted
+            for task in self.tasks.values()
         )
 
     @property

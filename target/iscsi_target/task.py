@@ -138,6 +138,10 @@ class ScsiTask:
         """Whether Data-Out PDUs up to one with the F bit are still to come."""
         return self.unsolicited is not None or bool(self.r2ts)
 
+    def burst_of(self, ttt: int) -> Burst | None:
+        """The burst under way with that Target Transfer Tag, the unsolicited one for NO_TAG."""
+        return self.unsolicited if ttt == NO_TAG else self.r2ts.get(ttt)
+
     def interrupt(self) -> None:
         """Give up the bursts that are under way; what they lack is missing (7.8, 7.9, Appendix E.1)."""
         for burst in [self.unsolicited, *self.r2ts.values()]:

@@ -63,8 +63,6 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
         ref_cmd_sn=ref_cmd_sn,
         exp_data_sn=exp_data_sn,
     )
-    if not immediate:
-        session.reopen()
     row = _FUNCTIONS.get(function)
     if row is None or session.parameters.iscsi_protocol_level < row.level:
         answer(core, session, request, TaskResponse.FUNCTION_NOT_SUPPORTED)
@@ -76,11 +74,12 @@ def execute(core: Core, connection: Connection, session: Session, raw: RawPdu) -
 
 def _abort_task(core: Core, session: Session, request: TaskFunctionRequest) -> None:
     """ABORT TASK with all its outcomes (11.5.1, 11.6.1, 7.11)."""
-    if any(each.itt == request.referenced for each in session.functions):
+    if session.is_function(request.referenced):
         answer(core, session, request, TaskResponse.FUNCTION_REJECTED)
         return
     task = session.tasks.get(request.referenced)
-    if task is not None and same_lun(task.lun, request.lun) and not task.aborted:
+    if task is not None and same_lun(task.lun, request.lun):
+        # Who aborts it again waits as well until the device is done with it.
         if core.policy.execute_aborted_tasks or core.abort_task(session, task):
             answer(core, session, request, TaskResponse.FUNCTION_COMPLETE)
             return

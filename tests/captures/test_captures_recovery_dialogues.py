@@ -29,6 +29,7 @@ from iscsi_protocol.pdu import (
     NopOut,
     Pdu,
     Reject,
+    RejectReason,
     ScsiCommand,
     ScsiResponse,
     SnackRequest,
@@ -306,6 +307,22 @@ def test_statuses_come_again(level_1):
     assert level_1.found() == []
 
 
+@pytest.mark.parametrize("length", [2, (1 << 31) - 1, 1 << 31, (1 << 32) - 1])
+def test_statuses_that_were_never_sent_are_not_had(level_1, length):
+    """A status SNACK whose run goes beyond all that was sent, however far, is rejected."""
+    line = level_1.login()
+    first = line.exp_stat_sn
+    line.send(NopOut(**line.numbers(immediate=False) | {"exp_stat_sn": first}))
+    response = line.take(NopIn)
+    numbers = {"beg_run": first, "exp_stat_sn": first}
+    line.snack(SnackType.STATUS, run_length=length, **numbers)
+    assert line.take(Reject).reason == RejectReason.PROTOCOL_ERROR
+    line.snack(SnackType.STATUS, run_length=1, **numbers)
+    assert line.take(NopIn).itt == response.itt
+    line.ping()
+    assert level_1.found() == []
+
+
 @pytest.mark.parametrize("spoilt", [0, 1, 3])
 def test_damaged_data_is_recovered(level_1, spoilt):
     """A Data-Out with a wrong digest is rejected, and comes again for a recovery R2T."""
@@ -402,6 +419,47 @@ def test_a_write_is_reassigned(host):
         line.answer(line.take(R2T))
     line.inbox.clear()
     line.ping()
+    assert host.found() == []
+
+
+def test_nothing_is_kept_for_no_time():
+    """The connection broke, which the target has not noticed: a login takes its place, and where Time2Retain is 0 that ends
+    the tasks.
+    """
+    host = Host(DefaultTime2Retain="0")
+    line = host.login()
+    write = line.write(8)
+    line.take(R2T)
+    line.tap.transport(TransportEvent.RST, host.now)
+    host.lines.remove(line)
+    host.wait(2)
+    line = host.login()
+    line.function(TaskFunction.ABORT_TASK, referenced_task_tag=write.itt, ref_cmd_sn=write.cmd_sn)
+    assert line.take(TaskManagementResponse).response == 1
+    close_devices(host.devices)
+    assert host.found() == []
+
+
+def test_commands_go_on_where_they_are_queried():
+    """QUERY TASK asks after a write that lacks its data, and after a read whose status may be lost."""
+    host = Host(iSCSIProtocolLevel="2")
+    first, second = host.login(0), host.login(1)
+    write, read = first.write(8), first.read(2)
+    first.fail()
+    second.take(AsyncMessage)
+    host.wait(2)
+    second.log_out(2, 0, exp_stat_sn=first.exp_stat_sn - 1)
+    host.wait(2)
+    second.function(TaskFunction.QUERY_TASK, referenced_task_tag=write.itt, ref_cmd_sn=write.cmd_sn)
+    assert second.take(TaskManagementResponse).response == 7
+    for _ in range(2):
+        second.answer(second.take(R2T))
+    assert second.take(ScsiResponse).status == 0
+    second.function(TaskFunction.QUERY_TASK, referenced_task_tag=read.itt, ref_cmd_sn=read.cmd_sn)
+    assert second.take(TaskManagementResponse).response == 0
+    assert [pdu.data_sn for pdu in second.all(DataIn)] == [0, 1]
+    second.ping()
+    close_devices(host.devices)
     assert host.found() == []
 
 

@@ -256,6 +256,9 @@ def test_one_r2t_goes_with_a_recovery_level_and_sequences_in_order() -> None:
     assert shown(a_target(settings).receive(pairs(offer), OPERATIONAL)) == answer
     free = "MaxOutstandingR2T=4 ErrorRecoveryLevel=1 DataSequenceInOrder=No"
     assert shown(a_target(settings).receive(pairs(free), OPERATIONAL)) == free
+    # Of sequences nobody speaks, so that they come in order.
+    silent, one = "MaxOutstandingR2T=4 ErrorRecoveryLevel=1", "MaxOutstandingR2T=1 ErrorRecoveryLevel=1"
+    assert shown(a_target(settings).receive(pairs(silent), OPERATIONAL)) == one
     # One key a segment: the number is answered before anybody knows, and put right where it takes effect.
     side = a_target(settings)
     for pair in pairs(offer):

@@ -124,8 +124,10 @@ def _enter_full_feature(sight: Sight, sessions: Sessions) -> None:
     connection.phase = Phase.FULL
     former = session.connections.get(connection.cid)
     if former is not None and former is not connection:
-        # The login does what a logout would: for recovery at level 2, else to close the connection (6.3.4).
-        end_connection(former, kept=session.level > 1, exp_cmd_sn=sight.word(28))
+        # The login does what a logout would: for recovery at level 2, else to close the connection (6.3.4). Where
+        # Time2Retain is 0, nothing is kept (11.15.4).
+        kept = session.level > 1 and former.limits.time2retain > 0
+        end_connection(former, kept=kept, exp_cmd_sn=sight.word(28))
     if connection.known:
         settle_login(connection)
     forget_expired(session, sight.time)

@@ -159,7 +159,8 @@ def snack(sight: Sight) -> None:
     connection = sight.connection
     if kind == SnackType.STATUS:
         first = connection.acked if not begin and not length and connection.acked is not None else begin
-        ask(connection.asked, first, serial.add(begin, length) if length else None)
+        # More than half of the numbers is whatever there is, and more: they have no order any more (RFC 1982 3.1).
+        ask(connection.asked, first, serial.add(begin, length) if 0 < length < serial.HALF else None)
         return
     if kind == SnackType.DATA_ACK:
         known = connection.data_acks.get(sight.word(20))

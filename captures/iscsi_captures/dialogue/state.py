@@ -182,6 +182,7 @@ class Session:
     the Logout Request that closes the session. fence: connection, StatSN and LUN (None: all) of a fenced response.
     reserved: another nexus holds a reservation at the target. conflicts: such ones by the tag of a command against them.
     block_lengths: bytes of a block by LUN, where READ CAPACITY told it.
+    queried: where QUERY TASK asked after commands of a connection that was logged out, by tag.
     outside: CmdSN of requests that came outside of the window, by tag. reset: the reset after which all connections end.
     uncertain: the history does not show enough of the session to judge its numbers and tags.
     """
@@ -209,6 +210,7 @@ class Session:
         "max_cmd_sn",
         "open_numbers",
         "outside",
+        "queried",
         "reserved",
         "reset",
         "spoilt",
@@ -245,6 +247,7 @@ class Session:
         self.forgotten: dict[int, None] = {}
         self.spoilt: dict[int, str] = {}
         self.terminated: dict[int, tuple[Connection, int]] = {}
+        self.queried: dict[int, Connection] = {}
         self.outside: dict[int, int] = {}
         self.block_lengths: dict[bytes, int] = {}
         self.reserved = False

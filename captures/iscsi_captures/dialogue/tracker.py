@@ -41,7 +41,9 @@ PINGS_KEPT = 1024
 PROMPT = 1.0
 """Seconds by which an answer may come later than an Asynchronous Message asks for."""
 _GONE = frozenset({TransportEvent.RST, TransportEvent.CLOSED_BY_US})
+_CARRIED_ON = frozenset({Opcode.SCSI_RESPONSE, Opcode.SCSI_DATA_IN, Opcode.R2T})
 _ONE_TASK = frozenset({TaskFunction.ABORT_TASK, TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK})
+_COUNTS = frozenset({TaskFunction.ABORT_TASK, TaskFunction.QUERY_TASK})
 _WHOLE_UNIT = frozenset({TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET, TaskFunction.LOGICAL_UNIT_RESET})
 _WHOLE_TARGET = frozenset(
     {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET}
@@ -94,6 +96,8 @@ class Dialogue:
         opcode = raw.opcode
         if opcode == Opcode.LOGIN_REQUEST and not connection.login.first and connection.phase is Phase.LOGIN:
             login.join_session(self.sessions, connection, raw)
+        if connection.session.queried and opcode in _CARRIED_ON:
+            _follow_query(connection, raw.initiator_task_tag)
         sight = Sight(connection, raw, direction, time)
         if raw.header_digest_error or raw.data_digest_error:
             return sight
@@ -189,6 +193,16 @@ class Dialogue:
             task.disturbed = True
 
 
+def _follow_query(connection: Connection, tag: int) -> None:
+    """A command goes on where QUERY TASK asked after it, once its connection was logged out (RFC 7144 6.3)."""
+    session = connection.session
+    if session.queried.get(tag) is connection:
+        del session.queried[tag]
+        task = session.tasks.get(tag) or session.finished.get(tag)
+        if task is not None and task.connection.ended:
+            retention.reassign(task, connection, 0)
+
+
 def _damaged(sight: Sight) -> None:
     """A request with a wrong data digest: the target discards it (7.8). The initiator goes on behind it."""
     if sight.opcode == Opcode.SCSI_DATA_OUT:
@@ -255,8 +269,8 @@ def _scsi_command(sight: Sight) -> None:
 def _task_management(sight: Sight) -> None:
     session, function, tag = sight.session, sight.bhs[1] & 0x7F, sight.word(20)
     referenced = session.tasks.get(tag)
-    if function == TaskFunction.ABORT_TASK and (referenced is None or referenced.cmd_sn != sight.word(32)):
-        # An aborted command that never came counts as received (7.11).
+    if function in _COUNTS and (referenced is None or referenced.cmd_sn != sight.word(32)):
+        # A command that is aborted or queried and never came counts as received (7.11; RFC 7144 6.3.3).
         plug(session, sight.word(32))
     elif function in _WHOLE_TARGET:
         for number in session.open_numbers:
@@ -371,6 +385,9 @@ def _task_management_response(sight: Sight) -> None:
                 retention.reassign(task, sight.connection, int.from_bytes(request.bhs[36:40], "big"))
         return
     if function == TaskFunction.QUERY_TASK:
+        for task in aimed_at:
+            if session.level > 1 and task.connection.ended and task.connection.kept:
+                keep(session.queried, task.itt, sight.connection)
         return
     if (
         done
@@ -454,7 +471,8 @@ def _logout_response(sight: Sight) -> None:
             loss.end_connection(other, kept=False, exp_cmd_sn=sight.word(28))
         connection.ended = connection.logout_answered = True
     elif subject is not None:
-        kept = reason == LogoutReason.RECOVERY
+        # Nothing is kept for no time (11.15.4).
+        kept = reason == LogoutReason.RECOVERY and bool(session.level < 2 or sight.word(40) & 0xFFFF)
         loss.end_connection(subject, kept=kept, exp_cmd_sn=sight.word(28))
         subject.logout_answered = subject is connection
         if kept and session.level > 1:

@@ -69,6 +69,12 @@ def statuses(send: Callable[..., Script]) -> Row:
     )
 
 
+def queried(s: Script) -> Script:
+    """QUERY TASK asks after the first command, which the target does not have, and takes it for received."""
+    s.tmf(9, referenced_task_tag=1, ref_cmd_sn=FIRST)
+    return s.tmf_response(exp_cmd_sn=FIRST + 1)
+
+
 def text(s: Script, **fields: Any) -> Script:
     """A text exchange."""
     return s.text().text_response(**fields)
@@ -150,6 +156,9 @@ TABLE: Table = {
         (
             lambda s: s.ready().command(cmd_sn=FIRST).nop_in(itt=NO_TAG, exp_cmd_sn=FIRST + 1),
             lambda s: s.ready().command().command().response(exp_cmd_sn=FIRST + 2),
+            lambda s: queried(s.ready(iSCSIProtocolLevel="2").command().reject()).nop_in(
+                itt=NO_TAG, exp_cmd_sn=FIRST + 1
+            ),
         ),
     ),
     "cmdsn.acknowledgement-back": (

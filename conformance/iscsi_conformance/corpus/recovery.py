@@ -26,9 +26,9 @@ def level_1(s: Script, **keys: Any) -> Script:
     return s.ready(**LEVEL_1, **keys)
 
 
-def pair(s: Script, level: str = "2") -> Script:
+def pair(s: Script, level: str = "2", **keys: str) -> Script:
     """Two connections; the script speaks on the first."""
-    s.ready(MaxConnections="2", ErrorRecoveryLevel=level, DefaultTime2Wait="0", **SEGMENT)
+    s.ready(MaxConnections="2", ErrorRecoveryLevel=level, DefaultTime2Wait="0", **SEGMENT, **keys)
     s.cid = 1
     join = s.connect(2).login_request((*NAMES, *SEGMENT.items())).login_response((*TAG, *SEGMENT.items()))
     return join.on(1)
@@ -125,6 +125,14 @@ def resumed(s: Script, **fields: Any) -> Script:
     """The task goes on over the second connection, its data from the beginning."""
     taken_over(broken(s), **fields)
     s.task |= {"in": 0, "in_sn": 0}
+    return s
+
+
+def asked_after(s: Script) -> Script:
+    """QUERY TASK asks after the task that was last spoken of, on the second connection behind the loss of the first."""
+    task = broken(s).task
+    s.tmf(9, referenced_task_tag=task["itt"], ref_cmd_sn=FIRST).tmf_response(response=7)
+    s.task = task
     return s
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from iscsi_conformance.corpus.reads import LUN_1, pair, small_bursts, unsolicited
+from iscsi_conformance.corpus.recovery import asked_after
+from iscsi_conformance.corpus.recovery import pair as level_2
 from iscsi_conformance.corpus.script import Script
 from iscsi_conformance.corpus.table import Table
 from iscsi_protocol.pdu import NO_TAG
@@ -226,7 +228,10 @@ TABLE: Table = {
     ),
     "r2t.other-connection": (
         (lambda s: pair(s).write().on(2).r2t(),),
-        (lambda s: pair(s).on(2).write().r2t().data_out().response(),),
+        (
+            lambda s: pair(s).on(2).write().r2t().data_out().response(),
+            lambda s: asked_after(level_2(s, iSCSIProtocolLevel="2").write()).r2t().data_out().response(),
+        ),
     ),
     "r2t.no-write": (
         (lambda s: s.ready().read().r2t(), lambda s: s.ready().command().r2t(4)),

@@ -391,7 +391,10 @@ class Negotiator:
             return "0"
         if rule.name == "MaxOutstandingR2T" and (self._number("ErrorRecoveryLevel") or 0) > 0:
             in_order = KEYS["DataSequenceInOrder"]
-            if "Yes" in (self._value(in_order.name), self._wish(in_order)):
+            agreed = self._value(in_order.name)
+            # A target that was not asked has nothing to say, and the default holds.
+            left = in_order.default if self.role is Role.TARGET else None
+            if "Yes" in (agreed or left, self._wish(in_order)):
                 return "1"
         return wish
 

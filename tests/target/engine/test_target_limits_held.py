@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from iscsi_protocol.pdu import (
     R2T,
     DataIn,
+    LogoutReason,
     LogoutResponse,
     Reject,
     RejectReason,
@@ -67,6 +68,30 @@ def test_unsolicited_data_of_a_command_that_was_sent_again_is_dropped(bench, mak
     assert not host.inbox
     assert host.ask(host.data_out(r2t, b"b" * 1536), ScsiResponse).status == 0
     assert bench.device.log[-1] == (0x2A, 2048)
+
+
+@pytest.mark.parametrize("ending", ["answered", "logged out"])
+def test_functions_that_wait_have_their_places_in_the_window(make_bench, make_several, ending):
+    bench = make_bench(limits=Limits(commands=8))
+    several = make_several(bench, 2)
+    write = several.send(0, "write")
+    r2t = several[0].take(R2T)
+    for _ in range(20):
+        several.send(1, "function", TaskFunction.ABORT_TASK_SET, immediate=False)
+    several.cmd_sn = write.cmd_sn + 8
+    assert len(several.session.functions) == 7
+    assert several.session.max_cmd_sn == several.session.exp_cmd_sn - 1 == write.cmd_sn + 7
+    if ending == "answered":
+        several.send(0, "data_out", r2t, bytes(512))
+        for _ in range(8):
+            several.acknowledge(0)
+            several.acknowledge(1)
+    else:
+        several.send(0, "logout", LogoutReason.CLOSE_CONNECTION, immediate=True, cid=1)
+        several.send(0, "data_out", r2t, bytes(512))
+    several.acknowledge(0)
+    assert several.session.functions == []
+    assert several.session.max_cmd_sn == several.session.exp_cmd_sn + 7
 
 
 def test_tags_of_commands_that_never_came_are_forgotten_in_time(bench, make_several):

@@ -84,6 +84,28 @@ def test_data_digest_error(bench, host):
     finished(bench, host, 4096)
 
 
+@pytest.mark.parametrize("which", ["had", "too late", "unasked"])
+def test_data_digest_error_where_the_data_counts_for_nothing(make_bench, which):
+    bench = make_bench(keys=KEYS, timers=Timers(data_out=5))
+    host = bench.session(*LEVEL1)
+    command = begin(host)
+    r2t = host.take(R2T)
+    last = r2t
+    first = piece(host, r2t, 0, 0, 1024)
+    host.send(first)
+    if which == "too late":
+        bench.pass_time(5)
+        host.collect()
+        last = host.take(R2T)
+    late = host.data_out(command, bytes(512), offset=0) if which == "unasked" else first
+    spoilt(host, late)
+    assert host.take(Reject).reason == RejectReason.DATA_DIGEST_ERROR
+    assert not host.inbox
+    left = 4096 - last.desired_data_transfer_length
+    host.send(piece(host, last, 1 if last is r2t else 0, 1024 - left, 3072, final=True))
+    finished(bench, host, 4096)
+
+
 def test_data_digest_error_in_the_last_pdu(bench, host):
     begin(host)
     r2t = host.take(R2T)

@@ -8,6 +8,7 @@ from tests.target.engine.reassignment import (
     LEVEL2,
     LUN0,
     PATTERN,
+    SLOW,
     another,
     ask_reassign,
     changed,
@@ -111,6 +112,23 @@ def test_abort_of_a_command_that_is_over(bench, host):
     assert response.stat_sn == status.stat_sn + 1
 
 
+@pytest.mark.parametrize("at_work", [False, True])
+@pytest.mark.parametrize("how", [TaskFunction.ABORT_TASK, TaskFunction.LOGICAL_UNIT_RESET])
+def test_session_closes_once_nothing_waits(bench, host, how, at_work):
+    new = another(bench, host)
+    command = host.command(SLOW) if at_work else host.write(0, 2)
+    host.send(command)
+    lose(host, new)
+    log_out(new, 0)
+    new.send(new.function(how, referenced_task_tag=command.itt, ref_cmd_sn=command.cmd_sn))
+    assert [each.response for each in taken(new)] == ([] if at_work else [0])
+    response = new.ask(new.logout(LogoutReason.CLOSE_CONNECTION, cid=1), LogoutResponse)
+    assert response.response == LogoutResponseCode.SUCCESS
+    assert ("lost", host.tsih) in bench.device.log
+    assert not bench.engine.sessions
+    bench.work()
+
+
 def test_reset_ends_what_waits(bench, host):
     command = host.write(0, 12)
     host.send(command)
@@ -170,6 +188,20 @@ def test_nothing_is_retained(bench):
     new = another(bench, host)
     command, _ = lost_read(host, survivor=new)
     assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "at work"])
+def test_reinstatement_of_a_live_connection_retains_nothing(bench, kind):
+    host = bench.session(*changed(DefaultTime2Retain="0"))
+    command = host.write(0, 2) if kind == "write" else host.command(SLOW) if kind == "at work" else host.read(0, 1)
+    host.send(command)
+    new = reinstate(bench, host)
+    session = in_session(bench, host)
+    assert not session.tasks
+    assert session.max_cmd_sn - session.exp_cmd_sn == 127
+    assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
+    told = bytes(new.ask(new.command(), ScsiResponse).data[14:16])
+    assert told == (b"" if kind == "read" else b"\x47\x7f")
 
 
 def test_logout_of_the_last_connection(bench, host):

@@ -114,6 +114,19 @@ def test_task_management_function(host):
     assert ask_reassign(host, request.itt)[0] == TaskResponse.FUNCTION_REJECTED
 
 
+@pytest.mark.parametrize("kind", ["function", "text", "logout"])
+def test_request_whose_turn_has_not_come(host, kind):
+    missing = host.command()
+    request = {
+        "function": lambda: host.function(TaskFunction.ABORT_TASK_SET, immediate=False),
+        "text": host.text,
+        "logout": host.logout,
+    }[kind]()
+    host.send(request)
+    assert ask_reassign(host, request.itt)[0] == TaskResponse.FUNCTION_REJECTED
+    assert ask_reassign(host, missing.itt)[0] == TaskResponse.TASK_DOES_NOT_EXIST
+
+
 def test_immediate_command(bench, host):
     command = host.command(SLOW, immediate=True)
     host.send(command)
@@ -473,3 +486,38 @@ def test_failed_write_is_told(bench, host):
     new = reinstate(bench, host)
     reassign(new, command.itt)
     assert new.take(ScsiResponse).status == 2
+
+
+# QUERY TASK gives a new allegiance as well (RFC 7144 6.3)
+
+
+def query(new, command, **fields):
+    fields = {"referenced_task_tag": command.itt, "ref_cmd_sn": command.cmd_sn, **fields}
+    return new.function(TaskFunction.QUERY_TASK, **fields)
+
+
+def test_queried_write_goes_on_where_it_is_queried(bench):
+    host = bench.session(*LEVEL2, ("iSCSIProtocolLevel", "2"))
+    command = host.write(0, 2)
+    host.ask(command, R2T)
+    new = another(bench, host)
+    lose(host, new)
+    assert new.ask(query(new, command), TaskManagementResponse).response == TaskResponse.FUNCTION_SUCCEEDED
+    log_out(new, 0)
+    new.send(query(new, command))
+    assert new.take(TaskManagementResponse).response == TaskResponse.FUNCTION_SUCCEEDED
+    r2t = new.take(R2T)
+    assert (r2t.buffer_offset, r2t.desired_data_transfer_length) == (0, 1024)
+    assert ask_reassign(new, command.itt)[0] == TaskResponse.TASK_STILL_ALLEGIANT
+    assert new.ask(new.data_out(r2t, bytes(1024)), ScsiResponse).status == 0
+    assert not in_session(bench, host).released
+
+
+@pytest.mark.parametrize("lun", [LUN0, bytes((0, 1, 0, 0, 0, 0, 0, 0))])
+def test_queried_read_that_is_over_is_told_again(bench, lun):
+    host = bench.session(*LEVEL2, ("iSCSIProtocolLevel", "2"))
+    command, _ = lost_read(host, 1)
+    new = reinstate(bench, host)
+    new.send(query(new, command, lun=lun))
+    assert new.take(TaskManagementResponse).response == TaskResponse.FUNCTION_COMPLETE
+    assert [(each.itt, each.status_present) for each in new.inbox] == ([(command.itt, True)] if lun == LUN0 else [])

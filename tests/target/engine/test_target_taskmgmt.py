@@ -16,6 +16,7 @@ from iscsi_protocol.pdu import (
     TaskManagementResponse,
     TextResponse,
 )
+from iscsi_target.config import Timers
 from iscsi_target.events import TaskFunctionDone, Violation
 from iscsi_target.policy import Policy
 
@@ -155,6 +156,30 @@ def test_functions_are_not_aborted(bench, function):
     assert response_of(host, host.function(function, referenced_task_tag=pending.itt, ref_cmd_sn=pending.cmd_sn)) == 255
 
 
+def test_abort_of_a_task_that_is_being_aborted_waits_as_well(bench):
+    host = bench.session()
+    command = host.command(SLOW)
+    host.send(command)
+    aborts = [host.function(1, referenced_task_tag=command.itt, ref_cmd_sn=command.cmd_sn) for _ in range(2)]
+    host.send(*aborts)
+    assert not host.inbox
+    bench.work()
+    host.collect()
+    assert [(pdu.itt, pdu.response) for pdu in host.inbox] == [(each.itt, 0) for each in aborts]
+
+
+def test_abort_of_a_function_whose_turn_has_not_come(bench):
+    host = bench.session()
+    missing, early = host.command(), host.function(TaskFunction.ABORT_TASK_SET, immediate=False)
+    host.send(early)
+    abort = host.function(1, referenced_task_tag=early.itt, ref_cmd_sn=early.cmd_sn)
+    assert response_of(host, abort) == 255
+    host.send(missing)
+    host.acknowledge()
+    answers = [(pdu.itt, pdu.response) for pdu in host.inbox if isinstance(pdu, TaskManagementResponse)]
+    assert answers == [(early.itt, 0)]
+
+
 def test_switch_lets_aborted_tasks_go_on(make_bench):
     host = make_bench(policy=Policy(execute_aborted_tasks=True)).session()
     command, r2t = waiting_write(host)
@@ -199,6 +224,19 @@ def test_set_functions_wait_for_open_r2ts(bench, function):
     assert [event.function for event in bench.events(TaskFunctionDone)] == [function]
 
 
+def test_set_functions_do_without_data_that_never_comes_only_where_its_connection_goes(make_bench, make_several):
+    bench = make_bench(timers=Timers(data_out=5))
+    several = make_several(bench, 2)
+    several.send(1, "write")
+    assert several.seen(1) == ["R2T"]
+    several.send(0, "function", TaskFunction.ABORT_TASK_SET)
+    bench.pass_time(5)
+    assert several[1].closed == "rst"
+    several.collect()
+    several.acknowledge(0)
+    assert several.seen(0) == ["AsyncMessage", "TaskManagementResponse"]
+
+
 def test_set_functions_wait_for_missing_commands_and_swallow_them(bench):
     host = bench.session()
     lost, unsolicited = host.command(), host.write(blocks=1, final=False)
@@ -213,6 +251,28 @@ def test_set_functions_wait_for_missing_commands_and_swallow_them(bench):
     assert bench.device.log == [("made", host.tsih)]
     pong = host.ask(host.nop_out(), NopIn)
     assert pong.max_cmd_sn - pong.exp_cmd_sn == 127
+
+
+@pytest.mark.parametrize("function", [TaskFunction.ABORT_TASK_SET, TaskFunction.CLEAR_TASK_SET])
+@pytest.mark.parametrize("later", [False, True])
+def test_set_functions_leave_immediate_commands_behind_them_alone(bench, function, later):
+    host = bench.session()
+    _, r2t = waiting_write(host)
+    before = host.command(SLOW, immediate=True)
+    if not later:
+        host.send(before)
+    host.send(host.function(function, immediate=False))
+    behind = host.command(SLOW, immediate=True)
+    if later:
+        host.send(behind)
+    assert (before.cmd_sn, behind.cmd_sn) == (101, 102)
+    host.send(host.data_out(r2t, bytes(1024)))
+    bench.work()
+    host.collect()
+    answered = [pdu.itt for pdu in host.inbox if isinstance(pdu, ScsiResponse)]
+    assert answered == ([behind.itt] if later else [])
+    host.acknowledge()
+    assert [pdu.response for pdu in host.inbox if isinstance(pdu, TaskManagementResponse)] == [0]
 
 
 def test_set_functions_wait_for_acknowledgements(bench):

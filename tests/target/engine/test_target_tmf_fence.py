@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from iscsi_protocol.pdu import NO_TAG, NopIn, ScsiResponse, TaskFunction, TaskManagementResponse
+from iscsi_protocol.pdu import (
+    NO_TAG,
+    NopIn,
+    Reject,
+    RejectReason,
+    ScsiResponse,
+    TaskFunction,
+    TaskManagementResponse,
+)
 
 FENCED = ("TaskReporting", "RFC3720,ResponseFence")
 FENCED_FIRST = ("TaskReporting", "ResponseFence,RFC3720")
@@ -79,6 +87,26 @@ def test_a_function_behind_the_fence_is_not_aborted(bench, make_several):
     several.acknowledge(1)
     answers = [pdu.response for pdu in several[0].inbox if isinstance(pdu, TaskManagementResponse)]
     assert answers == [0, 255]
+
+
+def test_functions_of_one_task_behind_the_fence_are_tasks(bench, make_several):
+    several = make_several(bench, 2)
+    unacknowledged(several, 1)
+    several.send(0, "function", TaskFunction.ABORT_TASK_SET)
+    nobody = {"referenced_task_tag": 77, "ref_cmd_sn": 0}
+    held = [several.send(0, "function", TaskFunction.ABORT_TASK, **nobody) for _ in range(14)]
+    about = {"referenced_task_tag": held[0].itt, "ref_cmd_sn": held[0].cmd_sn}
+    last = several.send(0, "function", TaskFunction.ABORT_TASK, **about)
+    several.send(0, "command", itt=held[0].itt)
+    several.send(0, "function", TaskFunction.ABORT_TASK, **nobody)
+    rejects = [pdu.reason for pdu in several[0].inbox if isinstance(pdu, Reject)]
+    assert rejects == [RejectReason.TASK_IN_PROGRESS, RejectReason.IMMEDIATE_COMMAND_REJECT]
+    several.acknowledge(1)
+    several.acknowledge(0)
+    answers = {pdu.itt: pdu.response for pdu in several[0].inbox if isinstance(pdu, TaskManagementResponse)}
+    assert [answers[each.itt] for each in held] == [1] * 14
+    assert answers[last.itt] == 255
+    assert several.session.functions == []
 
 
 def test_a_connection_that_goes_away_holds_nothing_up(bench, make_several):

@@ -8,6 +8,7 @@ from iscsi_protocol.pdu import R2T, NopIn, ScsiResponse, TaskFunction, TaskManag
 
 LEVEL_2 = ("iSCSIProtocolLevel", "2")
 OTHER = bytes.fromhex("800000000007")
+SLOW = b"\x35" + bytes(15)
 LUN0, LUN1, LUN9 = (bytes((0, lun, 0, 0, 0, 0, 0, 0)) for lun in (0, 1, 9))
 QUERY_TASK, QUERY_TASK_SET = TaskFunction.QUERY_TASK, TaskFunction.QUERY_TASK_SET
 QUERY_EVENT, NEXUS_RESET = TaskFunction.QUERY_ASYNCHRONOUS_EVENT, TaskFunction.I_T_NEXUS_RESET
@@ -51,6 +52,20 @@ def test_a_task_that_is_there(bench, immediate):
     assert response_of(host, query(host, command)) == 0
 
 
+def test_a_task_is_there_until_its_device_is_done_with_it(bench):
+    host = bench.session(LEVEL_2)
+    command = host.command(SLOW)
+    host.send(command)
+    host.send(host.function(TaskFunction.ABORT_TASK, referenced_task_tag=command.itt, ref_cmd_sn=command.cmd_sn))
+    assert response_of(host, query(host, command)) == 7
+    assert response_of(host, host.function(QUERY_TASK_SET)) == 7
+    bench.work()
+    host.collect()
+    assert host.take(TaskManagementResponse).response == 0
+    assert response_of(host, query(host, command)) == 0
+    assert response_of(host, host.function(QUERY_TASK_SET)) == 0
+
+
 def test_a_task_at_another_unit_or_without_a_unit(bench):
     host = bench.session(LEVEL_2)
     command, _ = waiting_write(host)
@@ -82,6 +97,14 @@ def test_a_function_is_not_queried(bench):
     host = bench.session(LEVEL_2)
     waiting_write(host)
     pending = host.function(TaskFunction.ABORT_TASK_SET)
+    host.send(pending)
+    assert response_of(host, query(host, pending)) == 255
+
+
+def test_a_function_whose_turn_has_not_come_is_not_queried(bench):
+    host = bench.session(LEVEL_2)
+    host.command()
+    pending = host.function(TaskFunction.ABORT_TASK_SET, immediate=False)
     host.send(pending)
     assert response_of(host, query(host, pending)) == 255
 
