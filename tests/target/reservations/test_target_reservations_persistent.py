@@ -415,6 +415,20 @@ def test_lists_of_another_length(shared):
     assert shared.device.data_out_length(bytes(8), op.REGISTER.build(parameter_list_length=24)) == 24
 
 
+@pytest.mark.parametrize(("extra", "answer"), [(0, BAD_LIST), (2, BAD_LENGTH)])
+def test_lists_are_as_long_as_a_field_pointer_reaches(shared, extra, answer):
+    """What is no TransportID at the end of the longest list is pointed at; a longer list is not looked at."""
+    one = shared.port("one")
+    each = TransportId("iqn.2026-11.org.example:another").build()
+    none = bytes((7, 0, 0, 20)) + bytes(20)
+    room = (65536 - 28 - len(none)) // len(each)
+    basic = BasicFields(service_action_key=1, specify_initiator_ports=True)
+    body = each * (room + extra) + none
+    data = basic.build() + len(body).to_bytes(4, "big") + body
+    assert one.run(op.REGISTER, data, parameter_list_length=len(data)) == answer
+    assert one.registered() == []
+
+
 def test_what_the_device_says_it_can(make_shared):
     capabilities = make_shared(kept=True).port("one").capabilities()
     assert capabilities.build().hex() == "00081db0ea010000"

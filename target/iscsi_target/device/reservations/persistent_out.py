@@ -23,7 +23,7 @@ from iscsi_protocol.scsi.provisioning import ParameterListError
 from iscsi_protocol.scsi.sense import Sense, illegal_request
 from iscsi_protocol.scsi.transport_id import TransportId
 from iscsi_target.completion import Buffer, Completion, Work
-from iscsi_target.device.answer import CONFLICT, CheckCondition, invalid_parameter, refused
+from iscsi_target.device.answer import CONFLICT, CheckCondition, invalid_parameter, parameter_list, refused
 from iscsi_target.device.reservations import changes
 from iscsi_target.device.reservations.changes import (
     NoRoom,
@@ -58,12 +58,10 @@ def persistent_out(action: Action, *, aborts: bool = False) -> Handler:
 
     def handle(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
         fields = REGISTER.parse(cdb)
-        length = fields["parameter_list_length"]
-        if len(data_out) < length:
-            raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
+        data = parameter_list(data_out, fields["parameter_list_length"])
         before = seats(path.unit)
         try:
-            told = action(path, fields, bytes(data_out[:length]))
+            told = action(path, fields, data)
         except ReservationConflict:
             return CONFLICT
         except ParameterListError as error:
