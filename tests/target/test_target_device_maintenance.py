@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from tests.target.conftest import TARGET
 
 from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.defects import DefectData10, DefectData12
 from iscsi_protocol.scsi.diagnostic import BufferMode
 from iscsi_protocol.scsi.maintenance import InformationType, Timestamp, TimestampOrigin, parse_information
+from iscsi_target.config import ConfigError
 from iscsi_target.state import StateStore
 
 ILLEGAL = SenseKey.ILLEGAL_REQUEST
@@ -72,6 +74,18 @@ def test_information_is_kept(make_disk, kept):
     set_information(again, DEVICE, b"")
     assert information(again, DEVICE) == b""
     assert information(again, SUPPORTED).hex() == "00000040" + "04000100"
+
+
+@pytest.mark.parametrize("value", [5, {"0": "zz"}, {"0": "00" * 65}, {"1": "00"}, {"x": ""}], ids=str)
+def test_information_that_cannot_have_been_set_is_damage(make_disk, tmp_path, value):
+    path = tmp_path / "state.json"
+    store = StateStore(path)
+    store.put(TARGET, 0, "information", value)
+    store.save()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=rf"^{path}: information of LUN 0 of [^\n]+$"):
+        make_disk(store=StateStore(path))
+    assert path.read_bytes() == before
 
 
 def test_information_that_cannot_be_is_refused(kept):

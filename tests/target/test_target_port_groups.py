@@ -240,6 +240,15 @@ def test_states_outlive_a_restart(tmp_path):
     assert 20 not in again.groups()
 
 
+def test_a_state_that_there_is_not_is_damage(tmp_path):
+    path = tmp_path / "state.json"
+    store = StateStore(path)
+    store.put(TARGET, -1, "target port groups", {"1": 4})
+    store.save()
+    with pytest.raises(ConfigError, match=rf"^{path}: target port groups of [^\n]+ cannot be in state 4$"):
+        Ports(StateStore(path))
+
+
 def test_a_state_that_cannot_be_kept_is_no_success(tmp_path, monkeypatch):
     store = StateStore(tmp_path / "state.json")
     ports = Ports(store)

@@ -22,6 +22,7 @@ from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import ConfigError, TargetNode
 from iscsi_target.device.answer import CONFLICT, CheckCondition, check
 from iscsi_target.device.attention import establish
+from iscsi_target.device.information import check_kept
 from iscsi_target.device.inquiry import inquiry_without_unit
 from iscsi_target.device.port_groups import PortGroups, lets_through
 from iscsi_target.device.report import luns_of, sense_data, shown_luns
@@ -47,7 +48,10 @@ _CUT_OFF = illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB)
 
 
 class Device:
-    """The logical units of a node. `backends` has one for each LUN of the node's configuration."""
+    """The logical units of a node. `backends` has one for each LUN of the node's configuration.
+
+    Raises ConfigError, which names the state file, for what cannot have been kept in it.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Device:
         }
         port_groups = PortGroups(node, target_ports, store or StateStore())
         for unit in self._units.values():
+            check_kept(unit)
             unit.neighbours = self._units
             unit.port_groups = port_groups
         self._port_groups = port_groups

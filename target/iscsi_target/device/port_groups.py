@@ -47,6 +47,7 @@ STATES: Mapping[str, AccessState] = MappingProxyType(
     }
 )
 _SETTABLE = frozenset(STATES.values()) - {AccessState.TRANSITIONING}
+_STORABLE = frozenset(STATES.values())
 _SUBJECT = "target port groups"
 _NODE = -1
 """In place of a LUN, for what belongs to the whole node."""
@@ -118,7 +119,10 @@ class PortGroup:
 
 
 class PortGroups:
-    """The groups of a node, which `ports` (portal group tags) fall into. States that the store knows are taken up again."""
+    """The groups of a node, which `ports` (portal group tags) fall into. States that the store knows are taken up again.
+
+    Raises ConfigError, which names the state file, for states that cannot have been kept.
+    """
 
     def __init__(self, node: TargetNode, ports: Sequence[int], store: StateStore) -> None:
         self.management = MANAGEMENT[node.port_group_management]
@@ -133,6 +137,8 @@ class PortGroups:
                 self._groups[port] = PortGroup(port, (port,), AccessState.ACTIVE_OPTIMIZED)
         self._of_port = {port: group for group in self._groups.values() for port in group.ports}
         for number, state in (store.read(node.name, _NODE, _SUBJECT, dict[int, int]) or {}).items():
+            if state not in _STORABLE:
+                raise store.damaged(node.name, _NODE, _SUBJECT, f"group {number} cannot be in state {state}")
             if number in self._groups and state in _SETTABLE:
                 self._groups[number].state = state
 
