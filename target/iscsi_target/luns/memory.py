@@ -13,7 +13,9 @@ _HOLE, _MAPPED = b"\0", b"\1"
 
 
 class MemoryLun:
-    """`size` bytes of zeros at first, a positive multiple of the block size. Raises LunError for another size."""
+    """`size` bytes of zeros at first, a positive multiple of the block size. Raises LunError for another size, and
+    for one that memory does not hold.
+    """
 
     read_only = False
     thin = True
@@ -25,8 +27,11 @@ class MemoryLun:
         self.block_size = block_size
         self.blocks = size // block_size
         self.granularity = granularity or block_size
-        self._bytes = bytearray(size)
-        self._map = bytearray(self.blocks)
+        try:
+            self._bytes = bytearray(size)
+            self._map = bytearray(self.blocks)
+        except MemoryError as error:
+            raise LunError(f"{size} bytes are more memory than there is") from error
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes, copied."""
