@@ -32,6 +32,7 @@ class SparseLun(FileLun):
             data = os.lseek(self._fd, offset, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:
+                self._check_length(end)
                 return Extent(mapped=False, length=end - offset)
             if error.errno in _SAYS_NOTHING:
                 return Extent(mapped=True, length=end - offset)
