@@ -126,6 +126,7 @@ def test_buffers_give_back_what_was_written(disk):
     assert write_buffer(disk, BufferMode.ECHO, b"echo").status == 0
     assert read_buffer(disk, BufferMode.ECHO) == b"echo"
     assert read_buffer(disk, BufferMode.DESCRIPTOR).hex() == "00010000"
+    assert read_buffer(disk, BufferMode.DESCRIPTOR, buffer_id=1).hex() == "00000000"
     assert read_buffer(disk, BufferMode.ECHO_DESCRIPTOR).hex() == "00001000"
 
 

@@ -20,14 +20,15 @@ def read_buffer(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
     """READ BUFFER(10) of the modes data, descriptor, echo and echo descriptor."""
     fields = READ_BUFFER.parse(cdb)
     unit, mode, offset, length = path.unit, fields["mode"], fields["buffer_offset"], fields["allocation_length"]
-    if mode in (BufferMode.DATA, BufferMode.DESCRIPTOR) and fields["buffer_id"]:
-        raise invalid_field(2, 7)
     if mode == BufferMode.DATA:
+        if fields["buffer_id"]:
+            raise invalid_field(2, 7)
         if offset > DATA_CAPACITY:
             raise invalid_field(3, 7)
         return data_in(bytes(unit.data_buffer.ljust(DATA_CAPACITY, b"\0")[offset:]), length)
     if mode == BufferMode.DESCRIPTOR:
-        return data_in(BufferDescriptor(capacity=DATA_CAPACITY).build(), length)
+        # Of a buffer that is not there the descriptor is all zeros (SPC-4 6.18.5).
+        return data_in(BufferDescriptor(capacity=0 if fields["buffer_id"] else DATA_CAPACITY).build(), length)
     if mode == BufferMode.ECHO:
         if unit.echo_buffer is None:
             raise refused(AdditionalSense.COMMAND_SEQUENCE_ERROR)
