@@ -87,13 +87,10 @@ def check_register(state: Reservations, ports: Sequence[Registrant], key: int, n
 def register(state: Reservations, ports: Iterable[Registrant], new_key: int, listed: Iterable[Registrant] = ()) -> Told:
     """REGISTER and REGISTER AND IGNORE EXISTING KEY: register, change the key, or with key 0 unregister.
 
-    listed: who else is registered if it is not yet (SPEC_I_PT). Raises NoRoom.
+    listed: who else is registered, and is not yet (SPEC_I_PT). Raises NoRoom.
     """
     if new_key:
-        wanted = dict.fromkeys([state.find(port) or port for port in ports], new_key)
-        for each in listed:
-            if state.find(each) is None:
-                wanted[each] = new_key
+        wanted = dict.fromkeys([state.find(port) or port for port in ports] + list(listed), new_key)
         if len(state.keys.keys() | wanted.keys()) > MAX_REGISTRATIONS:
             raise NoRoom
         state.keys |= wanted
