@@ -454,7 +454,7 @@ def test_lists_are_as_long_as_a_field_pointer_reaches(shared, extra, answer):
 
 def test_what_the_device_says_it_can(make_shared):
     capabilities = make_shared(kept=True).port("one").capabilities()
-    assert capabilities.build().hex() == "00081db0ea010000"
+    assert capabilities.build().hex() == "00081dc0ea010000"
     assert not make_shared(reservations="persistent").port("one").capabilities().compatible_reservation_handling
 
 
