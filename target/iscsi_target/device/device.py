@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from iscsi_protocol.scsi.codes import AdditionalSense
@@ -34,7 +34,7 @@ from iscsi_target.device.unit import ItlNexus, LogicalUnit
 from iscsi_target.device.well_known import ReportLunsUnit
 from iscsi_target.luns import open_lun
 from iscsi_target.luns.backend import Backend, LunError
-from iscsi_target.nexus import Nexus
+from iscsi_target.nexus import AbortTasks, Nexus
 from iscsi_target.state import StateStore
 
 PORTS_REMEMBERED = 1024
@@ -164,7 +164,7 @@ class Device:
             power_on(unit.reservations)
             unit.guard_commands()
 
-    def attach(self, abort: Callable[[Nexus, bytes | None], None]) -> None:
+    def attach(self, abort: AbortTasks) -> None:
         """Whom to ask to end all commands of a nexus at a LUN, but the one that is being executed."""
         for unit in self._units.values():
             unit.abort_tasks = partial(_abort, abort, encode_lun(unit.lun))
@@ -327,8 +327,8 @@ def _spellings(lun: int) -> list[bytes]:
     return found
 
 
-def _abort(abort: Callable[[Nexus, bytes | None], None], lun: bytes, nexus: Nexus) -> None:
-    abort(nexus, lun)
+def _abort(abort: AbortTasks, lun: bytes, nexus: Nexus, by: Nexus) -> None:
+    abort(nexus, lun, by)
 
 
 def _port(nexus: Nexus) -> tuple[str, bytes, int]:

@@ -72,7 +72,7 @@ class LogicalUnit:
             self.reservations = kept(self.store, target_name, lun)
         self.guard: Reservations | None = None
         self.guard_commands()
-        self.abort_tasks: Callable[[Nexus], None] = _nothing_to_abort
+        self.abort_tasks: Callable[[Nexus, Nexus], None] = _nothing_to_abort
         self.readiness = Readiness(interrupted(self.store, target_name, lun))
         self.ready = self.readiness.active
         self.statistics = Statistics()
@@ -186,7 +186,7 @@ def _max_atomic(max_transfer: int, physical_blocks: int) -> int:
     return most - most % physical_blocks
 
 
-def _nothing_to_abort(_nexus: Nexus) -> None:
+def _nothing_to_abort(_nexus: Nexus, _by: Nexus) -> None:
     """A device that no engine is attached to has no commands in progress."""
 
 

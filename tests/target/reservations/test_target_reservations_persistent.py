@@ -352,7 +352,7 @@ def test_the_last_of_all_registrants_takes_the_reservation_along(shared):
 def test_preempt_and_abort_ends_the_commands_of_who_was_preempted(trio, victim):
     one, two, three = trio
     ended = []
-    one.disk.device.attach(lambda nexus, lun: ended.append((nexus, lun)))
+    one.disk.device.attach(lambda nexus, lun, by: ended.append((nexus, lun, by)))
     assert one.reserve(1, WE) == "good"
     assert three.run(op.PREVENT_ALLOW_MEDIUM_REMOVAL, prevent=0) == "good"
     unit = one.disk.unit
@@ -366,11 +366,25 @@ def test_preempt_and_abort_ends_the_commands_of_who_was_preempted(trio, victim):
     assert loser.join(9) == "good"
     held = two.reservation()
     assert two.preempt(2, 9, EA, command=op.PREEMPT_AND_ABORT) == "good"
-    assert ended == [(loser.nexus, bytes(8))]
+    assert ended == [(loser.nexus, bytes(8), two.nexus)]
     assert unit.preventing == {one.nexus, two.nexus, three.nexus} - {loser.nexus}
     assert two.reservation() == held
     assert two.preempt(2, 77, EA, command=op.PREEMPT_AND_ABORT) == "conflict"
     assert len(ended) == 1
+
+
+def test_preempt_and_abort_ends_the_commands_of_all_registrants(trio):
+    """Where all hold the reservation and all are preempted, also those of who asks, which stays registered."""
+    one, two, three = trio
+    ended = []
+    one.disk.device.attach(lambda nexus, lun, by: ended.append(nexus))
+    assert one.reserve(1, WE_AR) == "good"
+    one.disk.unit.preventing |= {one.nexus, two.nexus, three.nexus}
+    assert two.preempt(2, 0, EA, command=op.PREEMPT_AND_ABORT) == "good"
+    assert ended == [one.nexus, two.nexus, three.nexus]
+    assert one.disk.unit.preventing == set()
+    assert (two.registered(), two.reservation()) == ([2], (2, EA))
+    assert (one.news(), two.news()) == ([UNREGISTERED], [])
 
 
 # REGISTER AND MOVE

@@ -46,7 +46,7 @@ class WrongKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Preempted:
-    """Who lost a registration, and who is to be told what."""
+    """Whose registration or reservation was preempted, whose own it may be, and who is to be told what."""
 
     registrants: frozenset[Registrant]
     told: Told = field(default_factory=dict)
@@ -141,6 +141,7 @@ def preempt(state: Reservations, registrant: Registrant, victim: int, scope: int
     victims = {each for each, key in state.keys.items() if key == victim or not victim}
     if not victims:
         raise ReservationConflict
+    preempted = frozenset(victims)
     if not victim or state.holder in victims:
         wanted = reservation_type(scope, number)
         victims.discard(registrant)
@@ -152,7 +153,7 @@ def preempt(state: Reservations, registrant: Registrant, victim: int, scope: int
         told = dict(_unregister(state, victims))
     told.update(dict.fromkeys(victims, AdditionalSense.REGISTRATIONS_PREEMPTED))
     _count(state)
-    return Preempted(frozenset(victims), told)
+    return Preempted(preempted, told)
 
 
 def check_move(state: Reservations, registrant: Registrant) -> None:
