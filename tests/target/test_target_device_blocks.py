@@ -290,7 +290,7 @@ def test_unmap_lists_are_judged_as_a_whole(disk):
     assert disk.refusal(op.UNMAP, data, parameter_list_length=len(data), anchor=1) == INVALID_FIELD
     length_error = (SenseKey.ILLEGAL_REQUEST, AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
     assert disk.refusal(op.UNMAP, data, parameter_list_length=len(data) + 1) == length_error
-    assert disk.refusal(op.UNMAP, data[:30], parameter_list_length=30) == length_error
+    assert disk.refusal(op.UNMAP, data[:7], parameter_list_length=7) == length_error
     many = build_unmap([(0, 1)] * 257)
     _, code = disk.refusal(op.UNMAP, many, parameter_list_length=len(many))
     assert code == AdditionalSense.INVALID_FIELD_IN_PARAMETER_LIST
@@ -298,6 +298,13 @@ def test_unmap_lists_are_judged_as_a_whole(disk):
     disk.good(op.UNMAP, nothing, parameter_list_length=len(nothing))
     disk.good(op.UNMAP, b"", parameter_list_length=0)
     assert disk.good(op.READ_10, blocks=2) == b"x" * 1024
+
+
+def test_a_range_that_the_end_of_an_unmap_list_cuts_off_is_none(disk):
+    disk.good(op.WRITE_10, b"x" * 1024, blocks=2)
+    data = build_unmap([(0, 1), (BLOCKS, 1)])[:-1]
+    disk.good(op.UNMAP, data, parameter_list_length=len(data))
+    assert disk.good(op.READ_10, blocks=2) == bytes(512) + b"x" * 512
     assert disk.device.data_out_length(bytes(8), op.UNMAP.build(parameter_list_length=24)) == 24
 
 
