@@ -130,6 +130,15 @@ def test_buffers_give_back_what_was_written(disk):
     assert read_buffer(disk, BufferMode.ECHO_DESCRIPTOR).hex() == "00001000"
 
 
+def test_everybody_has_an_echo_buffer_of_their_own(disk):
+    assert write_buffer(disk, BufferMode.ECHO, b"one").status == 0
+    sequence = (ILLEGAL, AdditionalSense.COMMAND_SEQUENCE_ERROR)
+    assert disk.refusal(op.READ_BUFFER, mode=BufferMode.ECHO, nexus=disk.other) == sequence
+    assert write_buffer(disk, BufferMode.ECHO, b"other", nexus=disk.other).status == 0
+    assert read_buffer(disk, BufferMode.ECHO) == b"one"
+    assert read_buffer(disk, BufferMode.ECHO, nexus=disk.other) == b"other"
+
+
 def test_buffers_that_are_not_there_are_refused(disk):
     for mode in (0, 1, 4, 5, 0x1C):
         assert disk.refusal(op.READ_BUFFER, mode=mode) == INVALID_FIELD

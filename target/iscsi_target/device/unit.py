@@ -78,7 +78,6 @@ class LogicalUnit:
         self.statistics = Statistics()
         self.clock = DeviceClock()
         self.data_buffer = b""
-        self.echo_buffer: bytes | None = None
         self.pages: Pages = {}
         self.write_cache = self.descriptor_sense = self.task_aborted_status = False
         self.write_protection: Sense | None = None
@@ -219,16 +218,17 @@ class ItlNexus:
     which they are reported.
 
     `luns` are the structures of all that this nexus sees. `inaccessible`: what stands against commands that come
-    through its port.
+    through its port. `echo_buffer`: what it wrote there, None when it did not.
     """
 
-    __slots__ = ("attentions", "inaccessible", "luns", "nexus", "unit")
+    __slots__ = ("attentions", "echo_buffer", "inaccessible", "luns", "nexus", "unit")
 
     def __init__(self, nexus: Nexus, unit: LogicalUnit, luns: tuple[bytes, ...]) -> None:
         self.nexus = nexus
         self.unit = unit
         self.luns = luns
         self.attentions: list[AdditionalSense] = []
+        self.echo_buffer: bytes | None = None
         self.inaccessible = unit.port_groups.refusal(nexus.target_portal_group_tag)
 
     def take_attention(self) -> Sense:
