@@ -9,6 +9,7 @@ import pytest
 from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.log import (
+    ALL_SUBPAGES,
     LogPageCode,
     PageValues,
     ResourceCount,
@@ -70,7 +71,9 @@ def test_fields_that_mean_nothing_here_are_refused(disk):
         assert disk.refusal(sense, **{"page_code": 2, "page_control": 1, **fields}) == INVALID_FIELD
     assert disk.refusal(sense, page_code=2, page_control=1, parameter_pointer=7) == INVALID_FIELD
     assert disk.refusal(sense, page_control=1, parameter_pointer=1) == INVALID_FIELD
-    for fields in ({"sp": 1}, {"parameter_list_length": 4}, {"page_code": 1}, {"subpage_code": 1}):
+    for fields in ({"sp": 1}, {"sp": 1, "page_control": 1}, {"sp": 1, "pcr": 1}, {"parameter_list_length": 4}):
+        assert disk.refusal(op.LOG_SELECT, bytes(4), **fields) == INVALID_FIELD
+    for fields in ({"page_code": 1}, {"subpage_code": 1}, {"page_code": 2, "subpage_code": 0xFE}):
         assert disk.refusal(op.LOG_SELECT, bytes(4), **fields) == INVALID_FIELD
 
 
@@ -115,8 +118,26 @@ def test_counters_are_reset_and_others_told(disk, monkeypatch):
     assert count(disk, LogPageCode.WRITE_ERROR_COUNTERS) == 1
     changed = (SenseKey.UNIT_ATTENTION, AdditionalSense.LOG_PARAMETERS_CHANGED)
     assert disk.refusal(op.TEST_UNIT_READY, nexus=disk.other) == changed
+    disk.good(op.LOG_SELECT, page_control=PageValues.DEFAULT_CUMULATIVE, subpage_code=ALL_SUBPAGES)
+    assert count(disk, LogPageCode.WRITE_ERROR_COUNTERS) == 1
     disk.good(op.LOG_SELECT, page_control=PageValues.DEFAULT_CUMULATIVE)
     assert count(disk, LogPageCode.WRITE_ERROR_COUNTERS) == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pcr": 1, "subpage_code": ALL_SUBPAGES},
+        {"page_control": PageValues.DEFAULT_CUMULATIVE, "sp": 1},
+        {"page_control": PageValues.DEFAULT_THRESHOLD, "sp": 1, "pcr": 1},
+    ],
+)
+def test_what_resets_without_saving_is_no_error(disk, monkeypatch, fields):
+    with monkeypatch.context() as context:
+        breaks(context, disk, "read")
+        disk.refusal(op.READ_10, blocks=1)
+    disk.good(op.LOG_SELECT, page_code=LogPageCode.READ_ERROR_COUNTERS, **fields)
+    assert count(disk, LogPageCode.READ_ERROR_COUNTERS) == 0
 
 
 @pytest.mark.parametrize("backend", ["memory", "sparse"])

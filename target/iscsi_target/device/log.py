@@ -156,22 +156,25 @@ def _list(pages: Mapping[int, _Page], code: int, subpage: int) -> LogPage:
 
 
 def log_select(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """LOG SELECT without a parameter list; page 00 means all pages."""
+    """LOG SELECT without a parameter list (SPC-4 6.7.2); page 00 without subpages means all pages. SP is refused where it
+    would save something.
+    """
     fields = LOG_SELECT.parse(cdb)
     unit = path.unit
     code = fields["page_code"]
-    if fields["sp"]:
+    if fields["sp"] and fields["page_control"] in (PageValues.THRESHOLD, PageValues.CUMULATIVE):
         raise invalid_field(1, 0)
     if fields["parameter_list_length"]:
         raise invalid_field(7)
     pages = _pages_of(unit)
     if code and code not in pages:
         raise invalid_field(2, 5)
-    if fields["subpage_code"]:
+    subpage = fields["subpage_code"]
+    if subpage not in (0, ALL_SUBPAGES):
         raise invalid_field(3, 7)
     if not fields["pcr"] and fields["page_control"] != PageValues.DEFAULT_CUMULATIVE:
         return GOOD
-    chosen = [pages[code]] if code else pages.values()
+    chosen = [pages[code]] if code else [] if subpage else pages.values()
     unit.statistics.reset(tuple(name for page in chosen for name in page.counters))
     unit.tell_others(path.nexus, AdditionalSense.LOG_PARAMETERS_CHANGED)
     return GOOD
