@@ -77,6 +77,24 @@ def test_fields_that_mean_nothing_here_are_refused(disk):
         assert disk.refusal(op.LOG_SELECT, bytes(4), **fields) == INVALID_FIELD
 
 
+def test_what_is_no_counter_has_one_value(make_disk):
+    """Whichever is asked for; counters have no thresholds."""
+    disk = make_disk(removable=True)
+    disk.good(op.START_STOP_UNIT)
+    disk.good(op.START_STOP_UNIT, start=1)
+    for code in sensed(disk, LogPageCode.SUPPORTED_PAGES)[1:]:
+        parameters = parse_parameters(sensed(disk, code))
+        counters = code in (2, 3, 5, 6)
+        assert {each.control for each in parameters} == {2 if counters else 3}
+        for control in (PageValues.THRESHOLD, PageValues.DEFAULT_THRESHOLD):
+            if counters:
+                assert disk.refusal(op.LOG_SENSE, page_code=code, page_control=control) == INVALID_FIELD
+            else:
+                assert parse_parameters(sensed(disk, code, page_control=control)) == parameters
+        assert parse_parameters(sensed(disk, code, page_control=PageValues.DEFAULT_CUMULATIVE)) == parameters
+    assert sensed(disk, LogPageCode.SUPPORTED_PAGES, page_control=PageValues.THRESHOLD)
+
+
 def test_the_parameter_pointer_leaves_out_what_is_before(disk):
     assert list(values(disk, LogPageCode.SELF_TEST_RESULTS, parameter_pointer=19)) == [19, 20]
     assert len(disk.good(op.LOG_SENSE, page_code=2, page_control=1, allocation_length=6)) == 6
