@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from random import Random
 
 import pytest
@@ -486,3 +487,42 @@ def random_device(tmp_path_factory):
     device.nexus_made(one)
     yield device, one, two
     device.close()
+
+
+@pytest.mark.parametrize("backend", ["file", "sparse"])
+@pytest.mark.parametrize(
+    ("command", "data"),
+    [(op.COMPARE_AND_WRITE, bytes(512) + b"c" * 512), (op.OR_WRITE_16, b"c" * 512)],
+    ids=["compare and write", "orwrite"],
+)
+def test_no_worker_writes_between_what_a_command_reads_and_writes(make_disk, monkeypatch, backend, command, data):
+    disk = make_disk(backend)
+    storage = disk.device.unit(0).backend
+    load, fill = storage.load, disk.device.execute(disk.nexus, bytes(8), op.WRITE_SAME_10.build(blocks=1), b"w" * 512)
+    events: list[object] = []
+    worker = threading.Thread(target=fill.run)
+
+    def is_free():
+        free = storage._changing.acquire(blocking=False)
+        if free:
+            storage._changing.release()
+        events.append(free)
+
+    probe = threading.Thread(target=is_free)
+
+    def loaded(offset, length):
+        found = load(offset, length)
+        probe.start()
+        probe.join()
+        worker.start()
+        return found
+
+    def write(fd, block, offset, pwrite=os.pwrite):
+        events.append(bytes(block[:1]))
+        return pwrite(fd, block, offset)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(storage, "load", loaded)
+    disk.good(command, data, blocks=1)
+    worker.join()
+    assert events == [False, b"c", b"w"]

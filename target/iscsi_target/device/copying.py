@@ -318,8 +318,10 @@ def _store(unit: LogicalUnit, at: int, data: memoryview | bytes) -> None:
     size = unit.block_size
     end = at + len(data)
     before, after = at % size, -end % size
-    if before or after:
+    if not (before or after):
+        unit.backend.write(at, data)
+        return
+    with unit.backend.uninterrupted():
         head = bytes(_load(unit, at - before, before))
         tail = bytes(_load(unit, end, after))
-        data = b"".join((head, data, tail))
-    unit.backend.write(at - before, data)
+        unit.backend.write(at - before, b"".join((head, data, tail)))

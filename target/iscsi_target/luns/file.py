@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from iscsi_target.completion import Buffer, FileSlice
@@ -45,6 +46,7 @@ class FileLun:
         self.granularity = max(block_size, _PAGE)
         self.read_only = read_only
         self._slice_threshold = slice_threshold
+        self._changing = threading.RLock()
         self._flushing = threading.Lock()
         self._begun = self._flushed = 0
         self._lost: OSError | None = None
@@ -122,16 +124,17 @@ class FileLun:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Write all of the data. Raises OSError, after which any part of it may have been written."""
-        written = os.pwrite(self._fd, data, offset)
-        if written == len(data):
-            return
-        with memoryview(data) as view:
-            while written < len(view):
-                with view[written:] as rest:
-                    count = os.pwrite(self._fd, rest, offset + written)
-                if not count:
-                    raise OSError(errno.ENOSPC, "the file takes no more bytes")
-                written += count
+        with self._changing:
+            written = os.pwrite(self._fd, data, offset)
+            if written == len(data):
+                return
+            with memoryview(data) as view:
+                while written < len(view):
+                    with view[written:] as rest:
+                        count = os.pwrite(self._fd, rest, offset + written)
+                    if not count:
+                        raise OSError(errno.ENOSPC, "the file takes no more bytes")
+                    written += count
 
     def unmap(self, offset: int, length: int) -> None:
         """Write zeros. Raises OSError."""
@@ -141,6 +144,10 @@ class FileLun:
                 step = min(end - offset, len(zeros))
                 self.write(offset, zeros[:step])
                 offset += step
+
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """Workers that fill or give back ranges wait between their steps."""
+        return self._changing
 
     def extent(self, offset: int) -> Extent:
         """All of the file has storage."""

@@ -6,6 +6,8 @@ another command writes to the same blocks before it is sent. The unit can be cop
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from iscsi_target.completion import Buffer
 from iscsi_target.luns.backend import Extent, LunError
 
@@ -52,6 +54,10 @@ class MemoryLun:
         self._bytes[offset : offset + length] = bytes(length)
         first, count = offset // self.block_size, length // self.block_size
         self._map[first : first + count] = bytes(count)
+
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """No worker writes to memory but a sanitize operation, beside which nothing else does."""
+        return nullcontext()
 
     def extent(self, offset: int) -> Extent:
         """Mapped or not, by whole blocks."""

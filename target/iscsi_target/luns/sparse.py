@@ -22,7 +22,9 @@ class SparseLun(FileLun):
 
     def unmap(self, offset: int, length: int) -> None:
         """Punch a hole. Raises OSError."""
-        if length and not punch_hole(self._fd, offset, length):
+        with self._changing:
+            punched = not length or punch_hole(self._fd, offset, length)
+        if not punched:
             super().unmap(offset, length)
 
     def extent(self, offset: int) -> Extent:
