@@ -28,6 +28,9 @@ MAX_CHAP_SECRET = 255
 MAX_RETRY_DELAY = 0x3FEF
 """The longest retry delay, in units of 100 ms (SAM-5 5.3.2)."""
 
+MAX_SIZE = (1 << 63) - 1
+"""Bytes of the longest file (off_t)."""
+
 MAX_LUN = 0x3FFF
 """Logical units are numbered 0 to 16383: what peripheral and flat space addressing hold (SAM-5 4.7)."""
 
@@ -107,22 +110,35 @@ class LunConfig(_Row, frozen=True, kw_only=True):
                 raise ValueError("a memory LUN needs a size")
         elif self.path is None:
             raise ValueError(f"a {self.backend} LUN needs a path")
+        _check_path(self.path)
         if self.physical_block_size is not None:
             if self.backend != "memory":
                 raise ValueError("physical_block_size is for memory LUNs")
             if self.physical_block_size < self.block_size:
                 raise ValueError("a physical block is no smaller than a logical one")
-        if self.max_write_same < self.block_size:
-            raise ValueError("max_write_same is one block at least")
+        _check_sizes(self)
         if not 0 <= self.sanitize_seconds < float("inf"):
             raise ValueError(f"sanitize_seconds is 0 or more, got {self.sanitize_seconds}")
         _check_queue(self)
-        if self.size is not None and (self.size == 0 or self.size % self.block_size):
-            raise ValueError(f"size {self.size} is no positive multiple of the block size {self.block_size}")
         for name, limit in (("vendor", 8), ("product", 16), ("revision", 4), ("serial", 32)):
             value = getattr(self, name)
             if value is not None and not (0 < len(value) <= limit and value.isascii() and value.isprintable()):
                 raise ValueError(f"{name} is 1 to {limit} printable ASCII characters, got {value!r}")
+
+
+def _check_sizes(lun: LunConfig) -> None:
+    for name in ("size", "max_write_same"):
+        if (getattr(lun, name) or 0) > MAX_SIZE:
+            raise ValueError(f"{name} is at most {MAX_SIZE}, got {getattr(lun, name)}")
+    if lun.max_write_same < lun.block_size:
+        raise ValueError("max_write_same is one block at least")
+    if lun.size is not None and (lun.size == 0 or lun.size % lun.block_size):
+        raise ValueError(f"size {lun.size} is no positive multiple of the block size {lun.block_size}")
+
+
+def _check_path(path: str | None) -> None:
+    if path is not None and "\0" in path:
+        raise ValueError(f"a path has no NUL in it, got {path!r}")
 
 
 def _check_queue(lun: LunConfig) -> None:
@@ -380,6 +396,7 @@ class TargetConfig(_Row, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_keys(self.keys)
+        _check_path(self.state)
         if self.first_stat_sn is not None and not 0 <= self.first_stat_sn <= 0xFFFFFFFF:
             raise ValueError(f"first_stat_sn is 0 to 4294967295, got {self.first_stat_sn}")
         names = [node.name for node in self.targets]
@@ -497,6 +514,8 @@ def parse_config(text: str, change: Callable[[Mapping[str, Any]], Mapping[str, A
         return config_from(tables if change is None else change(tables))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError("not TOML that can be read: nested too deeply") from error
 
 
 def load_config(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,3 +20,7 @@ class Nexus:
     tsih: int
     target_portal_group_tag: int
     protocol_level: int = field(default=1, compare=False)
+
+
+AbortTasks: TypeAlias = Callable[[Nexus, bytes | None, Nexus], None]
+"""abort(nexus, lun, by): ends the tasks of a nexus at a LUN, or at all with None, because of a command of `by`."""

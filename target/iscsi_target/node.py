@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from iscsi_protocol.scsi.status import Status
 from iscsi_protocol.text import NumberError, parse_number
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import ConfigError, TargetConfig, TargetNode
-from iscsi_target.nexus import Nexus
+from iscsi_target.nexus import AbortTasks, Nexus
 from iscsi_target.task_set import TaskSets
 
 DEFAULT_KEYS: Mapping[str, str] = MappingProxyType(
@@ -58,8 +58,10 @@ class ScsiDevice(Protocol):
     def execute(self, nexus: Nexus, lun: bytes, cdb: bytes, data_out: Buffer) -> Completion | Work:
         """Run one command."""
 
-    def attach(self, abort: Callable[[Nexus, bytes | None], None]) -> None:
-        """Whom to call, while a command is executed, to have all other tasks of a nexus at a LUN (None: at all) ended."""
+    def attach(self, abort: AbortTasks) -> None:
+        """Whom to call, while a command is executed, to have all other tasks of a nexus at a LUN (None: at all) ended, and by
+        which nexus.
+        """
 
     def reset_lun(self, lun: bytes, by: Nexus | None) -> None:
         """LOGICAL UNIT RESET."""
@@ -104,7 +106,7 @@ class NoDevice:
         """CHECK CONDITION: LOGICAL UNIT NOT SUPPORTED."""
         return Completion(Status.CHECK_CONDITION, sense=_NO_UNIT)
 
-    def attach(self, abort: Callable[[Nexus, bytes | None], None]) -> None:
+    def attach(self, abort: AbortTasks) -> None:
         """There are no tasks."""
 
     def reset_lun(self, lun: bytes, by: Nexus | None) -> None:

@@ -118,13 +118,16 @@ def test_an_unmap_list_survives(ranges: list[tuple[int, int]], after: bytes) -> 
         ("0015000f00000000" + "00" * 15, []),  # less than one descriptor
         ("0025001f00000000" + "00" * 7 + "0500000006" + "00" * 19, [(5, 6)]),  # the second is incomplete
         ("0006001000000000" + "00" * 16, [(0, 0)]),  # the outer length is not what counts
+        ("0016001000000000" + "00" * 15, []),  # the list ends within its only descriptor
+        ("0026002000000000" + "00" * 7 + "0500000006" + "00" * 5, [(5, 6)]),  # it ends behind the first one
+        ("0026002000000000" + "00" * 7 + "0500000006" + "00" * 19, [(5, 6)]),  # it ends within the second one
     ],
 )
 def test_odd_unmap_lists_are_read_as_the_standard_has_it(text: str, ranges: list[tuple[int, int]]) -> None:
     assert parse_unmap(bytes.fromhex(text)) == ranges
 
 
-@pytest.mark.parametrize("text", ["00", "00060000000000", "0016001000000000" + "00" * 15])
+@pytest.mark.parametrize("text", ["00", "00060000000000", "00160010000000"])
 def test_unmap_lists_that_are_too_short_are_refused(text: str) -> None:
     with pytest.raises(ParameterListError, match="is too short") as caught:
         parse_unmap(bytes.fromhex(text))

@@ -149,6 +149,14 @@ REFUSED = [
     (f"[limits]\nsessions = 0\n{NODE}", "sessions"),
     (f"[timers]\nlogin = -1.0\n{NODE}", "login"),
     (f"[timers]\nlogin = inf\n{NODE}", "login"),
+    (f'{NODE}luns.0.size = "8388608TiB"', "size is at most 9223372036854775807"),
+    (
+        f'{NODE}luns.0 = {{ size = 512, max_write_same = "8388608TiB" }}',
+        "max_write_same is at most 9223372036854775807",
+    ),
+    (f'{NODE}luns.0 = {{ backend = "file", path = "a\\u0000" }}', "no NUL"),
+    (f'state = "a\\u0000"\n{NODE}', "a path has no NUL"),
+    (f"targets = {'[' * 100000}", "nested too deeply"),
 ]
 
 

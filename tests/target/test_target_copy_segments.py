@@ -196,7 +196,8 @@ def test_ranges_beyond_the_end_abort_the_copy_where_they_are(make_disk):
         beyond = BlockToBlock(source=0, destination=1, blocks=9, source_lba=source, destination_lba=destination)
         answer = failed(disk, [first, beyond], names(disk, 0, 1), list_identifier=1)
         number, left, at_destination, ended, sense = third_party(answer.sense)
-        assert (number, left, at_destination, ended) == (1, 9, blamed, Status.CHECK_CONDITION)
+        assert (number, left, at_destination, ended) == (1, None, blamed, Status.CHECK_CONDITION)
+        assert read_sense(answer.sense).sense_key_specific == bytes((0x80, 0, 16 + (32 if blamed else 0)))
         assert sense.code == Code.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
         found = status(disk, 1)
         assert (found.state, found.segments_processed, found.transfer_count) == (CopyState.FAILED, 1, 1024)
@@ -217,12 +218,54 @@ def test_failures_of_the_storage_are_the_third_partys(make_disk, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(unit(disk, 1).backend, "write", full)
         _, left, at_destination, _, sense = third_party(failed(disk, [segment], names(disk, 0, 1)).sense)
-        assert (left, at_destination) == (9, True)
+        assert (left, at_destination) == (None, True)
         assert (sense.key, sense.code) == (SenseKey.DATA_PROTECT, Code.SPACE_ALLOCATION_FAILED_WRITE_PROTECT)
     monkeypatch.setattr(unit(disk, 0).backend, "load", broken)
     _, _, at_destination, _, sense = third_party(failed(disk, [segment], names(disk, 0, 1)).sense)
     assert not at_destination
     assert (sense.key, sense.code) == (SenseKey.MEDIUM_ERROR, Code.UNRECOVERED_READ_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("segment", "left"),
+    [
+        (BlockToBlock(source=0, destination=1, blocks=20), 2),
+        (BlockToBlock(source=0, destination=1, blocks=3, dc=True), 2),
+        (BlockToBlockOffset(source=0, destination=1, byte_count=12288, destination_offset=512), 3),
+    ],
+)
+def test_what_is_left_is_told_in_blocks_of_the_destination(make_disk, monkeypatch, segment, left):
+    """Half of what fails is not written, and a block that is begun is not yet written."""
+    monkeypatch.setattr("iscsi_target.device.copying.CHUNK", 4096)
+    disk = two(make_disk, 512, 4096)
+    fill(disk, 0)
+    fill(disk, 1)
+    write, times = unit(disk, 1).backend.write, []
+
+    def full(offset, data):
+        times.append(1)
+        if len(times) > 1:
+            raise OSError(errno.ENOSPC, "full")
+        write(offset, data)
+
+    monkeypatch.setattr(unit(disk, 1).backend, "write", full)
+    assert third_party(failed(disk, [segment], names(disk, 0, 1, pad=(0, 1))).sense)[1] == left
+
+
+def test_what_is_moved_backwards_counts_when_it_is_whole(make_disk, monkeypatch):
+    monkeypatch.setattr("iscsi_target.device.copying.CHUNK", 1024)
+    disk = make_disk(blocks=64)
+    fill(disk)
+    write, times = unit(disk).backend.write, []
+
+    def full(offset, data):
+        times.append(1)
+        if len(times) > 2:
+            raise OSError(errno.ENOSPC, "full")
+        write(offset, data)
+
+    monkeypatch.setattr(unit(disk).backend, "write", full)
+    assert third_party(failed(disk, [within(blocks=20, source_lba=3, destination_lba=8)]).sense)[1] == 20
 
 
 def test_write_protection_and_a_stopped_unit_stop_a_copy(make_disk):
@@ -268,7 +311,8 @@ def test_descriptor_sense_forwards_what_the_third_party_said(disk):
     disk.good(op.MODE_SELECT_10, page, pf=1, parameter_list_length=len(page))
     answer = failed(disk, [within(blocks=3, destination_lba=255)], list_identifier=9)
     sense = read_sense(answer.sense)
-    assert (sense.key, sense.information, sense.command_specific) == (ABORTED, 3, 0)
+    assert (sense.key, sense.information, sense.command_specific) == (ABORTED, None, 0)
+    assert (sense.code, sense.sense_key_specific) == (0, b"")
     forwarded = sense.other_descriptors
     assert (forwarded[0], forwarded[1], forwarded[2], forwarded[3]) == (0x0C, len(forwarded) - 2, 2, 2)
     assert read_sense(forwarded[4:]).code == Code.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE

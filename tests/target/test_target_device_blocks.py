@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from random import Random
 
 import pytest
@@ -290,7 +291,7 @@ def test_unmap_lists_are_judged_as_a_whole(disk):
     assert disk.refusal(op.UNMAP, data, parameter_list_length=len(data), anchor=1) == INVALID_FIELD
     length_error = (SenseKey.ILLEGAL_REQUEST, AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
     assert disk.refusal(op.UNMAP, data, parameter_list_length=len(data) + 1) == length_error
-    assert disk.refusal(op.UNMAP, data[:30], parameter_list_length=30) == length_error
+    assert disk.refusal(op.UNMAP, data[:7], parameter_list_length=7) == length_error
     many = build_unmap([(0, 1)] * 257)
     _, code = disk.refusal(op.UNMAP, many, parameter_list_length=len(many))
     assert code == AdditionalSense.INVALID_FIELD_IN_PARAMETER_LIST
@@ -298,6 +299,13 @@ def test_unmap_lists_are_judged_as_a_whole(disk):
     disk.good(op.UNMAP, nothing, parameter_list_length=len(nothing))
     disk.good(op.UNMAP, b"", parameter_list_length=0)
     assert disk.good(op.READ_10, blocks=2) == b"x" * 1024
+
+
+def test_a_range_that_the_end_of_an_unmap_list_cuts_off_is_none(disk):
+    disk.good(op.WRITE_10, b"x" * 1024, blocks=2)
+    data = build_unmap([(0, 1), (BLOCKS, 1)])[:-1]
+    disk.good(op.UNMAP, data, parameter_list_length=len(data))
+    assert disk.good(op.READ_10, blocks=2) == bytes(512) + b"x" * 512
     assert disk.device.data_out_length(bytes(8), op.UNMAP.build(parameter_list_length=24)) == 24
 
 
@@ -479,3 +487,42 @@ def random_device(tmp_path_factory):
     device.nexus_made(one)
     yield device, one, two
     device.close()
+
+
+@pytest.mark.parametrize("backend", ["file", "sparse"])
+@pytest.mark.parametrize(
+    ("command", "data"),
+    [(op.COMPARE_AND_WRITE, bytes(512) + b"c" * 512), (op.OR_WRITE_16, b"c" * 512)],
+    ids=["compare and write", "orwrite"],
+)
+def test_no_worker_writes_between_what_a_command_reads_and_writes(make_disk, monkeypatch, backend, command, data):
+    disk = make_disk(backend)
+    storage = disk.device.unit(0).backend
+    load, fill = storage.load, disk.device.execute(disk.nexus, bytes(8), op.WRITE_SAME_10.build(blocks=1), b"w" * 512)
+    events: list[object] = []
+    worker = threading.Thread(target=fill.run)
+
+    def is_free():
+        free = storage._changing.acquire(blocking=False)
+        if free:
+            storage._changing.release()
+        events.append(free)
+
+    probe = threading.Thread(target=is_free)
+
+    def loaded(offset, length):
+        found = load(offset, length)
+        probe.start()
+        probe.join()
+        worker.start()
+        return found
+
+    def write(fd, block, offset, pwrite=os.pwrite):
+        events.append(bytes(block[:1]))
+        return pwrite(fd, block, offset)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(storage, "load", loaded)
+    disk.good(command, data, blocks=1)
+    worker.join()
+    assert events == [False, b"c", b"w"]

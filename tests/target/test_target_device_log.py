@@ -9,6 +9,7 @@ import pytest
 from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.log import (
+    ALL_SUBPAGES,
     LogPageCode,
     PageValues,
     ResourceCount,
@@ -70,8 +71,28 @@ def test_fields_that_mean_nothing_here_are_refused(disk):
         assert disk.refusal(sense, **{"page_code": 2, "page_control": 1, **fields}) == INVALID_FIELD
     assert disk.refusal(sense, page_code=2, page_control=1, parameter_pointer=7) == INVALID_FIELD
     assert disk.refusal(sense, page_control=1, parameter_pointer=1) == INVALID_FIELD
-    for fields in ({"sp": 1}, {"parameter_list_length": 4}, {"page_code": 1}, {"subpage_code": 1}):
+    for fields in ({"sp": 1}, {"sp": 1, "page_control": 1}, {"sp": 1, "pcr": 1}, {"parameter_list_length": 4}):
         assert disk.refusal(op.LOG_SELECT, bytes(4), **fields) == INVALID_FIELD
+    for fields in ({"page_code": 1}, {"subpage_code": 1}, {"page_code": 2, "subpage_code": 0xFE}):
+        assert disk.refusal(op.LOG_SELECT, bytes(4), **fields) == INVALID_FIELD
+
+
+def test_what_is_no_counter_has_one_value(make_disk):
+    """Whichever is asked for; counters have no thresholds."""
+    disk = make_disk(removable=True)
+    disk.good(op.START_STOP_UNIT)
+    disk.good(op.START_STOP_UNIT, start=1)
+    for code in sensed(disk, LogPageCode.SUPPORTED_PAGES)[1:]:
+        parameters = parse_parameters(sensed(disk, code))
+        counters = code in (2, 3, 5, 6)
+        assert {each.control for each in parameters} == {2 if counters else 3}
+        for control in (PageValues.THRESHOLD, PageValues.DEFAULT_THRESHOLD):
+            if counters:
+                assert disk.refusal(op.LOG_SENSE, page_code=code, page_control=control) == INVALID_FIELD
+            else:
+                assert parse_parameters(sensed(disk, code, page_control=control)) == parameters
+        assert parse_parameters(sensed(disk, code, page_control=PageValues.DEFAULT_CUMULATIVE)) == parameters
+    assert sensed(disk, LogPageCode.SUPPORTED_PAGES, page_control=PageValues.THRESHOLD)
 
 
 def test_the_parameter_pointer_leaves_out_what_is_before(disk):
@@ -115,8 +136,26 @@ def test_counters_are_reset_and_others_told(disk, monkeypatch):
     assert count(disk, LogPageCode.WRITE_ERROR_COUNTERS) == 1
     changed = (SenseKey.UNIT_ATTENTION, AdditionalSense.LOG_PARAMETERS_CHANGED)
     assert disk.refusal(op.TEST_UNIT_READY, nexus=disk.other) == changed
+    disk.good(op.LOG_SELECT, page_control=PageValues.DEFAULT_CUMULATIVE, subpage_code=ALL_SUBPAGES)
+    assert count(disk, LogPageCode.WRITE_ERROR_COUNTERS) == 1
     disk.good(op.LOG_SELECT, page_control=PageValues.DEFAULT_CUMULATIVE)
     assert count(disk, LogPageCode.WRITE_ERROR_COUNTERS) == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pcr": 1, "subpage_code": ALL_SUBPAGES},
+        {"page_control": PageValues.DEFAULT_CUMULATIVE, "sp": 1},
+        {"page_control": PageValues.DEFAULT_THRESHOLD, "sp": 1, "pcr": 1},
+    ],
+)
+def test_what_resets_without_saving_is_no_error(disk, monkeypatch, fields):
+    with monkeypatch.context() as context:
+        breaks(context, disk, "read")
+        disk.refusal(op.READ_10, blocks=1)
+    disk.good(op.LOG_SELECT, page_code=LogPageCode.READ_ERROR_COUNTERS, **fields)
+    assert count(disk, LogPageCode.READ_ERROR_COUNTERS) == 0
 
 
 @pytest.mark.parametrize("backend", ["memory", "sparse"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from tests.target.conftest import TARGET
 
 from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.defects import DefectData10, DefectData12
 from iscsi_protocol.scsi.diagnostic import BufferMode
 from iscsi_protocol.scsi.maintenance import InformationType, Timestamp, TimestampOrigin, parse_information
+from iscsi_target.config import ConfigError
 from iscsi_target.state import StateStore
 
 ILLEGAL = SenseKey.ILLEGAL_REQUEST
@@ -74,6 +76,18 @@ def test_information_is_kept(make_disk, kept):
     assert information(again, SUPPORTED).hex() == "00000040" + "04000100"
 
 
+@pytest.mark.parametrize("value", [5, {"0": "zz"}, {"0": "00" * 65}, {"1": "00"}, {"x": ""}], ids=str)
+def test_information_that_cannot_have_been_set_is_damage(make_disk, tmp_path, value):
+    path = tmp_path / "state.json"
+    store = StateStore(path)
+    store.put(TARGET, 0, "information", value)
+    store.save()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=rf"^{path}: information of LUN 0 of [^\n]+$"):
+        make_disk(store=StateStore(path))
+    assert path.read_bytes() == before
+
+
 def test_information_that_cannot_be_is_refused(kept):
     command = op.SET_IDENTIFYING_INFORMATION
     for kind in (1, SUPPORTED):
@@ -112,7 +126,17 @@ def test_buffers_give_back_what_was_written(disk):
     assert write_buffer(disk, BufferMode.ECHO, b"echo").status == 0
     assert read_buffer(disk, BufferMode.ECHO) == b"echo"
     assert read_buffer(disk, BufferMode.DESCRIPTOR).hex() == "00010000"
+    assert read_buffer(disk, BufferMode.DESCRIPTOR, buffer_id=1).hex() == "00000000"
     assert read_buffer(disk, BufferMode.ECHO_DESCRIPTOR).hex() == "00001000"
+
+
+def test_everybody_has_an_echo_buffer_of_their_own(disk):
+    assert write_buffer(disk, BufferMode.ECHO, b"one").status == 0
+    sequence = (ILLEGAL, AdditionalSense.COMMAND_SEQUENCE_ERROR)
+    assert disk.refusal(op.READ_BUFFER, mode=BufferMode.ECHO, nexus=disk.other) == sequence
+    assert write_buffer(disk, BufferMode.ECHO, b"other", nexus=disk.other).status == 0
+    assert read_buffer(disk, BufferMode.ECHO) == b"one"
+    assert read_buffer(disk, BufferMode.ECHO, nexus=disk.other) == b"other"
 
 
 def test_buffers_that_are_not_there_are_refused(disk):

@@ -11,7 +11,7 @@ from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.mode import CachingPage, ControlPage, ModeParameters, PageControl, page_key, parse_mode
 from iscsi_protocol.scsi.mode_pages import ControlExtensionPage
-from iscsi_protocol.scsi.sense import parse_sense
+from iscsi_protocol.scsi.sense import FieldPointer, parse_sense
 from iscsi_target.config import ConfigError
 from iscsi_target.state import StateStore
 
@@ -116,3 +116,11 @@ def test_pages_that_cannot_have_been_saved_are_an_error(make_disk, store, wrong)
     store.put("iqn.2026-11.org.example:disk", 0, "mode", wrong)
     with pytest.raises(ConfigError, match=r"state\.json: mode of LUN 0"):
         make_disk(store=store)
+
+
+@pytest.mark.parametrize("subpage", [0x01, 0x02, 0xFE])
+def test_all_pages_are_asked_for_with_two_subpage_codes(disk, subpage):
+    for command in (op.MODE_SENSE_6, op.MODE_SENSE_10):
+        sense = disk.sense(command, page_code=ALL, subpage_code=subpage, allocation_length=255)
+        assert (sense.key, sense.code) == INVALID_FIELD
+        assert sense.field_pointer == FieldPointer(byte=3, bit=7)

@@ -52,9 +52,10 @@ def test_what_ends_a_rest(disk):
 
 
 def test_timers_that_are_not_there_change_nothing(disk):
-    for condition in (LU_CONTROL, FORCE_IDLE, FORCE_STANDBY):
-        disk.good(op.START_STOP_UNIT, power_condition=condition)
-        assert told(disk) == AWAKE
+    disk.good(op.START_STOP_UNIT, power_condition=LU_CONTROL)
+    for condition in (FORCE_IDLE, FORCE_STANDBY):
+        assert disk.refusal(op.START_STOP_UNIT, power_condition=condition) == INVALID_FIELD
+    assert told(disk) == AWAKE
     for condition in (ACTIVE, IDLE, STANDBY, LU_CONTROL):
         assert disk.refusal(op.START_STOP_UNIT, power_condition=condition, power_condition_modifier=1) == INVALID_FIELD
 

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +183,22 @@ def test_files_that_cannot_be_had_are_refused(tmp_path):
         FileLun(tmp_path / "absent.img", 512, read_only=True)
     with pytest.raises(LunError, match="Is a directory"):
         FileLun(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [FileLun, SparseLun])
+@pytest.mark.parametrize("read_only", [True, False])
+def test_what_has_no_blocks_is_refused(kind, read_only, tmp_path):
+    """A pipe is not waited for, and a folder is no unit, however long it says that it is."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)) + ((tmp_path,) if read_only else ()):
+        with pytest.raises(LunError, match=rf"^{path}: is neither a file nor a block device$"):
+            kind(path, read_only=read_only)
+
+
+def test_more_memory_than_there_is_is_refused():
+    with pytest.raises(LunError, match="4611686018427387904 bytes are more memory than there is"):
+        MemoryLun(1 << 62)
 
 
 def test_a_file_without_room_is_not_left_behind(new_path, monkeypatch):

@@ -222,6 +222,15 @@ def test_lists_that_are_cut_off_are_refused(data, length):
     assert refusal == (ILLEGAL, Code.PARAMETER_LIST_LENGTH_ERROR)
 
 
+@pytest.mark.parametrize(
+    ("settings", "code"), [(16383, Code.INVALID_FIELD_IN_PARAMETER_LIST), (16384, Code.PARAMETER_LIST_LENGTH_ERROR)]
+)
+def test_lists_are_as_long_as_a_field_pointer_reaches(settings, code):
+    good = GroupSetting(state=AccessState.STANDBY, group=1)
+    data = build_settings([good] * (settings - 1) + [GroupSetting(state=0xF, group=1)])
+    assert Ports().refusal(op.SET_TARGET_PORT_GROUPS, data, parameter_list_length=len(data)) == (ILLEGAL, code)
+
+
 def test_states_outlive_a_restart(tmp_path):
     path = tmp_path / "state.json"
     ports = Ports(StateStore(path), port_groups=TWO_GROUPS)
@@ -229,6 +238,15 @@ def test_states_outlive_a_restart(tmp_path):
     again = Ports(StateStore(path), port_groups={10: PortGroup(ports=[1])})
     assert again.groups()[10][0].state == AccessState.STANDBY
     assert 20 not in again.groups()
+
+
+def test_a_state_that_there_is_not_is_damage(tmp_path):
+    path = tmp_path / "state.json"
+    store = StateStore(path)
+    store.put(TARGET, -1, "target port groups", {"1": 4})
+    store.save()
+    with pytest.raises(ConfigError, match=rf"^{path}: target port groups of [^\n]+ cannot be in state 4$"):
+        Ports(StateStore(path))
 
 
 def test_a_state_that_cannot_be_kept_is_no_success(tmp_path, monkeypatch):

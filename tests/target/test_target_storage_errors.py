@@ -27,6 +27,7 @@ from iscsi_protocol.scsi.codes import SenseKey
 from iscsi_protocol.scsi.mode import CachingPage, ModeParameters
 from iscsi_protocol.scsi.provisioning import build_unmap
 from iscsi_protocol.scsi.sense import parse_sense
+from iscsi_protocol.scsi.third_party_copy import BlockToBlock, build_copy
 from iscsi_target.cli import DEFAULT_NAME
 from iscsi_target.completion import FileSlice
 from iscsi_target.config import LunConfig, PortalConfig, Size, TargetConfig, TargetNode
@@ -219,6 +220,18 @@ def test_a_file_cut_short_is_told_of_and_never_made_up_for(make_disk, tmp_path, 
     assert disk.refusal(op.SYNCHRONIZE_CACHE_10) == WRITE_ERROR
     os.truncate(tmp_path / "0.img", 512 * 512)
     assert disk.refusal(op.SYNCHRONIZE_CACHE_10) == WRITE_ERROR
+
+
+def test_what_was_cut_off_is_no_hole(make_disk, tmp_path):
+    """Nobody is told that it is deallocated, and a copy of it is not one of zeros."""
+    disk = make_disk(backend="sparse", blocks=512)
+    disk.good(op.WRITE_10, b"x" * (512 * 512), blocks=512)
+    os.truncate(tmp_path / "0.img", 256 * 512)
+    assert disk.refusal(op.GET_LBA_STATUS, lba=256, allocation_length=24) == READ_ERROR
+    segment = BlockToBlock(source=0xFFFF, destination=0xFFFF, blocks=8, source_lba=256, destination_lba=0)
+    data = build_copy([], [segment])
+    assert disk.refusal(op.EXTENDED_COPY_LID1, data, parameter_list_length=len(data))[0] == SenseKey.COPY_ABORTED
+    assert disk.good(op.READ_10, blocks=8) == b"x" * 4096
 
 
 def test_a_slice_that_cannot_be_read_is_the_last(make_disk, tmp_path):

@@ -12,7 +12,12 @@ from iscsi_protocol.scsi.fields import At, Buffer, Structure
 ALL_SUBPAGES = 0xFF
 _SUBPAGE_FORMAT = 0x40
 _DISABLE_SAVE = 0x80
-_BINARY_LIST = 0x03
+DATA_COUNTER = 0x02
+"""FORMAT AND LINKING of a counter that others do not stop when it has reached its maximum (SPC-4 table 352)."""
+
+BINARY_LIST = 0x03
+"""FORMAT AND LINKING of a list of binary values."""
+
 _HEADER = 4
 
 
@@ -58,7 +63,7 @@ class LogParameter:
 
     code: int
     value: bytes
-    control: int = _BINARY_LIST
+    control: int = BINARY_LIST
 
     def build(self) -> bytes:
         """The parameter. Raises OverflowError for a code beyond 65535 or a value beyond 255 bytes."""

@@ -74,15 +74,15 @@ def build_unmap(ranges: Iterable[tuple[int, int]]) -> bytes:
 def parse_unmap(data: Buffer) -> list[tuple[int, int]]:
     """(lba, blocks) of each descriptor of an UNMAP parameter list.
 
-    No bytes are no descriptors; an incomplete last descriptor is ignored, as SBC-3 has it. Raises ParameterListError
-    for a list shorter than its header or than its block descriptor data length.
+    No bytes are no descriptors; what the block descriptor data length or the end of the list cuts off is ignored, as
+    SBC-3 has it. Raises ParameterListError for a list shorter than its header.
     """
     if not data:
         return []
     length = int.from_bytes(data[2:4], "big")
-    if len(data) < UNMAP_HEADER_LENGTH or len(data) < UNMAP_HEADER_LENGTH + length:
+    if len(data) < UNMAP_HEADER_LENGTH:
         sense = illegal_request(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
         raise ParameterListError(f"UNMAP parameter list of {len(data)} bytes is too short", sense)
-    end = UNMAP_HEADER_LENGTH + length - UnmapDescriptor.LENGTH
+    end = min(UNMAP_HEADER_LENGTH + length, len(data)) - UnmapDescriptor.LENGTH
     found = (UnmapDescriptor.parse(data, at) for at in range(UNMAP_HEADER_LENGTH, end + 1, UnmapDescriptor.LENGTH))
     return [(each.lba, each.blocks) for each in found]

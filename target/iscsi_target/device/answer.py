@@ -7,10 +7,15 @@ import errno
 from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.sense import Sense, SenseFormat, illegal_request
 from iscsi_protocol.scsi.status import Status
-from iscsi_target.completion import Completion
+from iscsi_target.completion import Buffer, Completion
 
 GOOD = Completion()
 """Status GOOD without data; shared, since nobody changes a completion."""
+
+MAX_PARAMETER_LIST = 65536
+"""Bytes of the longest parameter list that is worked through where a CDB could announce more: so far a field pointer
+reaches (SPC-4 4.5.2.4.2), and all others wait meanwhile.
+"""
 
 CONDITION_MET = Completion(Status.CONDITION_MET)
 CONFLICT = Completion(Status.RESERVATION_CONFLICT)
@@ -38,6 +43,13 @@ def data_in(data: bytes, allocation_length: int) -> Completion:
     """GOOD with parameter data, cut at the allocation length (SPC-4 4.2.5.6)."""
     data = data[:allocation_length]
     return Completion(data=data, length=len(data))
+
+
+def parameter_list(data_out: Buffer, length: int) -> bytes:
+    """The `length` bytes of a parameter list. Raises CheckCondition when less came, and for more than is worked through."""
+    if len(data_out) < length or length > MAX_PARAMETER_LIST:
+        raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
+    return bytes(data_out[:length])
 
 
 def invalid_field(byte: int, bit: int | None = None) -> CheckCondition:

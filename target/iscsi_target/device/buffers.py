@@ -1,4 +1,5 @@
-"""READ BUFFER and WRITE BUFFER (SPC-4 6.18, 6.49): a data buffer and an echo buffer, to try out the path to the unit.
+"""READ BUFFER and WRITE BUFFER (SPC-4 6.18, 6.49): a data buffer of all, and an echo buffer for each nexus, to try out
+the path to the unit.
 
 There is no microcode to be loaded.
 """
@@ -20,18 +21,19 @@ def read_buffer(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
     """READ BUFFER(10) of the modes data, descriptor, echo and echo descriptor."""
     fields = READ_BUFFER.parse(cdb)
     unit, mode, offset, length = path.unit, fields["mode"], fields["buffer_offset"], fields["allocation_length"]
-    if mode in (BufferMode.DATA, BufferMode.DESCRIPTOR) and fields["buffer_id"]:
-        raise invalid_field(2, 7)
     if mode == BufferMode.DATA:
+        if fields["buffer_id"]:
+            raise invalid_field(2, 7)
         if offset > DATA_CAPACITY:
             raise invalid_field(3, 7)
         return data_in(bytes(unit.data_buffer.ljust(DATA_CAPACITY, b"\0")[offset:]), length)
     if mode == BufferMode.DESCRIPTOR:
-        return data_in(BufferDescriptor(capacity=DATA_CAPACITY).build(), length)
+        # Of a buffer that is not there the descriptor is all zeros (SPC-4 6.18.5).
+        return data_in(BufferDescriptor(capacity=0 if fields["buffer_id"] else DATA_CAPACITY).build(), length)
     if mode == BufferMode.ECHO:
-        if unit.echo_buffer is None:
+        if path.echo_buffer is None:
             raise refused(AdditionalSense.COMMAND_SEQUENCE_ERROR)
-        return data_in(unit.echo_buffer, length)
+        return data_in(path.echo_buffer, length)
     if mode == BufferMode.ECHO_DESCRIPTOR:
         return data_in(EchoBufferDescriptor(capacity=ECHO_CAPACITY).build(), length)
     raise invalid_field(1, 4)
@@ -57,7 +59,7 @@ def write_buffer(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion:
         raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
     data = bytes(data_out[:length])
     if mode == BufferMode.ECHO:
-        unit.echo_buffer = data
+        path.echo_buffer = data
     else:
         held = unit.data_buffer.ljust(offset + length, b"\0")
         unit.data_buffer = held[:offset] + data + held[offset + length :]

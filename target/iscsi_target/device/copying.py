@@ -1,15 +1,16 @@
 """A copy operation at work (SPC-4 5.16.7): bytes from one logical unit to another, in steps that a worker does one by one.
 
-Errors end it with COPY ABORTED: INFORMATION has what is left of the segment, COMMAND-SPECIFIC INFORMATION its number, and
-what the copy source or destination had to say is forwarded.
+Errors end it with COPY ABORTED (SPC-4 5.17.7.4): COMMAND-SPECIFIC INFORMATION has the number of the segment, INFORMATION how
+many blocks of the destination are left of one of which something was written. What the copy source or destination had to
+say is forwarded, and a field pointer shows the CSCD descriptor that names it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iscsi_protocol.scsi.codes import SenseKey
-from iscsi_protocol.scsi.sense import FIXED_SENSE_LENGTH, Sense, SenseFormat
+from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
+from iscsi_protocol.scsi.sense import FIXED_SENSE_LENGTH, FieldPointer, Sense, SenseFormat
 from iscsi_protocol.scsi.status import Status
 from iscsi_protocol.scsi.third_party_copy import CopyState
 from iscsi_target.completion import Completion, Work
@@ -37,8 +38,9 @@ class SegmentFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """What a segment descriptor moves, in bytes: `length` of them, and then `padding` zeros; `unit` is the size of what its
-    residual is counted in.
+    """What a segment descriptor moves, in bytes: `length` of them, and then `padding` zeros.
+
+    cscds: where the descriptors of source and destination are in the parameter list, None for one that has none.
     """
 
     source: ItlNexus
@@ -46,8 +48,8 @@ class Segment:
     source_at: int
     destination_at: int
     length: int
-    unit: int
     padding: int = 0
+    cscds: tuple[int | None, int | None] = (None, None)
 
     @property
     def read_blocks(self) -> tuple[int, int]:
@@ -58,6 +60,21 @@ class Segment:
     def written_blocks(self) -> tuple[int, int]:
         """The (lba, blocks) that are written."""
         return _blocks(self.destination.unit, self.destination_at, self.length + self.padding)
+
+    @property
+    def backwards(self) -> bool:
+        """Whether it is moved from its end on, so that what is read where it overlaps itself is what was there before."""
+        shift = self.destination_at - self.source_at
+        return self.source.unit is self.destination.unit and 0 < shift < self.length
+
+    def left(self, done: int) -> int:
+        """Blocks of the destination that are still to be written when `done` bytes have been moved, counted from the first
+        one that is not.
+        """
+        first, blocks = self.written_blocks
+        if self.backwards and done < self.length:
+            return blocks
+        return first + blocks - (self.destination_at + done) // self.destination.unit.block_size
 
 
 def _blocks(unit: LogicalUnit, at: int, length: int) -> tuple[int, int]:
@@ -141,26 +158,34 @@ class CopyOperation:
             self._done = 0
 
     def _make_stable(self) -> None:
-        """Flush what was written to units without a write cache. Raises SegmentFailed."""
+        """Flush what was written to units without a write cache. Raises SegmentFailed for the last segment to write there."""
         written = {
-            id(each.destination.unit): each.destination.unit for each in self.segments if isinstance(each, Segment)
+            id(each.destination.unit): (number, each.destination.unit)
+            for number, each in enumerate(self.segments)
+            if isinstance(each, Segment)
         }
-        for unit in written.values():
+        for number, unit in written.values():
             if not unit.write_cache:
-                with _Blamed(_DESTINATION, writing=True):
-                    unit.backend.flush()
+                try:
+                    with _Blamed(_DESTINATION, writing=True):
+                        unit.backend.flush()
+                except SegmentFailed:
+                    self.processed = number
+                    raise
 
     def _failed(self, failure: SegmentFailed) -> Completion:
-        number = min(self.processed, len(self.segments) - 1)
+        number = self.processed
         segment = self.segments[number]
-        left = 0
-        if isinstance(segment, Segment) and self.processed < len(self.segments):
-            left = -(-(segment.length - self._done) // segment.unit)
+        left = segment.left(self._done) if isinstance(segment, Segment) and self._done else None
         forwarded = b""
         code, pointer = failure.sense.code, failure.sense.sense_key_specific
         if failure.party:
             forwarded = failure.sense.build() if failure.status == Status.CHECK_CONDITION else b""
-            forwarded, code, pointer = bytes((failure.status,)) + forwarded, 0, b""
+            forwarded = bytes((failure.status,)) + forwarded
+            # Not THIRD PARTY DEVICE FAILURE, since what is in use (libiscsi's tests, for one) looks for none here.
+            code = AdditionalSense.NO_ADDITIONAL_SENSE_INFORMATION
+            place = segment.cscds[failure.party - _SOURCE] if isinstance(segment, Segment) else None
+            pointer = b"" if place is None else FieldPointer(byte=place, in_cdb=False).build()
         sense = Sense(
             key=SenseKey.COPY_ABORTED,
             code=code,
@@ -246,7 +271,7 @@ def _move(segment: Segment, done: int) -> int:
             destination.backend.unmap(segment.destination_at + done, count)
         return count
     count = min(CHUNK, count)
-    at = segment.length - done - count if overlapping and shift > 0 else done
+    at = segment.length - done - count if segment.backwards else done
     with _Blamed(_SOURCE, writing=False):
         data = _load(source, segment.source_at + at, count)
     with _Blamed(_DESTINATION, writing=True):
@@ -293,8 +318,10 @@ def _store(unit: LogicalUnit, at: int, data: memoryview | bytes) -> None:
     size = unit.block_size
     end = at + len(data)
     before, after = at % size, -end % size
-    if before or after:
+    if not (before or after):
+        unit.backend.write(at, data)
+        return
+    with unit.backend.uninterrupted():
         head = bytes(_load(unit, at - before, before))
         tail = bytes(_load(unit, end, after))
-        data = b"".join((head, data, tail))
-    unit.backend.write(at - before, data)
+        unit.backend.write(at - before, b"".join((head, data, tail)))

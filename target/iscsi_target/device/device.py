@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from iscsi_protocol.scsi.codes import AdditionalSense
@@ -22,6 +22,7 @@ from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import ConfigError, TargetNode
 from iscsi_target.device.answer import CONFLICT, CheckCondition, check
 from iscsi_target.device.attention import establish
+from iscsi_target.device.information import check_kept
 from iscsi_target.device.inquiry import inquiry_without_unit
 from iscsi_target.device.port_groups import PortGroups, lets_through
 from iscsi_target.device.report import luns_of, sense_data, shown_luns
@@ -33,7 +34,7 @@ from iscsi_target.device.unit import ItlNexus, LogicalUnit
 from iscsi_target.device.well_known import ReportLunsUnit
 from iscsi_target.luns import open_lun
 from iscsi_target.luns.backend import Backend, LunError
-from iscsi_target.nexus import Nexus
+from iscsi_target.nexus import AbortTasks, Nexus
 from iscsi_target.state import StateStore
 
 PORTS_REMEMBERED = 1024
@@ -47,7 +48,10 @@ _CUT_OFF = illegal_request(AdditionalSense.INVALID_FIELD_IN_CDB)
 
 
 class Device:
-    """The logical units of a node. `backends` has one for each LUN of the node's configuration."""
+    """The logical units of a node. `backends` has one for each LUN of the node's configuration.
+
+    Raises ConfigError, which names the state file, for what cannot have been kept in it.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Device:
         }
         port_groups = PortGroups(node, target_ports, store or StateStore())
         for unit in self._units.values():
+            check_kept(unit)
             unit.neighbours = self._units
             unit.port_groups = port_groups
         self._port_groups = port_groups
@@ -159,7 +164,7 @@ class Device:
             power_on(unit.reservations)
             unit.guard_commands()
 
-    def attach(self, abort: Callable[[Nexus, bytes | None], None]) -> None:
+    def attach(self, abort: AbortTasks) -> None:
         """Whom to ask to end all commands of a nexus at a LUN, but the one that is being executed."""
         for unit in self._units.values():
             unit.abort_tasks = partial(_abort, abort, encode_lun(unit.lun))
@@ -322,8 +327,8 @@ def _spellings(lun: int) -> list[bytes]:
     return found
 
 
-def _abort(abort: Callable[[Nexus, bytes | None], None], lun: bytes, nexus: Nexus) -> None:
-    abort(nexus, lun)
+def _abort(abort: AbortTasks, lun: bytes, nexus: Nexus, by: Nexus) -> None:
+    abort(nexus, lun, by)
 
 
 def _port(nexus: Nexus) -> tuple[str, bytes, int]:

@@ -30,6 +30,17 @@ def keeps_information(unit: LogicalUnit) -> bool:
     return unit.store.persistent
 
 
+def check_kept(unit: LogicalUnit) -> None:
+    """Raises ConfigError, which names the state file, for information that cannot have been set."""
+    for kind, text in _kept(unit).items():
+        try:
+            fits = len(bytes.fromhex(text)) <= _LENGTHS[int(kind)]
+        except (KeyError, ValueError):
+            fits = False
+        if not fits:
+            raise unit.store.damaged(unit.target_name, unit.lun, SUBJECT, f"there is no type {kind!r} of {text!r}")
+
+
 def _kept(unit: LogicalUnit) -> dict[str, str]:
     return unit.store.read(unit.target_name, unit.lun, SUBJECT, dict[str, str]) or {}
 

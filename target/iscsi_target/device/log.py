@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.log import (
     ALL_SUBPAGES,
+    BINARY_LIST,
+    DATA_COUNTER,
     DEDICATED,
     USED_RESOURCES,
     ErrorCounter,
@@ -37,11 +39,13 @@ _MOST = 0xFFFFFFFF
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Page:
-    """parameters: their codes and values; zeroed, a unit that has counted nothing tells its defaults. counters: what
-    LOG SELECT resets. thin: only thin provisioned units have the page. slow: it has to look at the storage.
+    """parameters: their codes and values; zeroed, a unit that has counted nothing tells its defaults. control: data counters,
+    or a list of values, for which PC means nothing. counters: what LOG SELECT resets. thin: only thin provisioned units have
+    the page. slow: it has to look at the storage.
     """
 
     parameters: Callable[[LogicalUnit, Statistics], dict[int, bytes]]
+    control: int = BINARY_LIST
     counters: tuple[str, ...] = ()
     thin: bool = False
     slow: bool = False
@@ -55,7 +59,7 @@ def _errors(name: str) -> _Page:
     def parameters(_unit: LogicalUnit, counted: Statistics) -> dict[int, bytes]:
         return {ErrorCounter.UNCORRECTED: _count(getattr(counted, name))}
 
-    return _Page(parameters=parameters, counters=(name,))
+    return _Page(parameters=parameters, control=DATA_COUNTER, counters=(name,))
 
 
 def _non_medium(_unit: LogicalUnit, counted: Statistics) -> dict[int, bytes]:
@@ -96,7 +100,7 @@ _PAGES: Mapping[int, _Page] = {
     LogPageCode.WRITE_ERROR_COUNTERS: _errors("write_errors"),
     LogPageCode.READ_ERROR_COUNTERS: _errors("read_errors"),
     LogPageCode.VERIFY_ERROR_COUNTERS: _errors("verify_errors"),
-    LogPageCode.NON_MEDIUM_ERRORS: _Page(parameters=_non_medium, counters=("other_errors",)),
+    LogPageCode.NON_MEDIUM_ERRORS: _Page(parameters=_non_medium, control=DATA_COUNTER, counters=("other_errors",)),
     LogPageCode.LOGICAL_BLOCK_PROVISIONING: _Page(parameters=_provisioning, thin=True, slow=True),
     LogPageCode.TEMPERATURE: _Page(parameters=_temperature),
     LogPageCode.START_STOP_CYCLES: _Page(parameters=_start_stop, counters=("starts", "loads")),
@@ -119,8 +123,6 @@ def log_sense(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion | Wo
         raise invalid_field(1, 0)
     if fields["ppc"]:
         raise invalid_field(1, 1)
-    if control in _NO_THRESHOLDS:
-        raise invalid_field(2, 7)
     pages = _pages_of(unit)
     if code and code not in pages:
         raise invalid_field(2, 5)
@@ -131,14 +133,19 @@ def log_sense(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion | Wo
             raise invalid_field(5, 7)
         return data_in(_list(pages, code, subpage).build(), fields["allocation_length"])
     page = pages[code]
-    counted = unit.statistics if control == PageValues.CUMULATIVE else Statistics()
+    if page.control == DATA_COUNTER and control in _NO_THRESHOLDS:
+        raise invalid_field(2, 7)
+    defaults = page.control == DATA_COUNTER and control == PageValues.DEFAULT_CUMULATIVE
+    counted = Statistics() if defaults else unit.statistics
 
     def tell() -> Completion:
         parameters = page.parameters(unit, counted)
         if pointer > max(parameters):
             raise invalid_field(5, 7)
         body = b"".join(
-            LogParameter(code=each, value=value).build() for each, value in parameters.items() if each >= pointer
+            LogParameter(code=each, value=value, control=page.control).build()
+            for each, value in parameters.items()
+            if each >= pointer
         )
         return data_in(LogPage(code=code, body=body).build(), fields["allocation_length"])
 
@@ -156,22 +163,25 @@ def _list(pages: Mapping[int, _Page], code: int, subpage: int) -> LogPage:
 
 
 def log_select(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """LOG SELECT without a parameter list; page 00 means all pages."""
+    """LOG SELECT without a parameter list (SPC-4 6.7.2); page 00 without subpages means all pages. SP is refused where it
+    would save something.
+    """
     fields = LOG_SELECT.parse(cdb)
     unit = path.unit
     code = fields["page_code"]
-    if fields["sp"]:
+    if fields["sp"] and fields["page_control"] in (PageValues.THRESHOLD, PageValues.CUMULATIVE):
         raise invalid_field(1, 0)
     if fields["parameter_list_length"]:
         raise invalid_field(7)
     pages = _pages_of(unit)
     if code and code not in pages:
         raise invalid_field(2, 5)
-    if fields["subpage_code"]:
+    subpage = fields["subpage_code"]
+    if subpage not in (0, ALL_SUBPAGES):
         raise invalid_field(3, 7)
     if not fields["pcr"] and fields["page_control"] != PageValues.DEFAULT_CUMULATIVE:
         return GOOD
-    chosen = [pages[code]] if code else pages.values()
+    chosen = [pages[code]] if code else [] if subpage else pages.values()
     unit.statistics.reset(tuple(name for page in chosen for name in page.counters))
     unit.tell_others(path.nexus, AdditionalSense.LOG_PARAMETERS_CHANGED)
     return GOOD

@@ -17,10 +17,8 @@ _CONDITIONS: Mapping[int, PowerCondition | None] = {
     0x2: PowerCondition.IDLE,
     0x3: PowerCondition.STANDBY,
     0x7: None,
-    0xA: None,
-    0xB: None,
 }
-"""POWER CONDITION; the rest is reserved or obsolete."""
+"""POWER CONDITION; the rest is reserved, obsolete, or about timers that there are not (FORCE_IDLE_0, FORCE_STANDBY_0)."""
 
 
 def start_stop_unit(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion | Work:
@@ -53,8 +51,8 @@ def start_stop_unit(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completio
 
 
 def _rest(unit: LogicalUnit, fields: dict[str, int]) -> Completion | Work:
-    """A power condition (SBC-3 5.25): idle_a, standby_z and active. There are no timers that could be handed back
-    (LU_CONTROL) or forced to end; START and LOEJ are ignored.
+    """A power condition (SBC-3 5.25): idle_a, standby_z and active. There are no timers: none is started anew (LU_CONTROL),
+    and to force one to its end is refused. START and LOEJ are ignored.
     """
     condition = fields["power_condition"]
     if condition not in _CONDITIONS:

@@ -51,6 +51,8 @@ def _sense(unit: LogicalUnit, fields: dict[str, int], size: CdbSize) -> Completi
     values = _values(unit, PageControl(control))
     if code != Code.ALL_PAGES and not any(key[0] == code for key, kind in KINDS.items() if kind in values):
         raise invalid_field(2, 5)
+    if code == Code.ALL_PAGES and subpage not in (0, _ALL_SUBPAGES):
+        raise invalid_field(3, 7)
     wanted = [
         values[kind]
         for key, kind in KINDS.items()

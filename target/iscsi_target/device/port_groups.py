@@ -25,7 +25,7 @@ from iscsi_protocol.scsi.target_ports import (
 )
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import TargetNode
-from iscsi_target.device.answer import GOOD, check, data_in, invalid_field, invalid_parameter, refused
+from iscsi_target.device.answer import GOOD, check, data_in, invalid_field, invalid_parameter, parameter_list, refused
 from iscsi_target.state import StateStore
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ STATES: Mapping[str, AccessState] = MappingProxyType(
     }
 )
 _SETTABLE = frozenset(STATES.values()) - {AccessState.TRANSITIONING}
+_STORABLE = frozenset(STATES.values())
 _SUBJECT = "target port groups"
 _NODE = -1
 """In place of a LUN, for what belongs to the whole node."""
@@ -118,7 +119,10 @@ class PortGroup:
 
 
 class PortGroups:
-    """The groups of a node, which `ports` (portal group tags) fall into. States that the store knows are taken up again."""
+    """The groups of a node, which `ports` (portal group tags) fall into. States that the store knows are taken up again.
+
+    Raises ConfigError, which names the state file, for states that cannot have been kept.
+    """
 
     def __init__(self, node: TargetNode, ports: Sequence[int], store: StateStore) -> None:
         self.management = MANAGEMENT[node.port_group_management]
@@ -133,6 +137,8 @@ class PortGroups:
                 self._groups[port] = PortGroup(port, (port,), AccessState.ACTIVE_OPTIMIZED)
         self._of_port = {port: group for group in self._groups.values() for port in group.ports}
         for number, state in (store.read(node.name, _NODE, _SUBJECT, dict[int, int]) or {}).items():
+            if state not in _STORABLE:
+                raise store.damaged(node.name, _NODE, _SUBJECT, f"group {number} cannot be in state {state}")
             if number in self._groups and state in _SETTABLE:
                 self._groups[number].state = state
 
@@ -201,7 +207,7 @@ def set_target_port_groups(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Com
     length = op.SET_TARGET_PORT_GROUPS.parse(cdb)["parameter_list_length"]
     if not length:
         return GOOD
-    settings = parse_settings(bytes(data_out[:length])) if len(data_out) >= length else None
+    settings = parse_settings(parameter_list(data_out, length))
     if settings is None:
         raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
     unit = path.unit

@@ -198,6 +198,15 @@ def _planned(
     return _by_bytes(segment, source, destination, at)
 
 
+def _places(segment: BlockToBlock | BlockToBlockOffset) -> tuple[int | None, int | None]:
+    """Where the CSCD descriptors of a segment's source and destination are in the parameter list."""
+    source, destination = (
+        None if each == OWN_UNIT else CopyHeader.LENGTH + CSCD_LENGTH * each
+        for each in (segment.source, segment.destination)
+    )
+    return source, destination
+
+
 def _by_blocks(
     segment: BlockToBlock, source: ItlNexus, destination: ItlNexus, pads: list[bool], at: int
 ) -> Segment | SegmentFailed:
@@ -205,8 +214,7 @@ def _by_blocks(
     next segment (SPC-4 5.16.7.2).
     """
     from_size, to_size = source.unit.block_size, destination.unit.block_size
-    unit = to_size if segment.dc else from_size
-    length = segment.blocks * unit
+    length = segment.blocks * (to_size if segment.dc else from_size)
     source_pads, destination_pads = pads
     inexact_source, inexact_destination = length % from_size, length % to_size
     if segment.cat and (inexact_source or inexact_destination):
@@ -219,8 +227,8 @@ def _by_blocks(
         source_at=segment.source_lba * from_size,
         destination_at=segment.destination_lba * to_size,
         length=length,
-        unit=unit,
         padding=-length % to_size,
+        cscds=_places(segment),
     )
 
 
@@ -236,7 +244,7 @@ def _by_bytes(segment: BlockToBlockOffset, source: ItlNexus, destination: ItlNex
         source_at=segment.source_lba * from_size + segment.source_offset,
         destination_at=segment.destination_lba * to_size + segment.destination_offset,
         length=segment.byte_count,
-        unit=1,
+        cscds=_places(segment),
     )
 
 

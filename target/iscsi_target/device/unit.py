@@ -72,13 +72,12 @@ class LogicalUnit:
             self.reservations = kept(self.store, target_name, lun)
         self.guard: Reservations | None = None
         self.guard_commands()
-        self.abort_tasks: Callable[[Nexus], None] = _nothing_to_abort
+        self.abort_tasks: Callable[[Nexus, Nexus], None] = _nothing_to_abort
         self.readiness = Readiness(interrupted(self.store, target_name, lun))
         self.ready = self.readiness.active
         self.statistics = Statistics()
         self.clock = DeviceClock()
         self.data_buffer = b""
-        self.echo_buffer: bytes | None = None
         self.pages: Pages = {}
         self.write_cache = self.descriptor_sense = self.task_aborted_status = False
         self.write_protection: Sense | None = None
@@ -186,7 +185,7 @@ def _max_atomic(max_transfer: int, physical_blocks: int) -> int:
     return most - most % physical_blocks
 
 
-def _nothing_to_abort(_nexus: Nexus) -> None:
+def _nothing_to_abort(_nexus: Nexus, _by: Nexus) -> None:
     """A device that no engine is attached to has no commands in progress."""
 
 
@@ -219,16 +218,17 @@ class ItlNexus:
     which they are reported.
 
     `luns` are the structures of all that this nexus sees. `inaccessible`: what stands against commands that come
-    through its port.
+    through its port. `echo_buffer`: what it wrote there, None when it did not.
     """
 
-    __slots__ = ("attentions", "inaccessible", "luns", "nexus", "unit")
+    __slots__ = ("attentions", "echo_buffer", "inaccessible", "luns", "nexus", "unit")
 
     def __init__(self, nexus: Nexus, unit: LogicalUnit, luns: tuple[bytes, ...]) -> None:
         self.nexus = nexus
         self.unit = unit
         self.luns = luns
         self.attentions: list[AdditionalSense] = []
+        self.echo_buffer: bytes | None = None
         self.inaccessible = unit.port_groups.refusal(nexus.target_portal_group_tag)
 
     def take_attention(self) -> Sense:

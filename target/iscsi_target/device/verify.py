@@ -111,7 +111,7 @@ def write_and_verify(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completio
 
 
 def compare_and_write(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
-    """COMPARE AND WRITE: the first half is compared, the second written if it was equal. One step, hence atomic."""
+    """COMPARE AND WRITE: the first half is compared, the second written if it was equal, in one step."""
     unit = path.unit
     lba, blocks = block_range(cdb)
     flags = cdb[1]
@@ -121,8 +121,9 @@ def compare_and_write(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completi
     unit.check_range(lba, blocks)
     half = blocks * unit.block_size
     data = all_data(data_out, 2 * half)
-    _compare(unit, lba, data[:half])
-    unit.backend.write(lba * unit.block_size, data[half:])
+    with unit.backend.uninterrupted():
+        _compare(unit, lba, data[:half])
+        unit.backend.write(lba * unit.block_size, data[half:])
     return finish_write(unit, fua=bool(flags & FUA))
 
 
@@ -135,7 +136,8 @@ def or_write(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work
     check_transfer(unit, lba, blocks)
     offset, length = lba * unit.block_size, blocks * unit.block_size
     sent = all_data(data_out, length)
-    held = unit.backend.load(offset, length)
-    united = int.from_bytes(held, "little") | int.from_bytes(sent, "little")
-    unit.backend.write(offset, united.to_bytes(length, "little"))
+    with unit.backend.uninterrupted():
+        held = unit.backend.load(offset, length)
+        united = int.from_bytes(held, "little") | int.from_bytes(sent, "little")
+        unit.backend.write(offset, united.to_bytes(length, "little"))
     return finish_write(unit, fua=bool(flags & FUA))

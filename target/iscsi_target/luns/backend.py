@@ -6,6 +6,7 @@ end fails by OSError alone; its errno decides which sense data the initiator get
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from iscsi_target.completion import Buffer, FileSlice
@@ -49,6 +50,9 @@ class Backend(Protocol):
 
     def unmap(self, offset: int, length: int) -> None:
         """Make the bytes read as zeros; a thin back end gives their storage back where it can."""
+
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """While it is entered, nobody else writes or unmaps: what was read is what is written over."""
 
     def extent(self, offset: int) -> Extent:
         """Whether the byte at an offset has storage, and for how many bytes from there on this holds (1 or more)."""

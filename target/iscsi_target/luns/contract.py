@@ -70,6 +70,10 @@ def _check_edges(backend: Backend, random: Random) -> None:
         backend.write(offset, memoryview(data))
         backend.flush()
         _require(bytes(backend.load(offset, size)) == data, f"block at {offset} does not read as written")
+    with backend.uninterrupted():
+        data = bytes(backend.load(0, size))
+        backend.write(0, data)
+        backend.unmap(size, size)
     everything = bytes_of(backend.read(0, end))
     _require(len(everything) == end, f"a read of all {end} bytes gave {len(everything)}")
 

@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from iscsi_target.completion import Buffer, FileSlice
@@ -45,6 +46,7 @@ class FileLun:
         self.granularity = max(block_size, _PAGE)
         self.read_only = read_only
         self._slice_threshold = slice_threshold
+        self._changing = threading.RLock()
         self._flushing = threading.Lock()
         self._begun = self._flushed = 0
         self._lost: OSError | None = None
@@ -53,16 +55,21 @@ class FileLun:
             self._fd = self._open(Path(path), size)
         except OSError as error:
             raise LunError(f"{path}: {error.strerror}") from error
+        mode = os.fstat(self._fd).st_mode
+        self._regular = stat.S_ISREG(mode)
+        if not (self._regular or stat.S_ISBLK(mode)):
+            self.close()
+            raise LunError(f"{path}: is neither a file nor a block device")
         length = os.lseek(self._fd, 0, os.SEEK_END)
         self.blocks = length // block_size
         if self.blocks == 0 or (size is not None and length != size):
             self.close()
             asked = f"{size}" if size is not None else f"at least one block of {block_size}"
             raise LunError(f"{path}: is {length} bytes long, asked for {asked}")
-        self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
 
     def _open(self, path: Path, size: int | None) -> int:
-        access = os.O_CLOEXEC | (os.O_RDONLY if self.read_only else os.O_RDWR)
+        # A pipe without a writer would be waited for.
+        access = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDONLY if self.read_only else os.O_RDWR)
         if size is None or self.read_only:
             return os.open(path, access)
         try:
@@ -86,9 +93,13 @@ class FileLun:
         if length < self._slice_threshold or not self._slices:
             data = os.pread(self._fd, length, offset)
             return data if len(data) == length else self.load(offset, length)
-        if self._regular and os.fstat(self._fd).st_size < offset + length:
-            raise _too_short()
+        self._check_length(offset + length)
         return FileSlice(self._fd, offset, length, self._slice_failed)
+
+    def _check_length(self, end: int) -> None:
+        """Raises OSError where the file was cut short before that place."""
+        if self._regular and os.fstat(self._fd).st_size < end:
+            raise _too_short()
 
     def _slice_failed(self) -> None:
         """A slice could not be sent, too late for anything but the end of its connection. From now on reads say what is wrong
@@ -113,16 +124,17 @@ class FileLun:
 
     def write(self, offset: int, data: Buffer) -> None:
         """Write all of the data. Raises OSError, after which any part of it may have been written."""
-        written = os.pwrite(self._fd, data, offset)
-        if written == len(data):
-            return
-        with memoryview(data) as view:
-            while written < len(view):
-                with view[written:] as rest:
-                    count = os.pwrite(self._fd, rest, offset + written)
-                if not count:
-                    raise OSError(errno.ENOSPC, "the file takes no more bytes")
-                written += count
+        with self._changing:
+            written = os.pwrite(self._fd, data, offset)
+            if written == len(data):
+                return
+            with memoryview(data) as view:
+                while written < len(view):
+                    with view[written:] as rest:
+                        count = os.pwrite(self._fd, rest, offset + written)
+                    if not count:
+                        raise OSError(errno.ENOSPC, "the file takes no more bytes")
+                    written += count
 
     def unmap(self, offset: int, length: int) -> None:
         """Write zeros. Raises OSError."""
@@ -132,6 +144,10 @@ class FileLun:
                 step = min(end - offset, len(zeros))
                 self.write(offset, zeros[:step])
                 offset += step
+
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """Workers that fill or give back ranges wait between their steps."""
+        return self._changing
 
     def extent(self, offset: int) -> Extent:
         """All of the file has storage."""
@@ -156,8 +172,7 @@ class FileLun:
             self._begun += 1
             try:
                 os.fdatasync(self._fd)
-                if self._regular and os.fstat(self._fd).st_size < self.blocks * self.block_size:
-                    raise _too_short()
+                self._check_length(self.blocks * self.block_size)
             except OSError as error:
                 self._lost = error
                 raise

@@ -6,6 +6,8 @@ another command writes to the same blocks before it is sent. The unit can be cop
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from iscsi_target.completion import Buffer
 from iscsi_target.luns.backend import Extent, LunError
 
@@ -13,7 +15,9 @@ _HOLE, _MAPPED = b"\0", b"\1"
 
 
 class MemoryLun:
-    """`size` bytes of zeros at first, a positive multiple of the block size. Raises LunError for another size."""
+    """`size` bytes of zeros at first, a positive multiple of the block size. Raises LunError for another size, and
+    for one that memory does not hold.
+    """
 
     read_only = False
     thin = True
@@ -25,8 +29,11 @@ class MemoryLun:
         self.block_size = block_size
         self.blocks = size // block_size
         self.granularity = granularity or block_size
-        self._bytes = bytearray(size)
-        self._map = bytearray(self.blocks)
+        try:
+            self._bytes = bytearray(size)
+            self._map = bytearray(self.blocks)
+        except MemoryError as error:
+            raise LunError(f"{size} bytes are more memory than there is") from error
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes, copied."""
@@ -47,6 +54,10 @@ class MemoryLun:
         self._bytes[offset : offset + length] = bytes(length)
         first, count = offset // self.block_size, length // self.block_size
         self._map[first : first + count] = bytes(count)
+
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """No worker writes to memory but a sanitize operation, beside which nothing else does."""
+        return nullcontext()
 
     def extent(self, offset: int) -> Extent:
         """Mapped or not, by whole blocks."""

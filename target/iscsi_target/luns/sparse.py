@@ -22,7 +22,9 @@ class SparseLun(FileLun):
 
     def unmap(self, offset: int, length: int) -> None:
         """Punch a hole. Raises OSError."""
-        if length and not punch_hole(self._fd, offset, length):
+        with self._changing:
+            punched = not length or punch_hole(self._fd, offset, length)
+        if not punched:
             super().unmap(offset, length)
 
     def extent(self, offset: int) -> Extent:
@@ -32,6 +34,7 @@ class SparseLun(FileLun):
             data = os.lseek(self._fd, offset, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:
+                self._check_length(end)
                 return Extent(mapped=False, length=end - offset)
             if error.errno in _SAYS_NOTHING:
                 return Extent(mapped=True, length=end - offset)

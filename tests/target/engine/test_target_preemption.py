@@ -62,6 +62,17 @@ def status(host, command):
     return host.inbox.pop().status
 
 
+def tell_of_aborted_tasks(host):
+    """Set TAS."""
+    cdb = op.MODE_SENSE_10.build(dbd=1, page_code=ModePageCode.CONTROL, allocation_length=64).ljust(16, b"\0")
+    sensed = host.ask(host.command(cdb, read=True, expected_data_transfer_length=64), DataIn)
+    page = replace(ControlPage.parse(parse_mode(bytes(sensed.data), 10).pages[0]), task_aborted_status=True).build()
+    data = ModeParameters(pages=(page,)).build(10, select=True)
+    cdb = op.MODE_SELECT_10.build(pf=1, parameter_list_length=len(data)).ljust(16, b"\0")
+    select = host.command(cdb, write=True, expected_data_transfer_length=len(data), data=data)
+    assert status(host, select) == Status.GOOD
+
+
 def pending(host):
     """What has come, but for pings and counters."""
     host.collect()
@@ -136,14 +147,26 @@ def test_preempting_with_ones_own_key_ends_ones_own_commands_but_this_one(nodes)
     assert two.engine.core.data_out_bytes == 0
 
 
+@pytest.mark.parametrize("status_told", [False, True])
+def test_a_holder_that_preempts_itself_ends_its_own_commands_but_this_one(nodes, status_told):
+    """Without a response also with TAS, which is about commands that another nexus ends."""
+    one, two, _ = nodes
+    if status_told:
+        tell_of_aborted_tasks(one)
+        assert status(two, two.command()) == Status.CHECK_CONDITION
+    one.send(one.write(1, blocks=4))
+    one.take(R2T)
+    one.send(reserve_out(one, op.PREEMPT_AND_ABORT, KEYS[0], KEYS[0]))
+    one.bench.work()
+    (answer,) = pending(one)
+    assert (type(answer), answer.status) == (ScsiResponse, Status.GOOD)
+    assert one.engine.core.data_out_bytes == 0
+    assert status(one, one.write(data=bytes(512))) == Status.GOOD
+
+
 def test_preempted_commands_say_so_where_task_aborted_status_is_set(nodes):
     one, two, three = nodes
-    cdb = op.MODE_SENSE_10.build(dbd=1, page_code=ModePageCode.CONTROL, allocation_length=64).ljust(16, b"\0")
-    sensed = one.ask(one.command(cdb, read=True, expected_data_transfer_length=64), DataIn)
-    page = replace(ControlPage.parse(parse_mode(bytes(sensed.data), 10).pages[0]), task_aborted_status=True).build()
-    data = ModeParameters(pages=(page,)).build(10, select=True)
-    cdb = op.MODE_SELECT_10.build(pf=1, parameter_list_length=len(data)).ljust(16, b"\0")
-    assert status(one, one.command(cdb, write=True, expected_data_transfer_length=len(data), data=data)) == Status.GOOD
+    tell_of_aborted_tasks(one)
     for host in (two, three):
         assert status(host, host.command()) == Status.CHECK_CONDITION
     write = two.write(1, blocks=4)

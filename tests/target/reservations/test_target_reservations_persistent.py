@@ -7,7 +7,7 @@ import pytest
 from iscsi_protocol.scsi import opcodes as op
 from iscsi_protocol.scsi.codes import AdditionalSense as Code
 from iscsi_protocol.scsi.codes import SenseKey
-from iscsi_protocol.scsi.persistent import BasicFields, ReservationType, build_basic
+from iscsi_protocol.scsi.persistent import BasicFields, MoveFields, ReservationType, build_basic, build_move
 from iscsi_protocol.scsi.transport_id import TransportId
 from iscsi_target.device.reservations import changes
 
@@ -89,14 +89,25 @@ def test_generation_counts_what_changes_registrations(trio):
 
 
 def test_initiators_are_registered_for_others_at_once(shared):
-    one, two, three = (shared.port(name) for name in ("one", "two", "three"))
-    assert two.join(2) == "good"
+    one, two, three, four = (shared.port(name) for name in ("one", "two", "three", "four"))
     assert one.register(0, 1, initiators=[name_of(two), name_of(three)]) == "good"
-    assert one.registered() == [2, 1, 1]
+    assert one.registered() == [1, 1, 1]
     assert three.reserve(1, EA) == "good"
-    assert two.read() == "conflict"
+    assert four.read() == "conflict"
     by_name = {each.transport_id: each.key for each in one.full_status()}
-    assert by_name == {name_of(two): 2, name_of(one): 1, name_of(three): 1}
+    assert by_name == dict.fromkeys([name_of(one), name_of(two), name_of(three)], 1)
+
+
+@pytest.mark.parametrize("isid", [True, False])
+def test_nobody_is_registered_where_one_of_the_others_is(shared, isid):
+    one, two, three = (shared.port(name) for name in ("one", "two", "three"))
+    if isid:
+        assert two.join(2) == "good"
+    else:
+        assert shared.port("four").register(0, 2, initiators=[name_of(two, isid=False)]) == "good"
+    before = one.registered(), one.generation()
+    assert one.register(0, 1, initiators=[name_of(three), name_of(two)]) == BAD_LIST
+    assert (one.registered(), one.generation()) == before
 
 
 def test_a_name_alone_stands_for_all_its_ports(shared):
@@ -114,7 +125,8 @@ def test_a_name_alone_stands_for_all_its_ports(shared):
 def test_other_initiators_are_refused_where_nobody_registers(shared):
     one, two = shared.port("one"), shared.port("two")
     others = [name_of(two)]
-    assert one.register(0, 0, initiators=others) == BAD_LIST
+    assert one.register(0, 0, initiators=others) == "good"
+    assert one.registered() == []
     assert one.out(op.REGISTER_AND_IGNORE_EXISTING_KEY, 0, 1, initiators=others) == BAD_LIST
     assert one.register(0, 1, initiators=[TransportId("no name")]) == BAD_LIST
     assert one.register(9, 1, initiators=others) == "conflict"
@@ -340,7 +352,7 @@ def test_the_last_of_all_registrants_takes_the_reservation_along(shared):
 def test_preempt_and_abort_ends_the_commands_of_who_was_preempted(trio, victim):
     one, two, three = trio
     ended = []
-    one.disk.device.attach(lambda nexus, lun: ended.append((nexus, lun)))
+    one.disk.device.attach(lambda nexus, lun, by: ended.append((nexus, lun, by)))
     assert one.reserve(1, WE) == "good"
     assert three.run(op.PREVENT_ALLOW_MEDIUM_REMOVAL, prevent=0) == "good"
     unit = one.disk.unit
@@ -354,11 +366,25 @@ def test_preempt_and_abort_ends_the_commands_of_who_was_preempted(trio, victim):
     assert loser.join(9) == "good"
     held = two.reservation()
     assert two.preempt(2, 9, EA, command=op.PREEMPT_AND_ABORT) == "good"
-    assert ended == [(loser.nexus, bytes(8))]
+    assert ended == [(loser.nexus, bytes(8), two.nexus)]
     assert unit.preventing == {one.nexus, two.nexus, three.nexus} - {loser.nexus}
     assert two.reservation() == held
     assert two.preempt(2, 77, EA, command=op.PREEMPT_AND_ABORT) == "conflict"
     assert len(ended) == 1
+
+
+def test_preempt_and_abort_ends_the_commands_of_all_registrants(trio):
+    """Where all hold the reservation and all are preempted, also those of who asks, which stays registered."""
+    one, two, three = trio
+    ended = []
+    one.disk.device.attach(lambda nexus, lun, by: ended.append(nexus))
+    assert one.reserve(1, WE_AR) == "good"
+    one.disk.unit.preventing |= {one.nexus, two.nexus, three.nexus}
+    assert two.preempt(2, 0, EA, command=op.PREEMPT_AND_ABORT) == "good"
+    assert ended == [one.nexus, two.nexus, three.nexus]
+    assert one.disk.unit.preventing == set()
+    assert (two.registered(), two.reservation()) == ([2], (2, EA))
+    assert (one.news(), two.news()) == ([UNREGISTERED], [])
 
 
 # REGISTER AND MOVE
@@ -400,6 +426,16 @@ def test_what_cannot_be_moved(trio):
     assert (one.registered(), one.reservation()) == ([1, 2, 3], (1, WE))
 
 
+def test_who_may_not_move_is_told_so_before_the_destination_is_looked_at(trio):
+    one, two, three = trio
+    assert one.reserve(1, WE) == "good"
+    for port, key, answer in ((one, 1, BAD_LIST), (one, 3, "conflict"), (two, 2, "conflict")):
+        fields = MoveFields(key=key, service_action_key=8, relative_target_port=1)
+        data = bytearray(build_move(fields, name_of(three)))
+        data[24] = 7
+        assert port.run(op.REGISTER_AND_MOVE, bytes(data), parameter_list_length=len(data)) == answer
+
+
 # Lists, units, settings
 
 
@@ -411,13 +447,28 @@ def test_lists_of_another_length(shared):
             assert one.run(command, whole[:length], parameter_list_length=length) == BAD_LENGTH
     assert one.run(op.REGISTER, whole + bytes(4), parameter_list_length=28) == BAD_LENGTH
     assert one.run(op.REGISTER, whole[:20], parameter_list_length=24) == BAD_LENGTH
+    assert one.run(op.CLEAR, whole + bytes(4), parameter_list_length=28) == "conflict"
     assert one.registered() == []
     assert shared.device.data_out_length(bytes(8), op.REGISTER.build(parameter_list_length=24)) == 24
 
 
+@pytest.mark.parametrize(("extra", "answer"), [(0, BAD_LIST), (2, BAD_LENGTH)])
+def test_lists_are_as_long_as_a_field_pointer_reaches(shared, extra, answer):
+    """What is no TransportID at the end of the longest list is pointed at; a longer list is not looked at."""
+    one = shared.port("one")
+    each = TransportId("iqn.2026-11.org.example:another").build()
+    none = bytes((7, 0, 0, 20)) + bytes(20)
+    room = (65536 - 28 - len(none)) // len(each)
+    basic = BasicFields(service_action_key=1, specify_initiator_ports=True)
+    body = each * (room + extra) + none
+    data = basic.build() + len(body).to_bytes(4, "big") + body
+    assert one.run(op.REGISTER, data, parameter_list_length=len(data)) == answer
+    assert one.registered() == []
+
+
 def test_what_the_device_says_it_can(make_shared):
     capabilities = make_shared(kept=True).port("one").capabilities()
-    assert capabilities.build().hex() == "00081db0ea010000"
+    assert capabilities.build().hex() == "00081dc0ea010000"
     assert not make_shared(reservations="persistent").port("one").capabilities().compatible_reservation_handling
 
 

@@ -46,7 +46,7 @@ class WrongKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Preempted:
-    """Who lost a registration, and who is to be told what."""
+    """Whose registration or reservation was preempted, whose own it may be, and who is to be told what."""
 
     registrants: frozenset[Registrant]
     told: Told = field(default_factory=dict)
@@ -87,13 +87,10 @@ def check_register(state: Reservations, ports: Sequence[Registrant], key: int, n
 def register(state: Reservations, ports: Iterable[Registrant], new_key: int, listed: Iterable[Registrant] = ()) -> Told:
     """REGISTER and REGISTER AND IGNORE EXISTING KEY: register, change the key, or with key 0 unregister.
 
-    listed: who else is registered if it is not yet (SPEC_I_PT). Raises NoRoom.
+    listed: who else is registered, and is not yet (SPEC_I_PT). Raises NoRoom.
     """
     if new_key:
-        wanted = dict.fromkeys([state.find(port) or port for port in ports], new_key)
-        for each in listed:
-            if state.find(each) is None:
-                wanted[each] = new_key
+        wanted = dict.fromkeys([state.find(port) or port for port in ports] + list(listed), new_key)
         if len(state.keys.keys() | wanted.keys()) > MAX_REGISTRATIONS:
             raise NoRoom
         state.keys |= wanted
@@ -144,6 +141,7 @@ def preempt(state: Reservations, registrant: Registrant, victim: int, scope: int
     victims = {each for each, key in state.keys.items() if key == victim or not victim}
     if not victims:
         raise ReservationConflict
+    preempted = frozenset(victims)
     if not victim or state.holder in victims:
         wanted = reservation_type(scope, number)
         victims.discard(registrant)
@@ -155,7 +153,7 @@ def preempt(state: Reservations, registrant: Registrant, victim: int, scope: int
         told = dict(_unregister(state, victims))
     told.update(dict.fromkeys(victims, AdditionalSense.REGISTRATIONS_PREEMPTED))
     _count(state)
-    return Preempted(frozenset(victims), told)
+    return Preempted(preempted, told)
 
 
 def check_move(state: Reservations, registrant: Registrant) -> None:

@@ -23,7 +23,7 @@ class Access(Enum):
     ALWAYS = auto()
     """Goes through all: INQUIRY, REPORT LUNS, READ CAPACITY; also what judges for itself: RESERVE and RELEASE."""
     STATUS = auto()
-    """Goes through persistent reservations, not through RESERVE: TEST UNIT READY, REPORT TARGET PORT GROUPS."""
+    """Goes through persistent reservations, not through RESERVE: TEST UNIT READY, RECEIVE COPY RESULTS."""
     READ = auto()
     """Goes through Write Exclusive: READ, VERIFY, MODE SENSE."""
     WRITE = auto()

@@ -43,7 +43,7 @@ def end_commands(path: ItlNexus, before: Seats, registrants: Iterable[Registrant
     gone = set(registrants)
     for nexus, registrant in before.items():
         if registrant in gone:
-            path.unit.abort_tasks(nexus)
+            path.unit.abort_tasks(nexus, path.nexus)
             path.unit.preventing.discard(nexus)
 
 

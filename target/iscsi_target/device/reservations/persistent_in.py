@@ -18,8 +18,10 @@ from iscsi_target.completion import Buffer, Completion
 from iscsi_target.device.answer import data_in
 from iscsi_target.device.unit import ItlNexus
 
-_READS_THROUGH_WRITE_EXCLUSIVE = 3
-"""ALLOW COMMANDS: TEST UNIT READY goes through every type, MODE SENSE and the like through Write Exclusive."""
+_STATUS_THROUGH_ALL_TYPES = 4
+"""ALLOW COMMANDS: TEST UNIT READY and RECEIVE COPY RESULTS go through every type, MODE SENSE and the like through Write
+Exclusive (SPC-4 table 208).
+"""
 
 
 def _answer(data: bytes, cdb: Buffer) -> Completion:
@@ -50,7 +52,7 @@ def report_capabilities(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Compl
         all_target_ports=True,
         persist_through_power_loss=unit.store.persistent,
         type_mask_valid=True,
-        allow_commands=_READS_THROUGH_WRITE_EXCLUSIVE,
+        allow_commands=_STATUS_THROUGH_ALL_TYPES,
         persist_through_power_loss_activated=unit.reservations.aptpl,
         type_mask=type_mask(ReservationType),
     )

@@ -23,7 +23,7 @@ from iscsi_protocol.scsi.provisioning import ParameterListError
 from iscsi_protocol.scsi.sense import Sense, illegal_request
 from iscsi_protocol.scsi.transport_id import TransportId
 from iscsi_target.completion import Buffer, Completion, Work
-from iscsi_target.device.answer import CONFLICT, CheckCondition, invalid_parameter, refused
+from iscsi_target.device.answer import CONFLICT, CheckCondition, invalid_parameter, parameter_list, refused
 from iscsi_target.device.reservations import changes
 from iscsi_target.device.reservations.changes import (
     NoRoom,
@@ -58,12 +58,10 @@ def persistent_out(action: Action, *, aborts: bool = False) -> Handler:
 
     def handle(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion | Work:
         fields = REGISTER.parse(cdb)
-        length = fields["parameter_list_length"]
-        if len(data_out) < length:
-            raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
+        data = parameter_list(data_out, fields["parameter_list_length"])
         before = seats(path.unit)
         try:
-            told = action(path, fields, bytes(data_out[:length]))
+            told = action(path, fields, data)
         except ReservationConflict:
             return CONFLICT
         except ParameterListError as error:
@@ -76,12 +74,10 @@ def persistent_out(action: Action, *, aborts: bool = False) -> Handler:
     return handle
 
 
-def _basic(data: bytes) -> BasicFields:
-    """The fields of a parameter list without TransportIDs. Raises CheckCondition and ParameterListError."""
-    basic = parse_basic(data)
+def _check_length(basic: BasicFields, data: bytes) -> None:
+    """Refuse what stands behind the fields of a parameter list without TransportIDs."""
     if not basic.specify_initiator_ports and len(data) != BASIC_LIST_LENGTH:
         raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
-    return basic
 
 
 def _ports(path: ItlNexus, basic: BasicFields) -> list[Registrant]:
@@ -116,16 +112,21 @@ def _listed(data: bytes, ports: list[Registrant]) -> list[Registrant]:
 
 
 def register(path: ItlNexus, _fields: dict[str, int], data: bytes) -> Told:
-    """REGISTER."""
+    """REGISTER. Others are registered only by who is not registered, and only where none of them is (SPC-4 table 67); who
+    is not registered and asks for nothing gets just that, whatever else the list says.
+    """
     unit = path.unit
-    basic = _basic(data)
+    basic = parse_basic(data)
     ports = _ports(path, basic)
     changes.check_register(unit.reservations, ports, basic.key, basic.service_action_key)
+    _check_length(basic, data)
     listed: list[Registrant] = []
-    if basic.specify_initiator_ports:
-        if basic.key or not basic.service_action_key:
+    if basic.specify_initiator_ports and (basic.key or basic.service_action_key):
+        if basic.key:
             raise invalid_parameter(_FLAGS_BYTE, 3)
         listed = _listed(data, ports)
+        if any(unit.reservations.find(each) is not None for each in listed):
+            raise invalid_parameter(_LIST_BYTE)
     aptpl = _activate(unit, basic.aptpl, _FLAGS_BYTE)
     told = changes.register(unit.reservations, ports, basic.service_action_key, listed)
     unit.reservations.aptpl = aptpl
@@ -135,7 +136,8 @@ def register(path: ItlNexus, _fields: dict[str, int], data: bytes) -> Told:
 def register_and_ignore_existing_key(path: ItlNexus, _fields: dict[str, int], data: bytes) -> Told:
     """REGISTER AND IGNORE EXISTING KEY."""
     unit = path.unit
-    basic = _basic(data)
+    basic = parse_basic(data)
+    _check_length(basic, data)
     if basic.specify_initiator_ports:
         raise invalid_parameter(_FLAGS_BYTE, 3)
     aptpl = _activate(unit, basic.aptpl, _FLAGS_BYTE)
@@ -146,8 +148,9 @@ def register_and_ignore_existing_key(path: ItlNexus, _fields: dict[str, int], da
 
 def _by_registrant(path: ItlNexus, data: bytes) -> tuple[Registrant, BasicFields]:
     """As whom the nexus is registered, and its parameter list. Raises ReservationConflict for a key that is not its own."""
-    basic = _basic(data)
+    basic = parse_basic(data)
     registrant = changes.checked(path.unit.reservations, registrant_of(path.nexus), basic.key)
+    _check_length(basic, data)
     if basic.specify_initiator_ports:
         raise invalid_parameter(_FLAGS_BYTE, 3)
     return registrant, basic
@@ -194,9 +197,9 @@ def _preempt(path: ItlNexus, fields: dict[str, int], data: bytes) -> changes.Pre
 def register_and_move(path: ItlNexus, _fields: dict[str, int], data: bytes) -> Told:
     """REGISTER AND MOVE: scope and type stay, so the CDB's are not looked at."""
     unit = path.unit
-    move, to = parse_move(data)
-    registrant = changes.checked(unit.reservations, registrant_of(path.nexus), move.key)
+    registrant = changes.checked(unit.reservations, registrant_of(path.nexus), parse_basic(data).key)
     changes.check_move(unit.reservations, registrant)
+    move, to = parse_move(data)
     if not move.service_action_key:
         raise WrongKey
     if move.relative_target_port not in unit.target_ports:
