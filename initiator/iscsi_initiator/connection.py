@@ -102,6 +102,11 @@ class Connection:
         return self.link is not None and self.link.up
 
     @property
+    def takes_requests(self) -> bool:
+        """Whether a new request may be sent on it: it is up, and no logout of it was asked for (11.14)."""
+        return self.up and self.state is State.LOGGED_IN
+
+    @property
     def leading(self) -> bool:
         """Whether its next login makes the session."""
         return self.session.tsih == 0
@@ -447,12 +452,12 @@ class Connection:
             self.send_logout(now)
 
     def send_logout(self, now: float) -> None:
-        """Log out: the session where this is its only connection, else the connection (11.14)."""
+        """Log out: the connection where another one stays, else the session (11.14)."""
         link, session = self.link, self.session
         self.timers.pop("logout", None)
         if link is None or not link.up:
             return
-        alone = not any(other.up for other in session.connections.values() if other is not self)
+        alone = not any(other.takes_requests for other in session.connections.values() if other is not self)
         reason = self.logout_reason
         if reason is None or (alone and not self.removed):
             reason = LogoutReason.CLOSE_SESSION

@@ -318,9 +318,15 @@ class Recovery:
         """The target answered a logout that was not for recovery."""
         session = self._session
         link = connection.link
-        whole = session.logging_out_over is connection
-        session.logging_out_over = None
-        if session.leaving:
+        over = session.logging_out_over
+        whole = over is connection
+        if whole:
+            session.logging_out_over = None
+        if session.leaving and over is not None and not whole:
+            # The answer to the logout of the session has yet to come.
+            connection.close("logged out")
+            connection.state = State.OVER
+        elif session.leaving:
             for each in session.connections.values():
                 each.close()
             session.work.losses.session_gone(now, recover=False)

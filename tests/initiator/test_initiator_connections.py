@@ -97,6 +97,14 @@ def silent(opcode, *tests, direction=Direction.TO_TARGET, cid=None, times=0):
     )
 
 
+def asked_to_leave(cid):
+    """The target asks for the logout of a connection, once it has answered a read."""
+    numbers = {name: Of(name) for name in ("stat_sn", "exp_cmd_sn", "max_cmd_sn")}
+    message = Template(AsyncMessage, {"async_event": 1, "parameter3": 10, **numbers})
+    when = When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_DATA_IN, cid=cid)
+    return Fault(when=when, what=(Insert(message),), renumber=True)
+
+
 def test_connections_come_up_and_share_the_work():
     async def test(bench):
         assert bench.client.connections == (0, 1, 2)
@@ -305,18 +313,7 @@ def test_32_logs_out_the_connection_alone():
         assert bench.client.connections == (0, 1)
         assert bench.logged == [32, 34]
 
-    message = Template(
-        AsyncMessage,
-        {
-            "async_event": 1,
-            "parameter3": 10,
-            "stat_sn": Of("stat_sn"),
-            "exp_cmd_sn": Of("exp_cmd_sn"),
-            "max_cmd_sn": Of("max_cmd_sn"),
-        },
-    )
-    when = When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_DATA_IN, cid=1)
-    over(test, faults=[Fault(when=when, what=(Insert(message),), renumber=True)])
+    over(test, faults=[asked_to_leave(1)])
 
 
 def test_portals_are_tried_in_the_guides_order(up):
@@ -422,6 +419,61 @@ def test_nothing_is_begun_behind_a_logout():
         lost(Opcode.LOGOUT_REQUEST, cid=1),
     ]
     over(test, faults=faults, level=0, settings=Settings(wmi_request_timeout=20, error_recovery_level=0))
+
+
+def test_a_lost_connection_is_not_recovered_over_one_that_is_being_logged_out():
+    """No new request goes out behind a Logout Request (11.14): the lost connection is reinstated instead."""
+
+    async def test(bench):
+        removing = asyncio.create_task(bench.client.remove_connection(1))
+        await passed(1)
+        bench.cut(0)
+        await passed(10)
+        assert [(number, pdu.reason, pdu.cid) for number, pdu in bench.sent(LogoutRequest)] == [(2, 1, 1)]
+        assert [(pdu.tsih, pdu.cid) for number, pdu in bench.sent(LoginRequest) if number == 3] == [(1, 0)] * 2
+        assert bench.logged == [20, 34]
+        removing.cancel()
+
+    over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
+def test_a_session_whose_last_connection_is_being_logged_out_ends_with_that():
+    """One Logout Request is enough for a connection."""
+
+    async def test(bench):
+        removing = asyncio.create_task(bench.client.remove_connection(1))
+        await passed(1)
+        bench.cut(0)
+        await bench.client.logout()
+        assert [(number, pdu.reason) for number, pdu in bench.sent(LogoutRequest)] == [(2, 1)]
+        await removing
+
+    over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
+def test_32_for_all_connections_logs_out_the_session_with_the_last_one():
+    """Nobody logs in to a session that went with its last connection."""
+
+    async def test(bench):
+        await read(bench)
+        assert [(number, pdu.reason) for number, pdu in bench.sent(LogoutRequest)][:2] == [(1, 1), (2, 0)]
+        assert [pdu.tsih for number, pdu in bench.sent(LoginRequest) if number == 3] == [0, 0]
+        assert bench.logged[:3] == [32, 32, 34]
+
+    over(test, faults=[asked_to_leave(cid) for cid in (0, 1)])
+
+
+def test_the_others_do_not_stay_for_a_connection_that_is_asked_to_leave():
+    """A connection is the last one where the others are on their way out."""
+
+    async def test(bench):
+        await read(bench)
+        await passed(0.1)
+        with pytest.raises(Refused) as refused:
+            await bench.client.remove_connection(1)
+        assert refused.value.status == StatusCode.CANT_REMOVE_LAST_CONNECTION
+
+    over(test, faults=[asked_to_leave(0), lost(Opcode.LOGOUT_REQUEST, cid=0)])
 
 
 def test_a_gap_is_filled_again_where_the_filler_is_lost_with_its_connection():
