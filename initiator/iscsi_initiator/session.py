@@ -216,6 +216,8 @@ class Session:
         recovered, self.was_up = self.was_up, True
         if made or self.recovery.session_lost:
             self.recovery.session_lost = self.device_gone = False
+            if recovered:
+                self.work.losses.back(now)
             tag, alias = login.declared("TargetPortalGroupTag"), login.declared("TargetAlias")
             self.emit(SessionUp(self.number, self.tsih, recovered, tag, alias))
             if not recovered:

@@ -130,8 +130,12 @@ class Work:
             pending.pop()
             self.done(request, failure=Failure.NO_RESOURCES)
         elif request.due is None:
-            request.due = now + self._allowance(request)
-            self.wait_until(request.due)
+            self.queue(request, now)
+
+    def queue(self, request: Request, now: float) -> None:
+        """A request waits from now on to be sent."""
+        request.due = now + self._allowance(request)
+        self.wait_until(request.due)
 
     def cancel(self, request: Request, now: float) -> None:
         """End a request: at once while it waits, by ABORT TASK once it was sent. Nothing for one that is over."""
@@ -508,7 +512,8 @@ class Work:
         for request in waiting:
             limit = request.held_until if recovering else request.due
             if limit is not None and limit <= now:
-                gone = recovering
+                # One that was held before, too, ends alone: the others have time yet.
+                gone = gone or (recovering and request.hold_left is None)
                 self.done(request, failure=failure)
                 continue
             self.pending.append(request)
