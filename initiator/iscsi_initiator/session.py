@@ -345,7 +345,7 @@ class Session:
     def negotiation_requested(self, connection: Connection, now: float) -> None:
         """AsyncEvent 4: send a Text Request, perhaps empty; it goes out at once, whatever time the target gives."""
         if not self.policy.ignore_negotiation_request:
-            self.work.submit(TextNegotiation((), asked_for=True, cid=connection.cid), now)
+            self.work.submit(TextNegotiation((), asked_for=True, cid=connection.cid), now, first=True)
 
     def tasks_terminated(self, link: Link, lun: bytes) -> None:
         """AsyncEvent 5: the tasks of a LUN are over; say so (4.2.3.4)."""

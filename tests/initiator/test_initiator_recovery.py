@@ -395,6 +395,35 @@ def test_negotiation_on_request(up):
     assert bench.log == []
 
 
+@pytest.mark.parametrize("settings", [Settings(max_pending_requests=1), Settings()])
+def test_negotiation_on_request_waits_for_nothing(up, settings):
+    """A Text Request is due within Parameter3 seconds (11.9.1), whatever waits for its turn."""
+    bench = up(settings=settings)
+    for _ in range(65):
+        bench.submit(ScsiRequest(0, READ, data_in=4))
+    bench.give(AsyncMessage(async_event=4, parameter3=5, **bench.numbers()))
+    request = bench.take(TextRequest)
+    assert request.immediate
+    assert request.cmd_sn == len([pdu for pdu in bench.sent if isinstance(pdu, ScsiCommand)]) + 1 < 66
+
+
+def test_a_text_request_that_waits_for_another_one_holds_nothing_up(up):
+    bench = up()
+    texts = [TextNegotiation((("SendTargets", ""),)) for _ in range(3)]
+    for each in texts:
+        bench.submit(each)
+    first = bench.take(TextRequest)
+    request = ScsiRequest(0, READ, data_in=4)
+    bench.submit(request)
+    bench.give(bench.read_response(bench.take(ScsiCommand), bytes(4)))
+    assert bench.done(request)
+    assert bench.sent == []
+    for each, sent in zip(texts, [first, None, None], strict=True):
+        sent = sent or bench.take(TextRequest)
+        bench.give(TextResponse(itt=sent.itt, **bench.numbers()))
+        assert bench.done(each)
+
+
 def test_tasks_of_a_lun_are_terminated(up):
     bench = up()
     ended = ScsiRequest(2, READ, data_in=4)
