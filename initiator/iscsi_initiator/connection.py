@@ -123,11 +123,29 @@ class Connection:
     # Connecting and logging in.
 
     def begin(self, now: float) -> None:
-        """Begin the first attempt of a series."""
+        """Begin the first attempt of a series, where there may be any."""
         self._attempts = self._redirects = 0
         self.redirect = None
+        if not self._may_attempt:
+            text = "a connection that is lost is not retried"
+            self.session.recovery.attempts_ended(self, now, SessionClosed(self.session.number, text))
+            return
         self._there = self.session.portal_of(self, 0)
         self.connect(now)
+
+    @property
+    def _was_up(self) -> bool:
+        """Whether it, or the session that it is to make anew, was up before."""
+        return self.session.was_up if self.leading else self.joined
+
+    @property
+    def _may_attempt(self) -> bool:
+        """Whether there may be one attempt more: MaxConnectionRetries to bring back what was up, else the first one and
+        PortalRetryCount behind it.
+        """
+        settings = self.session.settings
+        most = settings.max_connection_retries if self._was_up else 1 + settings.portal_retry_count
+        return most < 0 or self._attempts < most
 
     def connect(self, now: float) -> None:
         """Begin one attempt."""
@@ -268,9 +286,7 @@ class Connection:
         )
         self._there = session.portal_of(self, self._attempts)
         refused = status is not None and status >> 8 == LoginStatus.INITIATOR_ERROR >> 8
-        was_up = self.joined if not self.leading else session.was_up
-        limit = session.settings.max_connection_retries if was_up else session.settings.portal_retry_count
-        again = (was_up or unreachable) and (limit < 0 or self._attempts <= limit)
+        again = (self._was_up or unreachable) and self._may_attempt
         if again and not refused and not final and not session.leaving:
             self.state = State.WAITING
             self.timers["reconnect"] = now + session.settings.delay_between_reconnect

@@ -260,6 +260,26 @@ def test_20_reinstatement_where_there_is_no_other():
     over(test, connections=1)
 
 
+def test_a_lost_connection_that_is_not_retried_leaves_the_session():
+    async def test(bench):
+        reading = asyncio.create_task(read(bench, 8))
+        await passed(0.1)
+        bench.cut(1)
+        await reading
+        await passed(10)
+        assert bench.client.connections == (0,)
+        assert {number for number, _ in bench.sent(LoginRequest)} == {1, 2}
+        functions = [pdu.function for _, pdu in bench.sent(TaskManagementRequest)]
+        assert set(functions) == {TaskFunction.TASK_REASSIGN}
+        assert bench.logged == [20]
+
+    over(
+        test,
+        faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1)],
+        settings=Settings(max_connection_retries=0),
+    )
+
+
 def test_a_session_that_the_target_forgot_begins_anew():
     async def test(bench):
         bench.connector.road = Road.REFUSED

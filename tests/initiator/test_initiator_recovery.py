@@ -94,16 +94,19 @@ def test_a_refusal_for_good_ends_the_recovery(up):
     assert bench.over.login_status == 0x0203
 
 
-def test_max_connection_retries(up):
-    bench = up(settings=Settings(max_connection_retries=2))
+@pytest.mark.parametrize("retries", [0, 1, 2])
+def test_max_connection_retries(up, retries):
+    """It is how many times a lost connection is retried, the first attempt to bring it back included."""
+    bench = up(settings=Settings(max_connection_retries=retries))
     request = ScsiRequest(0, READ, data_in=4)
     bench.submit(request)
     bench.lose()
     bench.advance(2)
-    for _ in range(3):
+    for _ in range(retries):
         bench.refuse()
         bench.advance(1)
-    assert bench.log == [20, 1, 1, 1]
+    assert bench.wanted == []
+    assert bench.log == [20, *[1] * retries]
     assert bench.over is not None
     assert request.failure is Failure.NO_DEVICE
 
