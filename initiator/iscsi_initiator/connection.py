@@ -539,7 +539,7 @@ class Connection:
             event = 43 if self.leading else 45
             self._end_attempt(now, LoginFailed(event, words(Opcode.LOGIN_REQUEST), "no answer to the login in time"))
         elif name == "reconnect":
-            self.connect(now)
+            self.session.recovery.time_to_reconnect(self, now)
         elif name == "return":
             self.begin(now)
         elif name == "logout":

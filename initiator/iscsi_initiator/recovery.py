@@ -80,6 +80,14 @@ class Recovery:
         else:
             connection.begin(now)
 
+    def time_to_reconnect(self, connection: Connection, now: float) -> None:
+        """The next attempt is due: where the target still has the connection and another one is back, over that."""
+        carrier = self._session.any_up()
+        if connection.cid in self._retained_until and carrier is not None and carrier.link is not None:
+            self._log_out(connection, carrier.link, now)
+        else:
+            connection.connect(now)
+
     def _log_out(self, connection: Connection, link: Link, now: float) -> None:
         session, work = self._session, self._session.work
         connection.logout_over = link

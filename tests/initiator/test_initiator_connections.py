@@ -280,6 +280,28 @@ def test_a_lost_connection_that_is_not_retried_leaves_the_session():
     )
 
 
+def test_two_are_lost_and_one_comes_back():
+    """The other one is recovered over it, long before the target's patience with its tasks is over."""
+
+    async def test(bench):
+        client = bench.client
+        await client.capacity()
+        reading = asyncio.create_task(read(bench, 4))
+        await passed(0.1)
+        client.session.connections[1].portal = Endpoint("192.0.2.99", 3260)
+        bench.cut(0)
+        bench.cut(1)
+        await passed(6)
+        assert reading.done()
+        assert [(number, pdu.reason, pdu.cid) for number, pdu in bench.sent(LogoutRequest)] == [(3, 2, 1)]
+        await passed(40)
+        assert client.connections == (0,)
+        assert [pdu.tsih for number, pdu in bench.sent(LoginRequest) if number > 2] == [1, 1]
+        assert bench.logged == [20, 20, 1, 34, *[1] * (len(bench.logged) - 4)]
+
+    over(test, faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1)])
+
+
 def test_a_session_that_the_target_forgot_begins_anew():
     async def test(bench):
         bench.connector.road = Road.REFUSED
