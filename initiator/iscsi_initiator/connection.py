@@ -514,10 +514,7 @@ class Connection:
         """The logout came to nothing: the connection is dropped."""
         self.session.logging_out_over = None
         self.session.emit(NodeFailure(self.session.number, NodeFault.LOGOUT, self._there, now))
-        if self.removed:
-            self.session.recovery.session_failed(now, reason)
-        else:
-            self.fail(now, reason)
+        self.fail(now, reason)
 
     def logout_timed_out(self, now: float) -> None:
         """Events 51 and 44."""

@@ -45,9 +45,6 @@ class Recovery:
             self.session_failed(now, reason, wait)
             return
         session.work.losses.link_lost(link, now)
-        if connection.removed:
-            # It leaves all the same; its tasks go on elsewhere.
-            connection.removed = False
         connection.returning = True
         connection.released = False
         self._recover(connection, now, wait)
@@ -78,6 +75,8 @@ class Recovery:
         if carrier is not None and carrier.link is not None:
             self._log_out(connection, carrier.link, now)
         else:
+            # Also where it was to be removed: there is no other.
+            connection.removed = False
             connection.begin(now)
 
     def time_to_reconnect(self, connection: Connection, now: float) -> None:
@@ -141,6 +140,10 @@ class Recovery:
         carrier = self._session.any_up()
         if carrier is not None and carrier.link is not None:
             self._reassign(connection, carrier.link, now)
+            if connection.removed:
+                self.remove(connection, SessionClosed(self._session.number))
+                return
+        connection.removed = False
         connection.begin(now)
 
     def connection_up(self, connection: Connection, now: float) -> None:

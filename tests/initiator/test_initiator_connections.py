@@ -302,6 +302,55 @@ def test_two_are_lost_and_one_comes_back():
     over(test, faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1)])
 
 
+def test_a_connection_that_is_lost_while_it_is_removed_leaves_all_the_same():
+    """Its tasks go on over the other one."""
+
+    async def test(bench):
+        client = bench.client
+        await client.capacity()
+        reading = asyncio.create_task(read(bench, 4))
+        await passed(0.1)
+        removing = asyncio.create_task(client.remove_connection(1))
+        await passed(0.1)
+        bench.cut(1)
+        await removing
+        await reading
+        await passed(20)
+        assert client.connections == (0,)
+        assert [number for number, _ in bench.sent(LoginRequest)] == [1, 1, 2, 2]
+        assert bench.logged == [20]
+
+    over(test, faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1)])
+
+
+def test_a_connection_that_is_lost_while_it_is_removed_stays_where_the_other_one_is_lost_too():
+    async def test(bench):
+        removing = asyncio.create_task(bench.client.remove_connection(1))
+        await passed(1)
+        bench.cut(1)
+        bench.cut(0)
+        with pytest.raises(ConnectionFailed):
+            await removing
+        await passed(10)
+        assert bench.client.connections == (0, 1)
+        assert bench.logged == [20, 20, 34, 34]
+
+    over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
+def test_44_for_a_connection_that_is_removed_costs_that_one_alone():
+    async def test(bench):
+        await bench.client.remove_connection(1)
+        assert bench.client.connections == (0,)
+        assert [(number, pdu.reason, pdu.cid) for number, pdu in bench.sent(LogoutRequest)] == [(2, 1, 1), (1, 2, 1)]
+        await read(bench)
+        await passed(20)
+        assert [number for number, _ in bench.sent(LoginRequest)] == [1, 1, 2, 2]
+        assert bench.logged == [44]
+
+    over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
 def test_a_session_that_the_target_forgot_begins_anew():
     async def test(bench):
         bench.connector.road = Road.REFUSED
