@@ -423,7 +423,7 @@ class Connection:
         """The session that it was part of is no more."""
         self.last_exp_stat_sn = 0
         self.released = self.paused = self.returning = False
-        self.logout_reason = None
+        self.logout_reason = self.logout_over = None
 
     def _gone(self, reason: str) -> None:
         link = self.link

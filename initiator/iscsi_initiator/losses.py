@@ -84,7 +84,7 @@ class Losses:
                 self._work.finish(task, failure=task.ending or Failure.CONNECTION_LOST)
             else:
                 self._work.forget(task)
-                if type(task.request) is not Request:
+                if type(task.request) is not Request and not isinstance(task.request, Reassignment | RecoveryLogout):
                     self._work.done(task.request, failure=Failure.CONNECTION_LOST)
         self._put_back(again, now)
         self._work.escalation.link_lost(link, now)

@@ -48,12 +48,16 @@ class Recovery:
         connection.returning = True
         connection.released = False
         self._recover(connection, now, wait)
-        for other in session.connections.values():
-            if other is not connection and other.logout_over is link:
-                self._recover(other, now, 0)
+        self._carrier_gone(link, now)
         if not session.up:
             self._tell_lost(reason)
         session.work.losses.hold_all(now)
+
+    def _carrier_gone(self, link: Link, now: float) -> None:
+        """What was to be logged out over a link that is gone is so over another one."""
+        for other in self._session.connections.values():
+            if other.logout_over is link:
+                self._recover(other, now, 0)
 
     def _wait_of(self, connection: Connection) -> float:
         return 0 if self._session.policy.ignore_time2wait else connection.time2wait
@@ -347,6 +351,7 @@ class Recovery:
         else:
             connection.close("logged out")
             session.work.losses.link_logged_out(link, now)
+            self._carrier_gone(link, now)
             if connection.removed:
                 self.remove(connection, SessionClosed(session.number))
             else:

@@ -17,7 +17,7 @@ from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, ConnectionFailed, RequestFailed
 from iscsi_initiator.multipath import LoadBalance, Path
-from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, ScsiRequest, SessionLost
+from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, Ping, ScsiRequest, SessionLost
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.eventlog.dump import words
@@ -97,11 +97,11 @@ def silent(opcode, *tests, direction=Direction.TO_TARGET, cid=None, times=0):
     )
 
 
-def asked_to_leave(cid):
-    """The target asks for the logout of a connection, once it has answered a read."""
+def asked_to_leave(cid, behind=Opcode.SCSI_DATA_IN):
+    """The target asks for the logout of a connection, once it has answered on it."""
     numbers = {name: Of(name) for name in ("stat_sn", "exp_cmd_sn", "max_cmd_sn")}
     message = Template(AsyncMessage, {"async_event": 1, "parameter3": 10, **numbers})
-    when = When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_DATA_IN, cid=cid)
+    when = When(direction=Direction.TO_INITIATOR, opcode=behind, cid=cid)
     return Fault(when=when, what=(Insert(message),), renumber=True)
 
 
@@ -349,6 +349,32 @@ def test_44_for_a_connection_that_is_removed_costs_that_one_alone():
         assert bench.logged == [44]
 
     over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
+def test_32_for_the_connection_over_which_another_one_is_to_be_recovered():
+    """Its logout for recovery is not answered, and goes out again over a third one."""
+
+    async def test(bench):
+        client = bench.client
+        await client.capacity()
+        reading = asyncio.create_task(read(bench, 6))
+        await passed(0.1)
+        bench.cut(1)
+        await passed(2.1)
+        await client.submit(Ping())
+        await passed(20)
+        assert reading.done()
+        sent = [(number, pdu.reason, pdu.cid) for number, pdu in bench.sent(LogoutRequest)]
+        assert sent == [(1, 2, 1), (1, 1, 0), (3, 2, 1)]
+        assert client.connections == (0, 1, 2)
+        assert bench.logged == [20, 32, 34, 34]
+
+    faults = [
+        silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1),
+        asked_to_leave(0, behind=Opcode.NOP_IN),
+        lost(Opcode.LOGOUT_REQUEST, cid=0),
+    ]
+    over(test, connections=3, faults=faults)
 
 
 def test_a_session_that_the_target_forgot_begins_anew():
