@@ -511,8 +511,7 @@ class Connection:
         self.session.recovery.logged_out(self, response, now)
 
     def logout_failed(self, now: float, reason: str) -> None:
-        """The logout came to nothing: the connection is dropped."""
-        self.session.logging_out_over = None
+        """The logout came to nothing: the connection is dropped, and the session with it that was to be closed."""
         self.session.emit(NodeFailure(self.session.number, NodeFault.LOGOUT, self._there, now))
         self.fail(now, reason)
 

@@ -39,9 +39,9 @@ class Recovery:
         """A connection in full feature phase is gone, whoever ended it."""
         session = self._session
         wait = self._wait_of(connection)
-        if session.logging_out_over is connection:
-            session.logging_out_over = None
-        if session.level < CONNECTION_RECOVERY or session.leaving or not session.options.recover:
+        # The target may have ended the session already, and nothing new goes out in it (11.14).
+        ending = session.logging_out_over is connection
+        if ending or session.level < CONNECTION_RECOVERY or session.leaving or not session.options.recover:
             self.session_failed(now, reason, wait)
             return
         session.work.losses.link_lost(link, now)

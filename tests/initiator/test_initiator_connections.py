@@ -377,6 +377,39 @@ def test_32_for_the_connection_over_which_another_one_is_to_be_recovered():
     over(test, connections=3, faults=faults)
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_session_that_was_to_be_closed_is_not_gone_on_with(cut):
+    """Nothing new goes out in it (11.14), whatever became of the logout: the next login makes another one."""
+
+    async def test(bench):
+        await bench.client.capacity()
+        await passed(1)
+        if cut:
+            bench.cut(0)
+        await passed(40)
+        assert [(number, pdu.reason) for number, pdu in bench.sent(LogoutRequest)] == [(1, 0)]
+        assert [pdu.tsih for number, pdu in bench.sent(LoginRequest) if number == 2] == [0, 0]
+        assert bench.logged == [32, 20 if cut else 51, 34]
+
+    over(test, connections=1, faults=[asked_to_leave(0), lost(Opcode.LOGOUT_REQUEST)])
+
+
+def test_a_connection_is_removed_before_it_is_up():
+    async def test(bench):
+        adding = asyncio.create_task(bench.client.add_connection())
+        await passed(0)
+        bench.connector.road = Road.BLACKHOLE
+        again = asyncio.create_task(bench.client.add_connection())
+        await passed(0.1)
+        await bench.client.remove_connection(2)
+        with pytest.raises(ConnectionFailed):
+            await again
+        assert await adding == 1
+        assert bench.client.connections == (0, 1)
+
+    over(test, connections=1)
+
+
 def test_a_session_that_the_target_forgot_begins_anew():
     async def test(bench):
         bench.connector.road = Road.REFUSED
