@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +30,7 @@ from iscsi_initiator.command_help import command_help as _help
 from iscsi_initiator.copying import CopyError, DiskSide, FileSide, Side, copy
 from iscsi_initiator.eventlog import LogReader, Remark
 from iscsi_initiator.eventlog.show import event_json, event_lines
+from iscsi_initiator.interrupts import LOOK_INTERVAL, interrupts
 from iscsi_initiator.management_commands import invoke, query, watch
 from iscsi_initiator.registry.commands import settings_group
 from iscsi_initiator.service import policy_commands
@@ -51,7 +51,6 @@ from iscsi_protocol.scsi.inquiry import PeripheralDeviceType, PeripheralQualifie
 from iscsi_protocol.scsi.lun import decode_lun
 
 UNREACHABLE = 3
-_FOLLOW_INTERVAL = 0.25
 T = TypeVar("T")
 
 
@@ -459,25 +458,6 @@ def events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> Non
         sys.exit(FAILED)
 
 
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether an interrupt came. The first one is noted and not raised, since an exception is lost where it happens to meet
-    a destructor.
-    """
-    came = False
-
-    def note(*_: object) -> None:
-        nonlocal came
-        came = True
-        signal.signal(signal.SIGINT, former)
-
-    former = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: came
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
 def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bool:
     """Show them; whether the log was without damage."""
     console = Console(no_color="NO_COLOR" in os.environ, soft_wrap=True, highlight=False, markup=False)
@@ -504,11 +484,11 @@ def _events(path: Path, follow: bool, ids: tuple[int, ...], as_json: bool) -> bo
         if follow and not path.exists():
             click.echo(f"iscsi-initiator: waiting for {path}", err=True)
         if follow:
-            with _interrupts() as interrupted:
+            with interrupts() as interrupted:
                 while not interrupted():
                     with suppress(FileNotFoundError):
                         show(reader.read())
-                    time.sleep(_FOLLOW_INTERVAL)
+                    time.sleep(LOOK_INTERVAL)
             return True
         show(reader.read())
         show(reader.finish())

@@ -102,6 +102,11 @@ class Connection:
         return self.link is not None and self.link.up
 
     @property
+    def takes_requests(self) -> bool:
+        """Whether a new request may be sent on it: it is up, and no logout of it was asked for (11.14)."""
+        return self.up and self.state is State.LOGGED_IN
+
+    @property
     def leading(self) -> bool:
         """Whether its next login makes the session."""
         return self.session.tsih == 0
@@ -118,11 +123,29 @@ class Connection:
     # Connecting and logging in.
 
     def begin(self, now: float) -> None:
-        """Begin the first attempt of a series."""
+        """Begin the first attempt of a series, where there may be any."""
         self._attempts = self._redirects = 0
         self.redirect = None
+        if not self._may_attempt:
+            text = "a connection that is lost is not retried"
+            self.session.recovery.attempts_ended(self, now, SessionClosed(self.session.number, text))
+            return
         self._there = self.session.portal_of(self, 0)
         self.connect(now)
+
+    @property
+    def _was_up(self) -> bool:
+        """Whether it, or the session that it is to make anew, was up before."""
+        return self.session.was_up if self.leading else self.joined
+
+    @property
+    def _may_attempt(self) -> bool:
+        """Whether there may be one attempt more: MaxConnectionRetries to bring back what was up, else the first one and
+        PortalRetryCount behind it.
+        """
+        settings = self.session.settings
+        most = settings.max_connection_retries if self._was_up else 1 + settings.portal_retry_count
+        return most < 0 or self._attempts < most
 
     def connect(self, now: float) -> None:
         """Begin one attempt."""
@@ -263,9 +286,7 @@ class Connection:
         )
         self._there = session.portal_of(self, self._attempts)
         refused = status is not None and status >> 8 == LoginStatus.INITIATOR_ERROR >> 8
-        was_up = self.joined if not self.leading else session.was_up
-        limit = session.settings.max_connection_retries if was_up else session.settings.portal_retry_count
-        again = (was_up or unreachable) and (limit < 0 or self._attempts <= limit)
+        again = (self._was_up or unreachable) and self._may_attempt
         if again and not refused and not final and not session.leaving:
             self.state = State.WAITING
             self.timers["reconnect"] = now + session.settings.delay_between_reconnect
@@ -402,7 +423,7 @@ class Connection:
         """The session that it was part of is no more."""
         self.last_exp_stat_sn = 0
         self.released = self.paused = self.returning = False
-        self.logout_reason = None
+        self.logout_reason = self.logout_over = None
 
     def _gone(self, reason: str) -> None:
         link = self.link
@@ -447,12 +468,12 @@ class Connection:
             self.send_logout(now)
 
     def send_logout(self, now: float) -> None:
-        """Log out: the session where this is its only connection, else the connection (11.14)."""
+        """Log out: the connection where another one stays, else the session (11.14)."""
         link, session = self.link, self.session
         self.timers.pop("logout", None)
         if link is None or not link.up:
             return
-        alone = not any(other.up for other in session.connections.values() if other is not self)
+        alone = not any(other.takes_requests for other in session.connections.values() if other is not self)
         reason = self.logout_reason
         if reason is None or (alone and not self.removed):
             reason = LogoutReason.CLOSE_SESSION
@@ -490,13 +511,9 @@ class Connection:
         self.session.recovery.logged_out(self, response, now)
 
     def logout_failed(self, now: float, reason: str) -> None:
-        """The logout came to nothing: the connection is dropped."""
-        self.session.logging_out_over = None
+        """The logout came to nothing: the connection is dropped, and the session with it that was to be closed."""
         self.session.emit(NodeFailure(self.session.number, NodeFault.LOGOUT, self._there, now))
-        if self.removed:
-            self.session.recovery.session_failed(now, reason)
-        else:
-            self.fail(now, reason)
+        self.fail(now, reason)
 
     def logout_timed_out(self, now: float) -> None:
         """Events 51 and 44."""
@@ -518,7 +535,7 @@ class Connection:
             event = 43 if self.leading else 45
             self._end_attempt(now, LoginFailed(event, words(Opcode.LOGIN_REQUEST), "no answer to the login in time"))
         elif name == "reconnect":
-            self.connect(now)
+            self.session.recovery.time_to_reconnect(self, now)
         elif name == "return":
             self.begin(now)
         elif name == "logout":

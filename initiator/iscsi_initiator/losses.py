@@ -25,12 +25,22 @@ class Losses:
         self._gaps: dict[int, list[int]] = {}
 
     def hold(self, request: Request, now: float) -> None:
+        """A request waits for a connection, as long as it may: over all losses that it lives through together."""
         session = self._session
         if request.held_until is None:
             settings = session.settings
             held = settings.link_down_time if session.options.multipath else settings.max_request_hold_time
-            request.held_until = now + held
+            request.held_until = now + (held if request.hold_left is None else request.hold_left)
         self._work.wait_until(request.held_until)
+
+    def back(self, now: float) -> None:
+        """There is a connection again: nothing is held, and what has to wait still does so for its turn."""
+        for request in [*self._work.pending, *(task.request for task in self._work.tasks.values())]:
+            if request.held_until is not None:
+                request.hold_left = max(0.0, request.held_until - now)
+                request.held_until = None
+        for request in self._work.pending:
+            self._work.queue(request, now)
 
     def hold_all(self, now: float) -> None:
         """No connection is up: requests wait for one, those that were sent too."""
@@ -74,9 +84,9 @@ class Losses:
                 self._work.finish(task, failure=task.ending or Failure.CONNECTION_LOST)
             else:
                 self._work.forget(task)
-                if type(task.request) is not Request:
+                if type(task.request) is not Request and not isinstance(task.request, Reassignment | RecoveryLogout):
                     self._work.done(task.request, failure=Failure.CONNECTION_LOST)
-        self._work.pending.extendleft(reversed(again))
+        self._put_back(again, now)
         self._work.escalation.link_lost(link, now)
 
     def leave_open(self, task: Task) -> None:
@@ -113,8 +123,14 @@ class Losses:
             self._work.finish(task, failure=task.ending or Failure.CONNECTION_LOST)
             return
         self._work.forget(task)
-        self._work.pending.appendleft(task.request)
+        self._put_back([task.request], now)
         self._work.pump(now)
+
+    def _put_back(self, requests: list[Request], now: float) -> None:
+        """Requests wait to be sent again, before all others."""
+        for request in requests:
+            self._work.queue(request, now)
+        self._work.pending.extendleft(reversed(requests))
 
     def fill_gaps(self, cid: int, link: Link | None, now: float) -> None:
         """CmdSNs of a lost connection that the target still lacks, and that nothing is left of, are filled by pings."""
@@ -144,7 +160,7 @@ class Losses:
                     self._work.done(request, failure=Failure.CONNECTION_LOST)
             elif type(request) is not Request and not isinstance(request, Reassignment | RecoveryLogout):
                 self._work.done(request, failure=Failure.CONNECTION_LOST)
-        self._work.pending.extendleft(reversed(again))
+        self._put_back(again, now)
         if recover:
             for request in self._work.pending:
                 self.hold(request, now)

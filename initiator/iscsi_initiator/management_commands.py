@@ -16,6 +16,7 @@ import click
 
 from iscsi_initiator.command_help import CONTEXT, FAILED, USAGE
 from iscsi_initiator.command_help import command_help as _help
+from iscsi_initiator.interrupts import interrupts
 from iscsi_initiator.iscsicli.lines import printable
 from iscsi_initiator.iscsicli.parameters import Usage
 from iscsi_initiator.iscsicli.render import code_name, code_text, detail
@@ -296,8 +297,9 @@ def watch(names: tuple[str, ...], as_json: bool, path: Path) -> None:
             _misused(Refused(StatusCode.REQUEST_NOT_SUPPORTED, f"{each.name} is no class of events: query it"))
     request = api.Watch(classes=tuple(each.name for each in wanted))
     try:
-        for notice in BlockingClient(path).watch(request):
-            _tell(notice, as_json)
+        with interrupts() as interrupted:
+            for notice in BlockingClient(path).watch(request, interrupted):
+                _tell(notice, as_json)
     except Refused as error:
         _failed(error)
     except KeyboardInterrupt:

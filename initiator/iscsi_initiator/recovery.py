@@ -39,24 +39,25 @@ class Recovery:
         """A connection in full feature phase is gone, whoever ended it."""
         session = self._session
         wait = self._wait_of(connection)
-        if session.logging_out_over is connection:
-            session.logging_out_over = None
-        if session.level < CONNECTION_RECOVERY or session.leaving or not session.options.recover:
+        # The target may have ended the session already, and nothing new goes out in it (11.14).
+        ending = session.logging_out_over is connection
+        if ending or session.level < CONNECTION_RECOVERY or session.leaving or not session.options.recover:
             self.session_failed(now, reason, wait)
             return
         session.work.losses.link_lost(link, now)
-        if connection.removed:
-            # It leaves all the same; its tasks go on elsewhere.
-            connection.removed = False
         connection.returning = True
         connection.released = False
         self._recover(connection, now, wait)
-        for other in session.connections.values():
-            if other is not connection and other.logout_over is link:
-                self._recover(other, now, 0)
+        self._carrier_gone(link, now)
         if not session.up:
             self._tell_lost(reason)
         session.work.losses.hold_all(now)
+
+    def _carrier_gone(self, link: Link, now: float) -> None:
+        """What was to be logged out over a link that is gone is so over another one."""
+        for other in self._session.connections.values():
+            if other.logout_over is link:
+                self._recover(other, now, 0)
 
     def _wait_of(self, connection: Connection) -> float:
         return 0 if self._session.policy.ignore_time2wait else connection.time2wait
@@ -78,7 +79,17 @@ class Recovery:
         if carrier is not None and carrier.link is not None:
             self._log_out(connection, carrier.link, now)
         else:
+            # Also where it was to be removed: there is no other.
+            connection.removed = False
             connection.begin(now)
+
+    def time_to_reconnect(self, connection: Connection, now: float) -> None:
+        """The next attempt is due: where the target still has the connection and another one is back, over that."""
+        carrier = self._session.any_up()
+        if connection.cid in self._retained_until and carrier is not None and carrier.link is not None:
+            self._log_out(connection, carrier.link, now)
+        else:
+            connection.connect(now)
 
     def _log_out(self, connection: Connection, link: Link, now: float) -> None:
         session, work = self._session, self._session.work
@@ -133,6 +144,10 @@ class Recovery:
         carrier = self._session.any_up()
         if carrier is not None and carrier.link is not None:
             self._reassign(connection, carrier.link, now)
+            if connection.removed:
+                self.remove(connection, SessionClosed(self._session.number))
+                return
+        connection.removed = False
         connection.begin(now)
 
     def connection_up(self, connection: Connection, now: float) -> None:
@@ -318,9 +333,15 @@ class Recovery:
         """The target answered a logout that was not for recovery."""
         session = self._session
         link = connection.link
-        whole = session.logging_out_over is connection
-        session.logging_out_over = None
-        if session.leaving:
+        over = session.logging_out_over
+        whole = over is connection
+        if whole:
+            session.logging_out_over = None
+        if session.leaving and over is not None and not whole:
+            # The answer to the logout of the session has yet to come.
+            connection.close("logged out")
+            connection.state = State.OVER
+        elif session.leaving:
             for each in session.connections.values():
                 each.close()
             session.work.losses.session_gone(now, recover=False)
@@ -330,6 +351,7 @@ class Recovery:
         else:
             connection.close("logged out")
             session.work.losses.link_logged_out(link, now)
+            self._carrier_gone(link, now)
             if connection.removed:
                 self.remove(connection, SessionClosed(session.number))
             else:

@@ -52,11 +52,12 @@ def slots_of(instance: object) -> dict[str, object]:
 class Request:
     """One piece of work for a session. `result` or `failure` is set when it is done. timeout: seconds, None = setting.
 
-    due: until when it may wait to be sent; held_until: until when it waits for a lost connection; io, counted: whether it
-    counts as I/O, and does count, against what is limited for all sessions together.
+    due: until when it may wait to be sent; held_until: until when it waits for a lost connection; hold_left: seconds that it
+    may wait for the next one that is lost, None for as many as the setting has; io, counted: whether it counts as I/O, and
+    does count, against what is limited for all sessions together.
     """
 
-    __slots__ = ("counted", "due", "failure", "held_until", "io", "result", "session", "timeout", "token")
+    __slots__ = ("counted", "due", "failure", "held_until", "hold_left", "io", "result", "session", "timeout", "token")
 
     def __init__(self, timeout: float | None = None, token: object = None) -> None:
         self.timeout = timeout
@@ -64,6 +65,7 @@ class Request:
         self.session = 0
         self.due: float | None = None
         self.held_until: float | None = None
+        self.hold_left: float | None = None
         self.result: Any = None
         self.failure: Failure | None = None
         self.counted = False
@@ -98,7 +100,7 @@ class ScsiRequest(Request):
         self.timeout = timeout
         self.token = token
         self.session = 0
-        self.due = self.held_until = self.failure = None
+        self.due = self.held_until = self.hold_left = self.failure = None
         self.result = None
         self.counted = False
         self.lun = _structure(lun) if isinstance(lun, int) else bytes(lun)

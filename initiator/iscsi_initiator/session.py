@@ -132,10 +132,11 @@ class Session:
         return self._engine.put_off
 
     def any_up(self, other_than: Connection | None = None) -> Connection | None:
-        """A connection in full feature phase, one that takes requests if there is any."""
-        up = [each for each in self.connections.values() if each.up and each is not other_than]
-        able = [each for each in up if each.state is State.LOGGED_IN]
-        return next((each for each in able if not each.paused), able[0] if able else up[0] if up else None)
+        """A connection that a request may go out on: in full feature phase, and not being logged out (11.14); one that is not
+        paused if there is any.
+        """
+        able = [each for each in self.connections.values() if each.takes_requests and each is not other_than]
+        return next((each for each in able if not each.paused), able[0] if able else None)
 
     def takes(self, link: Link) -> bool:
         """Whether a request may still go out on a link: not once its logout was asked for (11.14)."""
@@ -215,6 +216,8 @@ class Session:
         recovered, self.was_up = self.was_up, True
         if made or self.recovery.session_lost:
             self.recovery.session_lost = self.device_gone = False
+            if recovered:
+                self.work.losses.back(now)
             tag, alias = login.declared("TargetPortalGroupTag"), login.declared("TargetAlias")
             self.emit(SessionUp(self.number, self.tsih, recovered, tag, alias))
             if not recovered:
@@ -258,7 +261,8 @@ class Session:
             raise Refused(StatusCode.INVALID_CONNECTION_ID, f"the session has no connection {cid}")
         if connection.removed:
             raise Refused(StatusCode.REMOVE_CONNECTION_IN_PROGRESS, f"connection {cid} is being removed")
-        if not any(each.up and not each.removed for each in self.connections.values() if each is not connection):
+        others = [each for each in self.connections.values() if each is not connection]
+        if not any(each.takes_requests and not each.removed for each in others):
             raise Refused(StatusCode.CANT_REMOVE_LAST_CONNECTION, f"connection {cid} is the session's last")
         if connection is self.leading:
             raise Refused(StatusCode.CANNOT_REMOVE_LEADING_CONNECTION, f"connection {cid} made the session")
@@ -287,6 +291,9 @@ class Session:
         self.leaving = True
         self.refresh()
         over = self.logging_out_over or self.any_up()
+        if over is None:
+            # Where the last connection is being logged out, the session ends with that.
+            over = self.logging_out_over = next((each for each in self.connections.values() if each.up), None)
         if over is None:
             for connection in self.connections.values():
                 connection.close()
@@ -338,7 +345,7 @@ class Session:
     def negotiation_requested(self, connection: Connection, now: float) -> None:
         """AsyncEvent 4: send a Text Request, perhaps empty; it goes out at once, whatever time the target gives."""
         if not self.policy.ignore_negotiation_request:
-            self.work.submit(TextNegotiation((), asked_for=True, cid=connection.cid), now)
+            self.work.submit(TextNegotiation((), asked_for=True, cid=connection.cid), now, first=True)
 
     def tasks_terminated(self, link: Link, lun: bytes) -> None:
         """AsyncEvent 5: the tasks of a LUN are over; say so (4.2.3.4)."""

@@ -104,8 +104,8 @@ class Work:
 
     # From above.
 
-    def submit(self, request: Request, now: float) -> None:
-        """Take a request."""
+    def submit(self, request: Request, now: float, *, first: bool = False) -> None:
+        """Take a request. first: it waits for no other."""
         session = self._session
         request.session = session.number
         request.result = request.failure = None
@@ -119,19 +119,27 @@ class Work:
             self.done(request, failure=Failure.NO_RESOURCES)
             return
         pending = self.pending
-        pending.append(request)
+        place = 0 if first else -1
+        if first:
+            pending.appendleft(request)
+        else:
+            pending.append(request)
         if session.ready:
             self.pump(now)
         elif session.recovering:
             self.losses.hold(request, now)
-        if not pending or pending[-1] is not request:
+        if not pending or pending[place] is not request:
             return
         if not self.admission.lets_wait(now):
-            pending.pop()
+            del pending[place]
             self.done(request, failure=Failure.NO_RESOURCES)
         elif request.due is None:
-            request.due = now + self._allowance(request)
-            self.wait_until(request.due)
+            self.queue(request, now)
+
+    def queue(self, request: Request, now: float) -> None:
+        """A request waits from now on to be sent."""
+        request.due = now + self._allowance(request)
+        self.wait_until(request.due)
 
     def cancel(self, request: Request, now: float) -> None:
         """End a request: at once while it waits, by ABORT TASK once it was sent. Nothing for one that is over."""
@@ -145,18 +153,19 @@ class Work:
                 return
 
     def pump(self, now: float) -> None:
-        """Send what may be sent."""
+        """Send what may be sent. A text request that has to wait for another one holds nothing up but its like."""
         session, pending = self._session, self.pending
+        passed: list[Request] | None = None
         while pending:
             ready = session.ready
             if not ready:
-                return
+                break
             request = pending[0]
             if isinstance(request, ScsiRequest):
                 if len(self.tasks) >= self._most or not (
                     (self.max_cmd_sn - self.cmd_sn) & _MASK < _HALF or session.policy.ignore_command_window
                 ):
-                    return
+                    break
                 pending.popleft()
                 link = ready[0] if len(ready) == 1 else session.balance.choose(ready)
                 task = self.admission.begin(link, request, now)
@@ -171,7 +180,10 @@ class Work:
                 self.add(task, now + allowance, allowance)
                 task.send()
             elif not self._start(request, now):
-                return
+                passed = [] if passed is None else passed
+                passed.append(pending.popleft())
+        if passed:
+            pending.extendleft(reversed(passed))
 
     def _start(self, request: Request, now: float) -> bool:
         """Begin a request that is no SCSI command, if that can be now."""
@@ -508,7 +520,8 @@ class Work:
         for request in waiting:
             limit = request.held_until if recovering else request.due
             if limit is not None and limit <= now:
-                gone = recovering
+                # One that was held before, too, ends alone: the others have time yet.
+                gone = gone or (recovering and request.hold_left is None)
                 self.done(request, failure=failure)
                 continue
             self.pending.append(request)

@@ -97,6 +97,27 @@ def test_a_session_that_the_target_sent_away_comes_back(script: Script) -> None:
     assert script.events() == [(32, TARGET), BACK]
 
 
+@pytest.mark.parametrize(("number", "reads_on"), [(1, False), (2, True)])
+def test_a_logout_of_a_connection_that_is_not_answered_ends_it_alone_at_level_2(
+    script: Script, number: int, reads_on: bool
+) -> None:
+    level(script, number, 2).on(2).logout(1, cid=1).wait(40).closed()
+    script.on(1).response(itt=0x70)
+    assert [event for event, _ in script.events()] == [44, 27][: 1 + reads_on]
+
+
+def test_nothing_is_read_behind_a_logout_of_the_session_that_is_not_answered(script: Script) -> None:
+    level(script, 2, 2).on(2).asynchronous(1).logout(0).wait(40)
+    script.on(1).response(itt=0x70)
+    assert [event for event, _ in script.events()] == [32, 51]
+
+
+def test_the_session_is_over_where_the_connection_of_its_logout_is_lost(script: Script) -> None:
+    level(script, 2, 2).on(2).asynchronous(1).logout(0).transport(RST)
+    script.on(1).response(itt=0x70)
+    assert [event for event, _ in script.events()] == [32, 20]
+
+
 def test_a_session_that_is_declared_anew_is_another_one(script: Script) -> None:
     level(script, 0).transport(FIN).declare(ISID="000000000000")
     assert again(script, 2, leading=True).events() == [LOST]

@@ -17,7 +17,7 @@ from iscsi_conformance.pipe import MemoryConnector, Road
 from iscsi_conformance.virtual import run_virtual
 from iscsi_initiator.client import Client, ConnectionFailed, RequestFailed
 from iscsi_initiator.multipath import LoadBalance, Path
-from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, ScsiRequest, SessionLost
+from iscsi_initiator.requests import ConnectionLost, ConnectionUp, Failure, Ping, ScsiRequest, SessionLost
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_initiator.status_codes import Refused
 from iscsi_protocol.eventlog.dump import words
@@ -95,6 +95,14 @@ def silent(opcode, *tests, direction=Direction.TO_TARGET, cid=None, times=0):
     return Fault(
         when=When(direction=direction, opcode=opcode, tests=tests, cid=cid, stage=3, times=times), what=(Drop(),)
     )
+
+
+def asked_to_leave(cid, behind=Opcode.SCSI_DATA_IN):
+    """The target asks for the logout of a connection, once it has answered on it."""
+    numbers = {name: Of(name) for name in ("stat_sn", "exp_cmd_sn", "max_cmd_sn")}
+    message = Template(AsyncMessage, {"async_event": 1, "parameter3": 10, **numbers})
+    when = When(direction=Direction.TO_INITIATOR, opcode=behind, cid=cid)
+    return Fault(when=when, what=(Insert(message),), renumber=True)
 
 
 def test_connections_come_up_and_share_the_work():
@@ -252,6 +260,156 @@ def test_20_reinstatement_where_there_is_no_other():
     over(test, connections=1)
 
 
+def test_a_lost_connection_that_is_not_retried_leaves_the_session():
+    async def test(bench):
+        reading = asyncio.create_task(read(bench, 8))
+        await passed(0.1)
+        bench.cut(1)
+        await reading
+        await passed(10)
+        assert bench.client.connections == (0,)
+        assert {number for number, _ in bench.sent(LoginRequest)} == {1, 2}
+        functions = [pdu.function for _, pdu in bench.sent(TaskManagementRequest)]
+        assert set(functions) == {TaskFunction.TASK_REASSIGN}
+        assert bench.logged == [20]
+
+    over(
+        test,
+        faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1)],
+        settings=Settings(max_connection_retries=0),
+    )
+
+
+def test_two_are_lost_and_one_comes_back():
+    """The other one is recovered over it, long before the target's patience with its tasks is over."""
+
+    async def test(bench):
+        client = bench.client
+        await client.capacity()
+        reading = asyncio.create_task(read(bench, 4))
+        await passed(0.1)
+        client.session.connections[1].portal = Endpoint("192.0.2.99", 3260)
+        bench.cut(0)
+        bench.cut(1)
+        await passed(6)
+        assert reading.done()
+        assert [(number, pdu.reason, pdu.cid) for number, pdu in bench.sent(LogoutRequest)] == [(3, 2, 1)]
+        await passed(40)
+        assert client.connections == (0,)
+        assert [pdu.tsih for number, pdu in bench.sent(LoginRequest) if number > 2] == [1, 1]
+        assert bench.logged == [20, 20, 1, 34, *[1] * (len(bench.logged) - 4)]
+
+    over(test, faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1)])
+
+
+def test_a_connection_that_is_lost_while_it_is_removed_leaves_all_the_same():
+    """Its tasks go on over the other one."""
+
+    async def test(bench):
+        client = bench.client
+        await client.capacity()
+        reading = asyncio.create_task(read(bench, 4))
+        await passed(0.1)
+        removing = asyncio.create_task(client.remove_connection(1))
+        await passed(0.1)
+        bench.cut(1)
+        await removing
+        await reading
+        await passed(20)
+        assert client.connections == (0,)
+        assert [number for number, _ in bench.sent(LoginRequest)] == [1, 1, 2, 2]
+        assert bench.logged == [20]
+
+    over(test, faults=[silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1)])
+
+
+def test_a_connection_that_is_lost_while_it_is_removed_stays_where_the_other_one_is_lost_too():
+    async def test(bench):
+        removing = asyncio.create_task(bench.client.remove_connection(1))
+        await passed(1)
+        bench.cut(1)
+        bench.cut(0)
+        with pytest.raises(ConnectionFailed):
+            await removing
+        await passed(10)
+        assert bench.client.connections == (0, 1)
+        assert bench.logged == [20, 20, 34, 34]
+
+    over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
+def test_44_for_a_connection_that_is_removed_costs_that_one_alone():
+    async def test(bench):
+        await bench.client.remove_connection(1)
+        assert bench.client.connections == (0,)
+        assert [(number, pdu.reason, pdu.cid) for number, pdu in bench.sent(LogoutRequest)] == [(2, 1, 1), (1, 2, 1)]
+        await read(bench)
+        await passed(20)
+        assert [number for number, _ in bench.sent(LoginRequest)] == [1, 1, 2, 2]
+        assert bench.logged == [44]
+
+    over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
+def test_32_for_the_connection_over_which_another_one_is_to_be_recovered():
+    """Its logout for recovery is not answered, and goes out again over a third one."""
+
+    async def test(bench):
+        client = bench.client
+        await client.capacity()
+        reading = asyncio.create_task(read(bench, 6))
+        await passed(0.1)
+        bench.cut(1)
+        await passed(2.1)
+        await client.submit(Ping())
+        await passed(20)
+        assert reading.done()
+        sent = [(number, pdu.reason, pdu.cid) for number, pdu in bench.sent(LogoutRequest)]
+        assert sent == [(1, 2, 1), (1, 1, 0), (3, 2, 1)]
+        assert client.connections == (0, 1, 2)
+        assert bench.logged == [20, 32, 34, 34]
+
+    faults = [
+        silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1),
+        asked_to_leave(0, behind=Opcode.NOP_IN),
+        lost(Opcode.LOGOUT_REQUEST, cid=0),
+    ]
+    over(test, connections=3, faults=faults)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_session_that_was_to_be_closed_is_not_gone_on_with(cut):
+    """Nothing new goes out in it (11.14), whatever became of the logout: the next login makes another one."""
+
+    async def test(bench):
+        await bench.client.capacity()
+        await passed(1)
+        if cut:
+            bench.cut(0)
+        await passed(40)
+        assert [(number, pdu.reason) for number, pdu in bench.sent(LogoutRequest)] == [(1, 0)]
+        assert [pdu.tsih for number, pdu in bench.sent(LoginRequest) if number == 2] == [0, 0]
+        assert bench.logged == [32, 20 if cut else 51, 34]
+
+    over(test, connections=1, faults=[asked_to_leave(0), lost(Opcode.LOGOUT_REQUEST)])
+
+
+def test_a_connection_is_removed_before_it_is_up():
+    async def test(bench):
+        adding = asyncio.create_task(bench.client.add_connection())
+        await passed(0)
+        bench.connector.road = Road.BLACKHOLE
+        again = asyncio.create_task(bench.client.add_connection())
+        await passed(0.1)
+        await bench.client.remove_connection(2)
+        with pytest.raises(ConnectionFailed):
+            await again
+        assert await adding == 1
+        assert bench.client.connections == (0, 1)
+
+    over(test, connections=1)
+
+
 def test_a_session_that_the_target_forgot_begins_anew():
     async def test(bench):
         bench.connector.road = Road.REFUSED
@@ -305,18 +463,7 @@ def test_32_logs_out_the_connection_alone():
         assert bench.client.connections == (0, 1)
         assert bench.logged == [32, 34]
 
-    message = Template(
-        AsyncMessage,
-        {
-            "async_event": 1,
-            "parameter3": 10,
-            "stat_sn": Of("stat_sn"),
-            "exp_cmd_sn": Of("exp_cmd_sn"),
-            "max_cmd_sn": Of("max_cmd_sn"),
-        },
-    )
-    when = When(direction=Direction.TO_INITIATOR, opcode=Opcode.SCSI_DATA_IN, cid=1)
-    over(test, faults=[Fault(when=when, what=(Insert(message),), renumber=True)])
+    over(test, faults=[asked_to_leave(1)])
 
 
 def test_portals_are_tried_in_the_guides_order(up):
@@ -422,6 +569,61 @@ def test_nothing_is_begun_behind_a_logout():
         lost(Opcode.LOGOUT_REQUEST, cid=1),
     ]
     over(test, faults=faults, level=0, settings=Settings(wmi_request_timeout=20, error_recovery_level=0))
+
+
+def test_a_lost_connection_is_not_recovered_over_one_that_is_being_logged_out():
+    """No new request goes out behind a Logout Request (11.14): the lost connection is reinstated instead."""
+
+    async def test(bench):
+        removing = asyncio.create_task(bench.client.remove_connection(1))
+        await passed(1)
+        bench.cut(0)
+        await passed(10)
+        assert [(number, pdu.reason, pdu.cid) for number, pdu in bench.sent(LogoutRequest)] == [(2, 1, 1)]
+        assert [(pdu.tsih, pdu.cid) for number, pdu in bench.sent(LoginRequest) if number == 3] == [(1, 0)] * 2
+        assert bench.logged == [20, 34]
+        removing.cancel()
+
+    over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
+def test_a_session_whose_last_connection_is_being_logged_out_ends_with_that():
+    """One Logout Request is enough for a connection."""
+
+    async def test(bench):
+        removing = asyncio.create_task(bench.client.remove_connection(1))
+        await passed(1)
+        bench.cut(0)
+        await bench.client.logout()
+        assert [(number, pdu.reason) for number, pdu in bench.sent(LogoutRequest)] == [(2, 1)]
+        await removing
+
+    over(test, faults=[lost(Opcode.LOGOUT_REQUEST, cid=1)])
+
+
+def test_32_for_all_connections_logs_out_the_session_with_the_last_one():
+    """Nobody logs in to a session that went with its last connection."""
+
+    async def test(bench):
+        await read(bench)
+        assert [(number, pdu.reason) for number, pdu in bench.sent(LogoutRequest)][:2] == [(1, 1), (2, 0)]
+        assert [pdu.tsih for number, pdu in bench.sent(LoginRequest) if number == 3] == [0, 0]
+        assert bench.logged[:3] == [32, 32, 34]
+
+    over(test, faults=[asked_to_leave(cid) for cid in (0, 1)])
+
+
+def test_the_others_do_not_stay_for_a_connection_that_is_asked_to_leave():
+    """A connection is the last one where the others are on their way out."""
+
+    async def test(bench):
+        await read(bench)
+        await passed(0.1)
+        with pytest.raises(Refused) as refused:
+            await bench.client.remove_connection(1)
+        assert refused.value.status == StatusCode.CANT_REMOVE_LAST_CONNECTION
+
+    over(test, faults=[asked_to_leave(0), lost(Opcode.LOGOUT_REQUEST, cid=0)])
 
 
 def test_a_gap_is_filled_again_where_the_filler_is_lost_with_its_connection():

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -17,6 +18,7 @@ from tests.initiator.service_running import Running, target_served
 
 from iscsi_conformance.bundled import PLAIN
 from iscsi_initiator.cli import main
+from iscsi_initiator.interrupts import interrupts
 from iscsi_initiator.service import api
 from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.service.listener import Listener
@@ -230,6 +232,43 @@ def test_events_as_json(tmp_path):
         assert lines[1]["instance"]["TargetFailureAddr"]["IpV6Address"] == "00" * 16
 
     over(tmp_path, test)
+
+
+def test_an_interrupt_that_meets_a_destructor_ends_watching(tmp_path, monkeypatch):
+    """A service that has nothing to tell, and an exception that is raised where it is lost."""
+
+    class Unlucky:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    class Quiet(socket.socket):
+        turns = 0
+
+        def recv(self, *_):
+            Quiet.turns += 1
+            assert Quiet.turns < 3
+            unlucky = Unlucky()
+            del unlucky
+            raise TimeoutError
+
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(tmp_path / "socket"))
+        service.listen()
+        monkeypatch.setattr("iscsi_initiator.service.blocking.socket.socket", Quiet)
+        result = CliRunner().invoke(main, ["watch", "--socket", str(tmp_path / "socket")])
+    assert (result.exit_code, result.output, Quiet.turns) == (0, "", 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_is_ignored_ends_nothing():
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts() as interrupted:
+            signal.raise_signal(signal.SIGINT)
+            assert not interrupted()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 async def until(true):

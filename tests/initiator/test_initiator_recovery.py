@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from iscsi_initiator.policy import Policy
-from iscsi_initiator.requests import Failure, Ping, ScsiRequest, SessionUp, TaskManagement, TextNegotiation
+from iscsi_initiator.requests import DeviceGone, Failure, Ping, ScsiRequest, SessionUp, TaskManagement, TextNegotiation
 from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_protocol.history import Endpoint, TransportEvent
 from iscsi_protocol.pdu import (
@@ -94,16 +94,19 @@ def test_a_refusal_for_good_ends_the_recovery(up):
     assert bench.over.login_status == 0x0203
 
 
-def test_max_connection_retries(up):
-    bench = up(settings=Settings(max_connection_retries=2))
+@pytest.mark.parametrize("retries", [0, 1, 2])
+def test_max_connection_retries(up, retries):
+    """It is how many times a lost connection is retried, the first attempt to bring it back included."""
+    bench = up(settings=Settings(max_connection_retries=retries))
     request = ScsiRequest(0, READ, data_in=4)
     bench.submit(request)
     bench.lose()
     bench.advance(2)
-    for _ in range(3):
+    for _ in range(retries):
         bench.refuse()
         bench.advance(1)
-    assert bench.log == [20, 1, 1, 1]
+    assert bench.wanted == []
+    assert bench.log == [20, *[1] * retries]
     assert bench.over is not None
     assert request.failure is Failure.NO_DEVICE
 
@@ -190,6 +193,70 @@ def test_max_request_hold_time(up):
     assert bench.now == pytest.approx(160, abs=1)
     assert held.failure is Failure.NO_DEVICE
     assert bench.over is None
+
+
+def test_the_hold_time_does_not_run_while_a_connection_is_up(up):
+    """A request that was held, and sent again, is held when the next connection is lost, however late that is."""
+    bench = up()
+    request = ScsiRequest(0, READ, data_in=4, timeout=1000)
+    bench.submit(request)
+    bench.lose()
+    bench.advance(2)
+    bench.login()
+    bench.advance(70)
+    bench.lose()
+    bench.advance(2)
+    bench.login()
+    bench.give(bench.read_response(bench.take(ScsiCommand), bytes(4)))
+    assert bench.done(request)
+    assert request.failure is None
+    assert bench.of(DeviceGone) == []
+    assert bench.log == [20, 34, 20, 34]
+
+
+def test_the_hold_time_is_that_of_all_losses_together(up):
+    """A request that is sent again and again comes to an end, and takes nothing with it that was not held so long."""
+    bench = up(settings=Settings(max_request_hold_time=5))
+    old = ScsiRequest(0, READ, data_in=4)
+    bench.submit(old)
+    for _ in range(2):
+        bench.lose()
+        bench.advance(2)
+        bench.login()
+    bench.lose()
+    new = ScsiRequest(0, READ, data_in=4)
+    bench.submit(new)
+    bench.advance(0.9)
+    assert not bench.done(old)
+    bench.advance(0.1)
+    assert bench.done(old)
+    assert old.failure is Failure.NO_DEVICE
+    assert not bench.done(new)
+    bench.advance(4)
+    assert new.failure is Failure.NO_DEVICE
+    assert len(bench.of(DeviceGone)) == 1
+
+
+def test_what_is_to_be_sent_again_does_not_wait_for_ever(up):
+    """Behind a recovery the target lets one command out, and no other ever."""
+    bench = up()
+    requests = [ScsiRequest(0, READ, data_in=4) for _ in range(3)]
+    for each in requests:
+        bench.submit(each)
+    bench.lose()
+    bench.advance(2)
+    bench.exp_cmd_sn = 4
+    bench.max_cmd_sn = 5
+    bench.login()
+    for command in [pdu for pdu in bench.sent if isinstance(pdu, ScsiCommand)]:
+        bench.exp_cmd_sn = bench.max_cmd_sn
+        bench.give(bench.read_response(command, bytes(4)))
+    assert [bench.done(each) for each in requests] == [True, True, False]
+    bench.advance(74.9)
+    assert not bench.done(requests[2])
+    bench.advance(0.2)
+    assert requests[2].failure is Failure.TIMED_OUT
+    assert bench.log == [20, 34]
 
 
 def test_a_discovery_session_is_not_recovered(bench):
@@ -329,6 +396,35 @@ def test_negotiation_on_request(up):
     bench.give(TextResponse(itt=request.itt, data=pairs, **bench.numbers()))
     assert bench.engine.parameters(bench.session).max_recv_data_segment_length_target == 16384
     assert bench.log == []
+
+
+@pytest.mark.parametrize("settings", [Settings(max_pending_requests=1), Settings()])
+def test_negotiation_on_request_waits_for_nothing(up, settings):
+    """A Text Request is due within Parameter3 seconds (11.9.1), whatever waits for its turn."""
+    bench = up(settings=settings)
+    for _ in range(65):
+        bench.submit(ScsiRequest(0, READ, data_in=4))
+    bench.give(AsyncMessage(async_event=4, parameter3=5, **bench.numbers()))
+    request = bench.take(TextRequest)
+    assert request.immediate
+    assert request.cmd_sn == len([pdu for pdu in bench.sent if isinstance(pdu, ScsiCommand)]) + 1 < 66
+
+
+def test_a_text_request_that_waits_for_another_one_holds_nothing_up(up):
+    bench = up()
+    texts = [TextNegotiation((("SendTargets", ""),)) for _ in range(3)]
+    for each in texts:
+        bench.submit(each)
+    first = bench.take(TextRequest)
+    request = ScsiRequest(0, READ, data_in=4)
+    bench.submit(request)
+    bench.give(bench.read_response(bench.take(ScsiCommand), bytes(4)))
+    assert bench.done(request)
+    assert bench.sent == []
+    for each, sent in zip(texts, [first, None, None], strict=True):
+        sent = sent or bench.take(TextRequest)
+        bench.give(TextResponse(itt=sent.itt, **bench.numbers()))
+        assert bench.done(each)
 
 
 def test_tasks_of_a_lun_are_terminated(up):

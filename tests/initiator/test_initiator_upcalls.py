@@ -174,7 +174,7 @@ def test_a_refusal_to_release_ends_the_session_without_an_event_of_the_driver(be
 
 
 def test_a_session_that_ends_otherwise_releases_too_and_each_portal_once(bench):
-    made = protected(bench, settings=Settings(max_connection_retries=0))
+    made = protected(bench, settings=Settings(max_connection_retries=1))
     made.lose()
     made.advance(2)
     tell(made, asked(made, UpCallKind.CONFIGURE_IPSEC))

@@ -55,8 +55,7 @@ def ended(connection: Connection, record: TransportRecord, journal: Journal) -> 
 def _lose(session: Session, connection: Connection, *, explained: bool) -> None:
     """The connection is to come back, and below level 2 the session with it."""
     session.lost.add(connection.cid)
-    leaving = session.leaving is not None and not session.leaving.logout_wanted
-    if connection.limits.level < 2 or session.down or leaving:
+    if connection.limits.level < 2 or session.down or session.leaving is not None:
         session.silence(explained=explained)
     else:
         session.suspend(connection)

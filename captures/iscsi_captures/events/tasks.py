@@ -69,10 +69,9 @@ def failed(session: Session, task: Management) -> int:
 
 
 def logout_failed(session: Session, task: Task) -> None:
-    """A logout came to nothing: at level 2 one that the target wanted ends its own connection, any other all."""
+    """A logout came to nothing: at level 2 that of a connection ends this one, any other all."""
     connection = task.connection
-    if connection.logout_wanted and connection.limits.level > 1 and task.bhs[1] & 0x7F != LogoutReason.RECOVERY:
-        session.leaving = None
+    if connection.limits.level > 1 and task.bhs[1] & 0x7F == LogoutReason.CLOSE_CONNECTION:
         session.suspend(connection)
     else:
         session.silence()

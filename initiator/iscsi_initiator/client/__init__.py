@@ -116,7 +116,7 @@ class Client:
         self._up: asyncio.Future[None] | None = None
         self._over = asyncio.Event()
         self._waiting: dict[Request, asyncio.Future[None]] = {}
-        self._moving: dict[int, asyncio.Future[Event]] = {}
+        self._moving: list[tuple[int, asyncio.Future[Event]]] = []
         self._geometry: tuple[int, int] | None = None
 
     @classmethod
@@ -274,12 +274,13 @@ class Client:
 
     async def _connection_over(self, cid: int, wanted: type[ConnectionUp | ConnectionRemoved]) -> None:
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._moving[cid] = future
+        waits = (cid, future)
+        self._moving.append(waits)
         self.driver.pump()
         try:
             event = await future
         finally:
-            self._moving.pop(cid, None)
+            self._moving.remove(waits)
         if not isinstance(event, wanted):
             raise ConnectionFailed(cid, event if isinstance(event, ConnectionRemoved | SessionClosed) else None)
 
@@ -548,15 +549,15 @@ class Client:
         elif isinstance(event, SessionClosed):
             self.closed = event
             self._over.set()
-            for cid in list(self._moving):
+            for cid, _ in self._moving:
                 self._moved(event, cid)
             if self._up is not None and not self._up.done():
                 self._up.set_exception(SessionFailed(event))
 
     def _moved(self, event: Event, cid: int) -> None:
-        future = self._moving.get(cid)
-        if future is not None and not future.done():
-            future.set_result(event)
+        for each, future in self._moving:
+            if each == cid and not future.done():
+                future.set_result(event)
 
 
 def _what(request: Request) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from iscsi_initiator.interrupts import LOOK_INTERVAL
 from iscsi_initiator.service.api.answers import Answer
 from iscsi_initiator.service.api.management import Notice, Watch
 from iscsi_initiator.service.api.operation import Operation
@@ -43,22 +44,48 @@ class BlockingClient:
             raise unreachable(self.path, error) from error
         return read_answer(line, request, self.path)
 
-    def watch(self, request: Watch) -> Iterator[Notice]:
-        """The events of management classes as they happen, until the service ends; the first notice, of no class, says that
-        nothing is missed from then on. Raises Refused as `ask`; the end of the service is SERVICE_NOT_RUNNING.
+    def watch(self, request: Watch, interrupted: Callable[[], bool] = lambda: False) -> Iterator[Notice]:
+        """The events of management classes as they happen, until the service ends, or it was interrupted; the first notice,
+        of no class, says that nothing is missed from then on. Raises Refused as `ask`; the end of the service is
+        SERVICE_NOT_RUNNING.
         """
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(self.timeout)
                 connection.connect(str(self.path))
                 connection.sendall(encode_request(request))
-                with connection.makefile("rb") as lines:
-                    while True:
-                        yield read_answer(lines.readline(MAX_ANSWER + 1), request, self.path)
+                came = bytearray()
+                while self._line_came(connection, came, interrupted):
+                    length = came.find(b"\n") + 1 or len(came)
+                    line = bytes(came[:length])
+                    del came[:length]
+                    yield read_answer(line, request, self.path)
         except TimeoutError as error:
             raise silent(self.timeout) from error
         except OSError as error:
             raise unreachable(self.path, error) from error
+
+    def _line_came(self, connection: socket.socket, came: bytearray, interrupted: Callable[[], bool]) -> bool:
+        """Wait for the next line, or the end of the connection, or more than an answer may have; False for an interrupt."""
+        left = self.timeout
+        while not interrupted():
+            if b"\n" in came or len(came) > MAX_ANSWER:
+                return True
+            turn = LOOK_INTERVAL if left is None else min(left, LOOK_INTERVAL)
+            connection.settimeout(turn)
+            try:
+                piece = connection.recv(_PIECE)
+            except TimeoutError:
+                if left is not None:
+                    left -= turn
+                    if left <= 0:
+                        raise
+                continue
+            if not piece:
+                return True
+            came += piece
+            left = self.timeout
+        return False
 
 
 def _read_line(connection: socket.socket) -> bytes:
