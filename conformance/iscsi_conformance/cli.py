@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 import signal
 import sys
@@ -68,6 +69,17 @@ class Refused(click.ClickException):
         self.exit_code = code  # type: ignore[misc]  # click declares it for the class and reads it from the instance
 
 
+class Seconds(click.FloatRange):
+    """A time that comes to an end: neither nan nor inf, which float() knows."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See click."""
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
+
+
 @click.group(context_settings=CONTEXT, epilog=EXAMPLES)
 @click.version_option(package_name="iscsi-conformance")
 def main() -> None:
@@ -129,7 +141,7 @@ def _spec(profile: Profile, *, seed: int) -> EnvironmentSpec:
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 @click.option("--destructive", is_flag=True, help="Allow cases that write to the logical unit.")
 @click.option("--strict", is_flag=True, help="A missed SHOULD fails the run too.")
-@click.option("--time-limit", type=click.FloatRange(min=1), metavar="S", help="Seconds for the whole run.")
+@click.option("--time-limit", type=Seconds(min=1), metavar="S", help="Seconds for the whole run.")
 @click.option("--expected-failures", type=click.Path(path_type=Path), metavar="FILE", help="Known deviations, in TOML.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for results and reports.")
 @click.option("--seed", type=click.IntRange(0), default=None, help="Repeat a run's random choices.")
@@ -197,10 +209,10 @@ def _run_and_report(options: RunOptions, *, as_json: bool) -> NoReturn:
 @click.option("--listen", required=True, metavar="HOST:PORT", callback=_portal, help="Where to listen; port 0 is any.")
 @click.option("--command", metavar="CMD", help="Run once a case: 'CMD {portal} {target} {lun}'. Without: you log in.")
 @click.option("--adapter", type=click.Choice(sorted(ADAPTERS)), help="Certify the tools of this product.")
-@click.option("--case-time", type=click.FloatRange(min=0.1), metavar="S", help="Seconds for what one case asks for.")
+@click.option("--case-time", type=Seconds(min=0.1), metavar="S", help="Seconds for what one case asks for.")
 @click.option("-k", "expression", default="", metavar="EXPR", help="Only cases whose id, area or requirement matches.")
 @click.option("--strict", is_flag=True, help="A missed SHOULD fails the run too.")
-@click.option("--time-limit", type=click.FloatRange(min=1), metavar="S", help="Seconds for the whole run.")
+@click.option("--time-limit", type=Seconds(min=1), metavar="S", help="Seconds for the whole run.")
 @click.option("--expected-failures", type=click.Path(path_type=Path), metavar="FILE", help="Known deviations, in TOML.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for results and reports.")
 @click.option("--seed", type=click.IntRange(0), default=None, help="Repeat a run's random choices.")

@@ -117,7 +117,9 @@ def run_batch(
             batch.results.append(result)
             on_result(result)
             if result.verdict is Verdict.INCONCLUSIVE and result.evidence.gone:
-                batch.trouble, batch.message = Exit.UNREACHABLE, f"{result.id}: {FIRST_SUSPECT}"
+                # An initiator is gone where its command cannot be started, which is no case's doing.
+                why = result.reason if options.spec.kind == "initiator" else FIRST_SUSPECT
+                batch.trouble, batch.message = Exit.UNREACHABLE, f"{result.id}: {why}"
                 return batch.message
             if deadline is not None and time.monotonic() > deadline:
                 batch.trouble, batch.message = Exit.INTERRUPTED, "the time limit of the run was reached"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import json
+import os
+import signal
 import sys
 
 import pytest
@@ -9,8 +14,10 @@ from click.testing import CliRunner
 
 from iscsi_conformance.case import load_cases
 from iscsi_conformance.certify.own import OwnConnections
+from iscsi_conformance.certify.process import Running
 from iscsi_conformance.certify.product import LIBISCSI, QEMU_IMG, CommandError, Place, Template
 from iscsi_conformance.cli import main
+from iscsi_conformance.clock import passed
 from iscsi_conformance.doing import Doing, Wish
 from iscsi_conformance.profile import ChapLogin
 from iscsi_conformance.reaction import by_connection, reaction_to
@@ -43,7 +50,9 @@ def test_template_fills_its_placeholders_in():
     assert template.programs == ["my tool"]
 
 
-@pytest.mark.parametrize("text", ["", "tool {no-such}", "tool 'open", "tool {}", "tool {0}", "tool {"])
+@pytest.mark.parametrize(
+    "text", ["", "tool {no-such}", "tool 'open", "tool {}", "tool {0}", "tool {", "tool {lun.x}", "tool {lun[x]}"]
+)
 def test_template_that_cannot_be_used_is_refused(text):
     """An unknown placeholder or an open quote is a matter of usage."""
     with pytest.raises(CommandError):
@@ -186,6 +195,8 @@ def certify(*arguments):
         (["--command", "no-such-program-of-anybody {url}"], 3, "not installed: no-such-program-of-anybody"),
         (["--adapter", "nobody"], 2, "nobody"),
         (["--case-time", "0"], 2, "--case-time"),
+        (["--case-time", "nan"], 2, "no number of seconds"),
+        (["--time-limit", "inf"], 2, "no number of seconds"),
         (["--command", "true", "-k", "no-case-has-this"], 4, ""),
         (["--command", "true", "-k", "datain"], 4, ""),
         (["--command", "true", "--out", "/proc/nowhere"], 3, "/proc/nowhere"),
@@ -202,6 +213,12 @@ def test_port_that_is_taken_is_refused(unused_endpoint):
     """An address that somebody else has is exit code 3."""
     done = CliRunner().invoke(main, ["certify-initiator", "--listen", "192.0.2.1:0", "--command", "true"])
     assert done.exit_code == 3
+
+
+def test_a_name_is_no_address_to_listen_at():
+    """What is wanted is said, and not that the name is unknown."""
+    done = CliRunner().invoke(main, ["certify-initiator", "--listen", "localhost:0", "--command", "true"])
+    assert (done.exit_code, "localhost:0: not an address of this host" in done.output) == (3, True)
 
 
 def test_bundled_initiator_as_a_foreign_one(tmp_path):
@@ -226,10 +243,53 @@ def test_bundled_initiator_as_a_foreign_one(tmp_path):
 
 
 def test_nobody_comes():
-    """A command that does not log in shows nothing."""
-    done = certify("--command", "true", "--json", "--case-time", "0.2", "-k", "ilogout")
-    assert done.exit_code == 1
-    assert "nobody logged in to iqn.2026-11.org.iscsi-conformance:ilogout.closes within 0.2 s" in done.output
+    """A command that does not log in shows nothing, and it is told whether it had its time."""
+    named = "nobody logged in to iqn.2026-11.org.iscsi-conformance:ilogout.closes"
+    hangs = certify("--command", "sleep 60", "--json", "--case-time", "0.2", "-k", "ilogout.closes")
+    assert (hangs.exit_code, f"{named} within 0.2 s" in hangs.output) == (1, True)
+    ends = certify("--command", "true", "--json", "--case-time", "20", "-k", "ilogout.closes")
+    assert (ends.exit_code, f"{named} before the command ended" in ends.output) == (1, True)
+
+
+def test_a_command_that_cannot_be_started_ends_the_run(tmp_path):
+    """No case could start it; it is no defect of the suite."""
+    tool = tmp_path / "tool"
+    tool.write_bytes(b"neither a program nor a script")
+    tool.chmod(0o700)
+    done = certify("--command", tool, "--json", "-k", "ilogout")
+    assert done.exit_code == 3
+    assert "suspect" not in done.stderr
+    (only,) = json.loads(done.stdout)["cases"]
+    assert (only["verdict"], only["reason"]) == ("INCONCLUSIVE", f"{tool} cannot be started: Exec format error")
+
+
+LEAVES_SOMETHING = """
+import os, sys, time
+ready, running = os.pipe()
+if os.fork():
+    os.read(ready, 1)
+    print("the last words", flush=True)
+    sys.exit(3)
+os.setsid()
+open(sys.argv[1], "w").write(str(os.getpid()))
+os.write(running, b"x")
+time.sleep(60)
+"""
+
+
+def test_what_a_command_leaves_behind_does_not_hold_the_suite(tmp_path):
+    """A process that left the group has the end of the output for itself: it is not waited for, and nothing stays open."""
+
+    async def run():
+        running = await Running.start([sys.executable, "-c", LEAVES_SOMETHING, str(tmp_path / "pid")])
+        while not running.over:
+            await passed(0.01)
+        return await running.stop()
+
+    said = asyncio.run(run())
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    gc.collect()
+    assert said.endswith("exit code 3\nthe last words")
 
 
 def test_cases_for_any_initiator_are_told():

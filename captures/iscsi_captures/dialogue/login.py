@@ -122,6 +122,7 @@ def after_response(sight: Sight, sessions: Sessions) -> None:
 def _enter_full_feature(sight: Sight, sessions: Sessions) -> None:
     connection, session = sight.connection, sight.session
     connection.phase = Phase.FULL
+    connection.login_stat_sn = sight.word(24)
     former = session.connections.get(connection.cid)
     if former is not None and former is not connection:
         # The login does what a logout would: for recovery at level 2, else to close the connection (6.3.4). Where

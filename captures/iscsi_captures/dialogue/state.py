@@ -323,8 +323,10 @@ class Connection:
     asked: runs of status SNACKs. resent: SNACK was used. lost: bytes went by that were no PDUs.
     numbered: it has brought a non-immediate request. logout_wanted: the StatSN of event 1. logout_by, text_by: when the
     logout of event 1, or the Text Request of event 4, is due.
-    acked: the highest ExpStatSN of the initiator. statuses: those it does not acknowledge. data_acks: what A bits ask to
-    be acknowledged, by Target Transfer Tag: command, LUN, DataSN. terminations: events 5 not answered, StatSN by LUN.
+    login_stat_sn: of the Login Response that ended the login; None until then, or where that went by unseen.
+    acked: the highest ExpStatSN of the initiator since. statuses: those it does not acknowledge. data_acks: what A bits
+    ask to be acknowledged, by Target Transfer Tag: command, LUN, DataSN. terminations: events 5 not answered, StatSN by
+    LUN.
     damaged: headers of requests with a wrong data digest that were not rejected yet. resized_by: StatSN of the Text Response
     behind which other lengths of data segments hold.
     lost_at: when it broke. ended: it was logged out, or another one took its place; kept: its tasks await reassignment.
@@ -350,6 +352,7 @@ class Connection:
         "known",
         "limits",
         "login",
+        "login_stat_sn",
         "logout_answered",
         "logout_asked",
         "logout_by",
@@ -393,6 +396,7 @@ class Connection:
         self.ended = False
         self.kept = False
         self.numbered = False
+        self.login_stat_sn: int | None = None
         self.acked: int | None = None
         self.asked: list[tuple[int, int | None]] = []
         self.statuses: dict[int, Status] = {}

@@ -45,6 +45,7 @@ RULES: Mapping[str, str] = {
     "keys.first-burst-above-max-burst": "Unsolicited data may be longer than a burst can be; initiators refuse such a login.",
     "cmdsn.outside-window": "More commands are sent than the target takes. It ignores those, and they time out.",
     "cmdsn.gap": "A number is missing: the target waits for it and executes nothing behind it.",
+    "expstatsn.of-other-connection": "The target may let go of a status that is still needed, or keep one that arrived.",
     "datain.segment-too-long": "A PDU is larger than its receiver said it takes. Initiators drop the connection for it.",
     "dataout.segment-too-long": "A PDU is larger than its receiver said it takes. Targets drop the connection for it.",
     "response.sense-missing": "The command failed and the target does not say why.",

@@ -210,6 +210,21 @@ def exp_stat_sn_ahead(sight: Sight) -> str | None:
     return f"ExpStatSN {number} while {following} is the next StatSN"
 
 
+@RULES("expstatsn.of-other-connection", "R7143-11.3.3-01", Opcode.LOGOUT_REQUEST, level="ADVICE", from_start=True)
+def exp_stat_sn_of_other_connection(sight: Sight) -> str | None:
+    """A Logout Request for another connection carries the last ExpStatSN of that one, not its own connection's."""
+    subject, number = acknowledged(sight), sight.word(28)
+    if subject is None or subject is sight.connection or subject.stat_sn is None or subject.broken:
+        return None
+    # What was on its way when the connection broke may not have come: any of these can be the last (11.14.4).
+    first = subject.login_stat_sn if subject.acked is None else subject.acked
+    if first is None or (serial.le(first, number) and serial.le(number, subject.stat_sn)):
+        return None
+    if exp_stat_sn_ahead(sight) is not None:
+        return None  # neither connection's, and told already
+    return f"ExpStatSN {number}, on connection {subject.number} it is {first} to {subject.stat_sn}"
+
+
 @RULES("login.status-not-acknowledged", "R7143-11.12.9-01", Opcode.LOGIN_REQUEST, phases=_LOGIN, from_start=True)
 def login_exp_stat_sn(sight: Sight) -> str | None:
     """Each later Login Request acknowledges the response before it."""

@@ -41,9 +41,11 @@ def certification(
 
 def _bindable(host: str, port: int) -> Endpoint:
     """The address with a port that can be listened at now; each case listens there anew. Raises OSError."""
-    family, kind, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
-    )[0]
+    flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+    except socket.gaierror as error:
+        raise OSError(error.errno, f"not an address of this host: {error.strerror}") from None
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)

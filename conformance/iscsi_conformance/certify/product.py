@@ -74,7 +74,7 @@ class Template:
         try:
             for word in words:
                 word.format(**samples)
-        except (KeyError, IndexError, ValueError):
+        except (AttributeError, LookupError, TypeError, ValueError):
             known = " ".join(f"{{{name}}}" for name in samples)
             raise CommandError(f"{self.text}: the placeholders are {known}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from iscsi_conformance.reaction import closed_by_initiator
 from iscsi_conformance.recorder import Recorder
 from iscsi_conformance.scene import OpenTappedStage, Scene, Stage
 from iscsi_conformance.stimulus import configured
-from iscsi_conformance.verdict import Inconclusive
+from iscsi_conformance.verdict import Inconclusive, PeerGone
 from iscsi_protocol.fault import Fault
 from iscsi_protocol.history import Endpoint, Record, TransportEvent, TransportRecord
 from iscsi_target.config import PortalConfig, TargetConfig
@@ -100,11 +100,13 @@ class ForeignScene(Scene):
             self._way.say(_request(wish, place))
             done = self._left_by_operator(came)
         else:
-            self._running = await Running.start(self._way.product.command(wish, place))
+            self._running = await _started(self._way.product.command(wish, place))
             done = self._left_by_command(self._running)
         await self._wait(lambda: done() or until())
         if self._came == came:
-            raise Inconclusive(f"nobody logged in to {self.name} within {self.patience:g} s")
+            over = self._running is not None and self._running.over
+            when = "before the command ended" if over else f"within {self.patience:g} s"
+            raise Inconclusive(f"nobody logged in to {self.name} {when}")
 
     def _left_by_command(self, running: Running) -> Callable[[], bool]:
         """Whether the command has ended, and its connections have as well."""
@@ -166,6 +168,14 @@ class ForeignScene(Scene):
             elif closed_by_initiator(record) or record.event is TransportEvent.RST:
                 self._open.discard(record.connection)
         self.recorder.record(record)
+
+
+async def _started(words: Sequence[str]) -> Running:
+    """Raises PeerGone where it cannot be started: no other case could start it."""
+    try:
+        return await Running.start(words)
+    except OSError as error:
+        raise PeerGone(f"{words[0]} cannot be started: {error.strerror}") from None
 
 
 def _request(wish: Wish, place: Place) -> str:

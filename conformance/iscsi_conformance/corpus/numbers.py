@@ -14,6 +14,7 @@ NAMES = (("InitiatorName", "iqn.2026-01.com.example:initiator"), ("TargetName", 
 TAG = (("TargetPortalGroupTag", "1"),)
 FIRST = 100  # CmdSN of the script's leading login
 STATUS = 1001  # StatSN of the first status behind its login
+OTHER_STATUS = 2001  # and that of a second connection
 LAST_IN_WINDOW = 132
 
 
@@ -44,6 +45,17 @@ def pair(s: Script) -> Script:
     """A second connection; the script speaks on the first."""
     s.cid = 1
     return s.connect(2).login_request().login_response().on(1)
+
+
+def idle(s: Script) -> Script:
+    """Two connections at level 2, over which nothing has gone yet."""
+    return pair(s.ready(MaxConnections="2", ErrorRecoveryLevel="2", DefaultTime2Wait="0"))
+
+
+def parted(s: Script) -> Script:
+    """One of two connections breaks with a status acknowledged and another one on its way; the script speaks on the other."""
+    idle(s).command().response().command().response().transport(TransportEvent.RST)
+    return s.on(2)
 
 
 def late_answer(s: Script, **fields: Any) -> Script:
@@ -205,6 +217,22 @@ TABLE: Table = {
             lambda s: s.ready().write().r2t().data_out(exp_stat_sn=STATUS + 1),
         ),
         (lambda s: s.ready().command(exp_stat_sn=STATUS).response().command(exp_stat_sn=STATUS),),
+    ),
+    "expstatsn.of-other-connection": (
+        (
+            lambda s: parted(s).logout(2, cid=0, exp_stat_sn=OTHER_STATUS),
+            lambda s: parted(s).logout(2, cid=0, exp_stat_sn=STATUS),
+            lambda s: idle(s).on(2).transport(TransportEvent.RST).on(1).logout(2, cid=1, exp_stat_sn=STATUS),
+            lambda s: idle(s).on(2).logout(1, cid=0, exp_stat_sn=OTHER_STATUS),
+        ),
+        (
+            lambda s: parted(s).logout(2, cid=0, exp_stat_sn=STATUS + 1),
+            lambda s: parted(s).logout(2, cid=0, exp_stat_sn=STATUS + 2),
+            lambda s: idle(s).on(2).logout(1, cid=0, exp_stat_sn=STATUS - 1),
+            lambda s: parted(s).logout(2, cid=1, exp_stat_sn=OTHER_STATUS),
+            lambda s: parted(s).logout(2, cid=7, exp_stat_sn=OTHER_STATUS),
+            lambda s: idle(s).on(2).logout(0, cid=0, exp_stat_sn=OTHER_STATUS),
+        ),
     ),
     "login.status-not-acknowledged": (
         (

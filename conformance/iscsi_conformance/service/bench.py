@@ -28,10 +28,11 @@ from iscsi_initiator.service.api.operation import Operation
 from iscsi_initiator.service.api.wire import NoRequest, decode_answer, encode_request
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
+from iscsi_initiator.service.listener import Listener
 from iscsi_initiator.service.live import LiveSession
 from iscsi_initiator.service.operations import carry_out
 from iscsi_initiator.service.policy import CONFORMING, ServicePolicy
-from iscsi_initiator.service.startup import Start, StartFailed, open_store, prepare
+from iscsi_initiator.service.startup import Start, StartFailed, listen, make_core, open_metrics, open_store, prepare
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.status_codes import StatusCode
 from iscsi_initiator.store import State, Store
@@ -164,7 +165,9 @@ class Running:
             "claims": CLAIMS,
             **setting.options,
         }
-        core = Core(store, journal, settings=setting.settings, random_bytes=random.Random(2).randbytes, **arguments)
+        core = make_core(
+            store, journal, settings=setting.settings, random_bytes=random.Random(2).randbytes, **arguments
+        )
         stack.callback(core.release)
         prepare(core, {}, setting.plug_ins)
         return core, connector, BundledOperator(engine, portal.driver)
@@ -252,9 +255,19 @@ class Running:
         self._starts.append(start)
         await start.run()
 
+    async def listens(self, path: Path) -> None:
+        """Have the service listen at a socket, where nobody calls, and leave it again. Raises StartFailed."""
+        listener = Listener(path, self.perform, defect=self._defect)
+        await listen(self.core.journal, listener)
+        await listener.close()
 
-async def cannot_start(bench: ServiceBench, begun: Awaitable[Running]) -> None:
-    """A service that is begun does not start. Raises Failed."""
+    async def offers_metrics(self, host: str, port: int) -> None:
+        """Have the service take the place where metrics are asked for, and leave it again. Raises StartFailed."""
+        await open_metrics(self.core, host, port).close()
+
+
+async def cannot_start(bench: ServiceBench, begun: Awaitable[object]) -> None:
+    """A service that is begun, or goes through a checkpoint, does not start. Raises Failed."""
     try:
         await begun
     except StartFailed as error:

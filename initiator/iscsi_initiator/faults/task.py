@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from iscsi_initiator.faults import behaves, sends, takes_for
-from iscsi_protocol.fault import Drop, Insert, Of, Part, Plus, Replace, Set, Template
-from iscsi_protocol.pdu import NO_LUN, NopOut, Opcode, ScsiCommand
+from iscsi_protocol.fault import Drop, FieldIs, Insert, Of, Part, Plus, Replace, Set, Template
+from iscsi_protocol.pdu import NO_LUN, LogoutReason, NopOut, Opcode, ScsiCommand
 
 _TASK = Opcode.TASK_MANAGEMENT_REQUEST
 _LOGOUT = Opcode.LOGOUT_REQUEST
@@ -37,6 +37,13 @@ FAULTS = (
         "A command goes out behind the logout of the session.",
         _LOGOUT,
         Insert(Template(ScsiCommand, {"itt": 0x73, "cmd_sn": Of("cmd_sn")})),
+    ),
+    sends(
+        "ilogout.acknowledges-for-carrier",
+        "A logout for recovery has the ExpStatSN of the connection that it goes out on.",
+        _LOGOUT,
+        Set("exp_stat_sn", Of("stat_sn")),
+        tests=(FieldIs("reason", LogoutReason.RECOVERY),),
     ),
     takes_for("ilogout.stays", "The connection is kept behind the logout.", Opcode.LOGOUT_RESPONSE, Drop()),
 )

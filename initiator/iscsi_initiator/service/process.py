@@ -19,10 +19,18 @@ from iscsi_initiator.eventlog import EventLogWriter
 from iscsi_initiator.service.core import Core
 from iscsi_initiator.service.journal import Journal
 from iscsi_initiator.service.listener import Listener
-from iscsi_initiator.service.management.scrape import MetricsServer
 from iscsi_initiator.service.operations import carry_out
 from iscsi_initiator.service.place import exports_beside
-from iscsi_initiator.service.startup import LOGIN_TIME, Start, StartFailed, open_store, prepare
+from iscsi_initiator.service.startup import (
+    LOGIN_TIME,
+    Start,
+    StartFailed,
+    listen,
+    make_core,
+    open_metrics,
+    open_store,
+    prepare,
+)
 from iscsi_initiator.service.tracing import open_debug_log
 from iscsi_initiator.settings import Settings
 from iscsi_initiator.store.keys import KeySource
@@ -76,14 +84,10 @@ async def serve(
         stack.callback(writer.close)
         journal = Journal(writer)
         store = stack.enter_context(open_store(place.store, journal, place.keys))
-        try:
-            core = Core(
-                store, journal, addresses=place.addresses, settings=place.settings, exports=exports_beside(place.socket)
-            )
-            core.say = complain
-        except ValueError as error:
-            journal.tell(106, str(error), "settings")
-            raise StartFailed(f"the service cannot start (settings): {error}") from error
+        core = make_core(
+            store, journal, addresses=place.addresses, settings=place.settings, exports=exports_beside(place.socket)
+        )
+        core.say = complain
         stack.callback(core.release)
         try:
             log = open_debug_log(core.service_settings, core.teller)
@@ -97,14 +101,6 @@ async def serve(
         await _run(core, place, ready, complain, measured)
 
 
-def _metrics(core: Core, host: str, port: int) -> MetricsServer:
-    try:
-        return MetricsServer(core, host, port)
-    except OSError as error:
-        core.journal.tell(106, str(error), "metrics")
-        raise StartFailed(f"the service cannot start (metrics): {host}:{port}: {error.strerror}") from error
-
-
 async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Say, measured: Measured) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -114,14 +110,13 @@ async def _run(core: Core, place: Place, ready: Callable[[], None], complain: Sa
         complain(f"{type(error).__name__}: {error}")
 
     listener = Listener(place.socket, partial(carry_out, core), defect=defect)
-    metrics = None if place.metrics is None else _metrics(core, *place.metrics)
+    metrics = None if place.metrics is None else open_metrics(core, *place.metrics)
     try:
-        await listener.start()
-    except OSError as error:
-        core.journal.tell(106, str(error), "socket")
+        await listen(core.journal, listener)
+    except StartFailed:
         if metrics is not None:
             await metrics.close()
-        raise StartFailed(f"the service cannot start (socket): {place.socket}: {error.strerror}") from error
+        raise
     if metrics is not None:
         metrics.start()
         measured(metrics.address)

@@ -2,6 +2,7 @@
 106 to 108; Appendix F: the volume timers).
 
     store        the store opens                                106 and no start
+    settings     the stored settings are within bounds          106 and no start
     node name    there is a name, and it is kept                106 and no start
     instances    there are initiator instances, with adapters   106 and no start; 108 and a start without that adapter
     IPsec        the back end gets ready, where there is one    105
@@ -21,6 +22,7 @@ from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from iscsi_initiator.discovery.adapters import Adapter, PlugIn, attach, load
 from iscsi_initiator.discovery.isns_servers import Overtaken
@@ -31,7 +33,9 @@ from iscsi_initiator.service.core import AdapterHost, Core
 from iscsi_initiator.service.devices import DISK
 from iscsi_initiator.service.ipsec import IpsecFailure
 from iscsi_initiator.service.journal import Journal
+from iscsi_initiator.service.listener import Listener
 from iscsi_initiator.service.logins import log_in, of_record
+from iscsi_initiator.service.management.scrape import MetricsServer
 from iscsi_initiator.service.volumes import volumes
 from iscsi_initiator.status_codes import Refused, StatusCode
 from iscsi_initiator.store import SecretError, Store, StoreError
@@ -76,9 +80,34 @@ def open_store(folder: Path, journal: Journal, keys: KeySource | None = None) ->
         raise _failed(journal, error, "store") from error
 
 
-def _failed(journal: Journal, error: Exception, checkpoint: str) -> StartFailed:
+def make_core(store: Store, journal: Journal, **arguments: Any) -> Core:
+    """Checkpoint `settings`. arguments: what else the core takes. Raises StartFailed."""
+    try:
+        return Core(store, journal, **arguments)
+    except ValueError as error:
+        raise _failed(journal, error, "settings") from error
+
+
+def open_metrics(core: Core, host: str, port: int) -> MetricsServer:
+    """Checkpoint `metrics`: what is returned can be started. Raises StartFailed."""
+    try:
+        return MetricsServer(core, host, port)
+    except OSError as error:
+        raise _failed(core.journal, error, "metrics", f"{host}:{port}: {error.strerror}") from error
+
+
+async def listen(journal: Journal, listener: Listener) -> None:
+    """Checkpoint `socket`. Raises StartFailed."""
+    try:
+        await listener.start()
+    except OSError as error:
+        raise _failed(journal, error, "socket", f"{listener.path}: {error.strerror}") from error
+
+
+def _failed(journal: Journal, error: Exception, checkpoint: str, words: str = "") -> StartFailed:
+    """words: for whoever started it, where the error's own do not do."""
     journal.tell(106, str(error), checkpoint)
-    return StartFailed(f"the service cannot start ({checkpoint}): {error}")
+    return StartFailed(f"the service cannot start ({checkpoint}): {words or error}")
 
 
 def load_adapters(core: Core, wanted: Mapping[str, str], plug_ins: Mapping[str, PlugIn] = NONE) -> dict[str, Adapter]:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 
-from iscsi_conformance.case import INITIATOR, case
+from iscsi_conformance.bundled import PLAIN
+from iscsi_conformance.case import INITIATOR, SHOULD, case
 from iscsi_conformance.doing import Doing
+from iscsi_conformance.reaction import by_connection
 from iscsi_conformance.scene import Scene
-from iscsi_conformance.stimulus import A_MOMENT, configured, first_dialogue, is_a, log_in, request
+from iscsi_conformance.stimulus import A_MOMENT, answer, configured, first_dialogue, is_a, log_in, request
 from iscsi_conformance.verdict import require
 from iscsi_initiator.client import Client
 from iscsi_initiator.requests import ScsiRequest
+from iscsi_initiator.settings import SessionOptions, Settings
 from iscsi_protocol import serial
-from iscsi_protocol.fault import Drop
+from iscsi_protocol.fault import Drop, Reset
 from iscsi_protocol.pdu import (
     NO_LUN,
     NO_TAG,
+    LogoutReason,
     LogoutRequest,
     Opcode,
     ScsiCommand,
+    ScsiResponse,
     TaskFunction,
     TaskManagementRequest,
+    decode,
 )
 from iscsi_protocol.scsi.opcodes import TEST_UNIT_READY
 from iscsi_protocol.stream import Direction
@@ -174,3 +180,39 @@ async def logout_closes(scene: Scene) -> None:
     scene.some(LogoutRequest)
     reaction = scene.reached(scene.reaction(is_a(Opcode.LOGOUT_RESPONSE)), "the target sent no Logout Response")
     require(reaction.closed, "R7143-11.14-07", "the initiator closes the connection behind the logout", seen=reaction)
+
+
+_CUT_LATE = answer(Opcode.SCSI_RESPONSE, Drop(), Reset(), nth=2, cid=1)
+_RECOVERABLE = configured(ErrorRecoveryLevel="2", MaxConnections="2", DefaultTime2Wait="0")
+
+
+def _responses(scene: Scene, place: int) -> list[ScsiResponse]:
+    """What came over the connection that was used as the place-th, counted from 0."""
+    dialogue = list(by_connection(scene.recorder.records))[place]
+    came = [decode(each.raw) for each in dialogue if each.direction is Direction.TO_INITIATOR]
+    return [pdu for pdu in came if isinstance(pdu, ScsiResponse)]
+
+
+@case(
+    "ilogout.recovery-acknowledges-for-the-lost",
+    clauses={"R7143-11.3.3-01": "ilogout.acknowledges-for-carrier"},
+    touches=["R7143-11.14-09"],
+    level=SHOULD,
+    role=INITIATOR,
+    events=["iScsiPrt:20"],
+)
+async def recovery_acknowledges_for_the_lost(scene: Scene) -> None:
+    """A logout for recovery has the last ExpStatSN of the connection that it closes, not that of its own."""
+    stage = await scene.target(_CUT_LATE, config=_RECOVERABLE)
+    options = SessionOptions(portal=stage.endpoints[0], target_name=PLAIN, connections=2)
+    settings = Settings(error_recovery_level=2, default_time2wait=0)
+    client = await scene.login(settings=settings, options=options)
+    await scene.until(lambda: len(client.connections) == 2)
+    for _ in range(4):
+        await scene.attempt(client.execute(_READY))
+    await scene.until(lambda: scene.sent(LogoutRequest))
+    sent = scene.some(LogoutRequest)[0]
+    scene.reached((sent.reason, sent.cid) == (LogoutReason.RECOVERY, 1), "the lost connection was not logged out")
+    came = scene.reached(_responses(scene, 1), "the lost connection brought no response")
+    due = serial.add(came[-1].stat_sn)
+    require(sent.exp_stat_sn == due, "R7143-11.3.3-01", f"ExpStatSN is {due}, as on CID 1", seen=sent.exp_stat_sn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from iscsi_initiator.service import api
 from iscsi_initiator.service.claim import NodeClaim
 from iscsi_initiator.status_codes import StatusCode
 from iscsi_initiator.store import Sealed, State, Store
-from iscsi_initiator.store.state import IdType, Node, PresharedKey, Secrets, SecurityFlag, StaticTarget
+from iscsi_initiator.store.state import IdType, Node, PresharedKey, Secrets, SecurityFlag, StaticTarget, StoredSettings
 
 BROKEN = Sealed(nonce=bytes(12), sealed=bytes(28))
 SOFTWARE = "ROOT\\ISCSIPRT\\0000_0"
@@ -164,6 +165,36 @@ async def instances_not_kept(service: ServiceBench) -> None:
     await cannot_start(service, service.start(state=state, before=_unwritable))
     service.require_events((106, re.compile(r".*not kept: .*[^?]"), "instances"))
     await service.start("other", state=state)
+
+
+@event_case(106, "settings-out-of-bounds")
+async def settings_out_of_bounds(service: ServiceBench) -> None:
+    """A stored setting above its bound ends the start at that checkpoint, with event 106; one at its bound does not."""
+    above, highest = (State(settings=StoredSettings(driver={"ErrorRecoveryLevel": level})) for level in (3, 2))
+    await cannot_start(service, service.start(state=above, settings=None))
+    service.require_events((106, re.compile(r"ErrorRecoveryLevel is 0 to 2, not 3"), "settings"))
+    await service.start("other", state=highest, settings=None)
+    service.require_events((106, re.compile(r"ErrorRecoveryLevel is 0 to 2, not 3"), "settings"))
+
+
+@event_case(106, "socket-not-free")
+async def socket_not_free(service: ServiceBench) -> None:
+    """A service that cannot listen ends its start at that checkpoint, with event 106; at a free path it listens."""
+    one = await service.start()
+    (one.folder / "taken").write_text("no socket")
+    await cannot_start(service, one.listens(one.folder / "taken"))
+    await one.listens(one.folder / "free")
+    service.require_events((106, re.compile(r".*is no socket: '.*/taken'"), "socket"))
+
+
+@event_case(106, "metrics-not-free")
+async def metrics_not_free(service: ServiceBench) -> None:
+    """A port for metrics that another one has ends the start at that checkpoint, with event 106; any free one does not."""
+    one = await service.start()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        await cannot_start(service, one.offers_metrics(*taken.getsockname()))
+    await one.offers_metrics("127.0.0.1", 0)
+    service.require_events((106, re.compile(r".*in use"), "metrics"))
 
 
 def _unwritable(store: Store) -> None:
