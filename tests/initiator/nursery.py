@@ -22,7 +22,7 @@ from typing import Any, Self
 from unittest.mock import patch
 
 from iscsi_conformance.bundled import CHAP, PLAIN
-from iscsi_initiator.service import api, process
+from iscsi_initiator.service import api, process, startup
 from iscsi_initiator.service.api.wire import encode_request
 from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.service.core import Core
@@ -131,7 +131,7 @@ def _serve(folder: Path, isns_port: int, point: int | None, *, watched: bool) ->
         made.attached = dict(ATTACHED)
         return made
 
-    with patch.object(process, "Core", core), patch.object(files, "os", os if point is None else Deadly(point)):
+    with patch.object(startup, "Core", core), patch.object(files, "os", os if point is None else Deadly(point)):
         asyncio.run(process.serve(place, lambda: _say(ready=True), _complain))
 
 
