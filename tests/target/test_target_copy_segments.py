@@ -200,7 +200,7 @@ def test_ranges_beyond_the_end_abort_the_copy_where_they_are(make_disk):
         assert read_sense(answer.sense).sense_key_specific == bytes((0x80, 0, 16 + (32 if blamed else 0)))
         assert sense.code == Code.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
         found = status(disk, 1)
-        assert (found.state, found.segments_processed, found.transfer_count) == (CopyState.FAILED, 1, 1024)
+        assert (found.state, found.segments_processed, found.transfer_count) == (CopyState.FAILED, 2, 1024)
     assert held(disk, 1) == here[:1024] + there[1024:]
 
 
@@ -265,7 +265,12 @@ def test_what_is_moved_backwards_counts_when_it_is_whole(make_disk, monkeypatch)
         write(offset, data)
 
     monkeypatch.setattr(unit(disk).backend, "write", full)
-    assert third_party(failed(disk, [within(blocks=20, source_lba=3, destination_lba=8)]).sense)[1] == 20
+    segment = within(blocks=20, source_lba=3, destination_lba=8)
+    assert third_party(failed(disk, [segment], list_identifier=7).sense)[1] == 20
+    assert status(disk, 7).transfer_count == 0
+    monkeypatch.undo()
+    good(disk, [segment], list_identifier=7)
+    assert status(disk, 7).transfer_count == 20 * 512
 
 
 def test_write_protection_and_a_stopped_unit_stop_a_copy(make_disk):
@@ -386,7 +391,7 @@ def test_a_long_copy_is_done_in_steps(long_disk):
     while isinstance(work, Work):
         found = status(long_disk, 1)
         assert found.state == CopyState.IN_PROGRESS
-        assert (found.transfer_count, found.segments_processed) == (steps * 8 * MIB, 0)
+        assert (found.transfer_count, found.segments_processed) == (steps * 8 * MIB, min(steps, 1))
         unfinished = (SenseKey.ILLEGAL_REQUEST, Code.INVALID_FIELD_IN_CDB)
         for report in (op.RECEIVE_COPY_DATA_LID1, op.RECEIVE_COPY_FAILURE_DETAILS_LID1):
             assert long_disk.refusal(report, list_identifier=1, allocation_length=64) == unfinished

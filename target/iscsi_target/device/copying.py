@@ -97,6 +97,12 @@ class CopyOperation:
         self.cancelled = False
         self._descriptor_sense = descriptor_sense
         self._done = 0
+        self._begun = False
+
+    @property
+    def segments_processed(self) -> int:
+        """Segments that are done, and the one that is being processed or failed (SPC-4 6.24)."""
+        return min(self.processed + self._begun, len(self.segments))
 
     @property
     def small(self) -> bool:
@@ -143,6 +149,7 @@ class CopyOperation:
 
     def _advance(self) -> None:
         """Move some bytes of the segment whose turn it is. Raises SegmentFailed."""
+        self._begun = True
         segment = self.segments[self.processed]
         if isinstance(segment, SegmentFailed):
             raise segment
@@ -151,7 +158,11 @@ class CopyOperation:
         if self._done < segment.length:
             count = _move(segment, self._done)
             self._done += count
-            self.moved += count
+            # Of what is not written in order nothing counts until it is whole.
+            if not segment.backwards:
+                self.moved += count
+            elif self._done == segment.length:
+                self.moved += segment.length
         if self._done == segment.length:
             _pad(segment)
             self.processed += 1

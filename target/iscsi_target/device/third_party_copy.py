@@ -262,7 +262,7 @@ def copy_status(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
     units, count = transfer_count(operation.moved)
     status = CopyStatus(
         state=operation.state,
-        segments_processed=operation.processed,
+        segments_processed=operation.segments_processed,
         transfer_count_units=units,
         transfer_count=count,
     )
