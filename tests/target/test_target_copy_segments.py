@@ -321,7 +321,11 @@ def test_descriptor_sense_forwards_what_the_third_party_said(disk):
     forwarded = sense.other_descriptors
     assert (forwarded[0], forwarded[1], forwarded[2], forwarded[3]) == (0x0C, len(forwarded) - 2, 2, 2)
     assert read_sense(forwarded[4:]).code == Code.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+    short = disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=9, allocation_length=4)
     details = disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=9, allocation_length=1024)
+    assert short == details[:4]
+    unknown = (SenseKey.ILLEGAL_REQUEST, Code.INVALID_FIELD_IN_CDB)
+    assert disk.refusal(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=9, allocation_length=1024) == unknown
     head = FailureDetails.parse(details)
     assert (head.available_data, head.status, head.sense_length) == (len(details) - 4, 2, len(answer.sense))
     assert details[60:] == answer.sense
@@ -337,11 +341,15 @@ def test_results_belong_to_their_nexus_and_identifier(disk):
     for report in reports:
         assert disk.refusal(report, list_identifier=1, allocation_length=64, nexus=OTHER) == unknown
         assert disk.refusal(report, list_identifier=2, allocation_length=64) == unknown
-    assert status(disk, 1) == status(disk, 1)
+    assert status(disk, 1).state == CopyState.DONE
+    assert disk.refusal(op.RECEIVE_COPY_STATUS_LID1, list_identifier=1, allocation_length=64) == unknown
     assert disk.good(op.RECEIVE_COPY_DATA_LID1, list_identifier=1, allocation_length=64) == bytes(4)
     assert disk.refusal(op.RECEIVE_COPY_DATA_LID1, list_identifier=1, allocation_length=64) == unknown
     good(disk, [within(blocks=1)], list_identifier=1)
     assert disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=1, allocation_length=64) == bytes(4)
+    failed(disk, [within(blocks=3, destination_lba=255)], list_identifier=1)
+    assert disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=1, allocation_length=0) == b""
+    assert disk.refusal(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=1, allocation_length=64) == unknown
     good(disk, [within(blocks=1)], list_id_usage=3)
     assert disk.refusal(op.RECEIVE_COPY_STATUS_LID1, list_identifier=0, allocation_length=64) == unknown
 

@@ -86,6 +86,7 @@ class CopyOperation:
     """One EXTENDED COPY: its progress, and how it ended. It is read by the loop and written by one worker at a time.
 
     segments: what is to be moved; in place of one that cannot be, why. ended: what its command was answered with.
+    told: its nexus was told how it ended, which is told once.
     """
 
     def __init__(self, segments: list[Segment | SegmentFailed], *, descriptor_sense: bool) -> None:
@@ -95,6 +96,7 @@ class CopyOperation:
         self.moved = 0
         self.ended: Completion | None = None
         self.cancelled = False
+        self.told = False
         self._descriptor_sense = descriptor_sense
         self._done = 0
         self._begun = False
