@@ -200,7 +200,7 @@ def test_ranges_beyond_the_end_abort_the_copy_where_they_are(make_disk):
         assert read_sense(answer.sense).sense_key_specific == bytes((0x80, 0, 16 + (32 if blamed else 0)))
         assert sense.code == Code.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
         found = status(disk, 1)
-        assert (found.state, found.segments_processed, found.transfer_count) == (CopyState.FAILED, 1, 1024)
+        assert (found.state, found.segments_processed, found.transfer_count) == (CopyState.FAILED, 2, 1024)
     assert held(disk, 1) == here[:1024] + there[1024:]
 
 
@@ -265,7 +265,12 @@ def test_what_is_moved_backwards_counts_when_it_is_whole(make_disk, monkeypatch)
         write(offset, data)
 
     monkeypatch.setattr(unit(disk).backend, "write", full)
-    assert third_party(failed(disk, [within(blocks=20, source_lba=3, destination_lba=8)]).sense)[1] == 20
+    segment = within(blocks=20, source_lba=3, destination_lba=8)
+    assert third_party(failed(disk, [segment], list_identifier=7).sense)[1] == 20
+    assert status(disk, 7).transfer_count == 0
+    monkeypatch.undo()
+    good(disk, [segment], list_identifier=7)
+    assert status(disk, 7).transfer_count == 20 * 512
 
 
 def test_write_protection_and_a_stopped_unit_stop_a_copy(make_disk):
@@ -316,7 +321,11 @@ def test_descriptor_sense_forwards_what_the_third_party_said(disk):
     forwarded = sense.other_descriptors
     assert (forwarded[0], forwarded[1], forwarded[2], forwarded[3]) == (0x0C, len(forwarded) - 2, 2, 2)
     assert read_sense(forwarded[4:]).code == Code.LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE
+    short = disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=9, allocation_length=4)
     details = disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=9, allocation_length=1024)
+    assert short == details[:4]
+    unknown = (SenseKey.ILLEGAL_REQUEST, Code.INVALID_FIELD_IN_CDB)
+    assert disk.refusal(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=9, allocation_length=1024) == unknown
     head = FailureDetails.parse(details)
     assert (head.available_data, head.status, head.sense_length) == (len(details) - 4, 2, len(answer.sense))
     assert details[60:] == answer.sense
@@ -332,11 +341,15 @@ def test_results_belong_to_their_nexus_and_identifier(disk):
     for report in reports:
         assert disk.refusal(report, list_identifier=1, allocation_length=64, nexus=OTHER) == unknown
         assert disk.refusal(report, list_identifier=2, allocation_length=64) == unknown
-    assert status(disk, 1) == status(disk, 1)
+    assert status(disk, 1).state == CopyState.DONE
+    assert disk.refusal(op.RECEIVE_COPY_STATUS_LID1, list_identifier=1, allocation_length=64) == unknown
     assert disk.good(op.RECEIVE_COPY_DATA_LID1, list_identifier=1, allocation_length=64) == bytes(4)
     assert disk.refusal(op.RECEIVE_COPY_DATA_LID1, list_identifier=1, allocation_length=64) == unknown
     good(disk, [within(blocks=1)], list_identifier=1)
     assert disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=1, allocation_length=64) == bytes(4)
+    failed(disk, [within(blocks=3, destination_lba=255)], list_identifier=1)
+    assert disk.good(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=1, allocation_length=0) == b""
+    assert disk.refusal(op.RECEIVE_COPY_FAILURE_DETAILS_LID1, list_identifier=1, allocation_length=64) == unknown
     good(disk, [within(blocks=1)], list_id_usage=3)
     assert disk.refusal(op.RECEIVE_COPY_STATUS_LID1, list_identifier=0, allocation_length=64) == unknown
 
@@ -386,7 +399,7 @@ def test_a_long_copy_is_done_in_steps(long_disk):
     while isinstance(work, Work):
         found = status(long_disk, 1)
         assert found.state == CopyState.IN_PROGRESS
-        assert (found.transfer_count, found.segments_processed) == (steps * 8 * MIB, 0)
+        assert (found.transfer_count, found.segments_processed) == (steps * 8 * MIB, min(steps, 1))
         unfinished = (SenseKey.ILLEGAL_REQUEST, Code.INVALID_FIELD_IN_CDB)
         for report in (op.RECEIVE_COPY_DATA_LID1, op.RECEIVE_COPY_FAILURE_DETAILS_LID1):
             assert long_disk.refusal(report, list_identifier=1, allocation_length=64) == unfinished

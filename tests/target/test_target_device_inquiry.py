@@ -122,7 +122,10 @@ def test_limits_are_in_blocks(make_disk):
 
 def test_the_other_pages(make_disk):
     disk = make_disk()
-    assert BlockDeviceCharacteristics.parse(page(disk, VpdCode.BLOCK_DEVICE_CHARACTERISTICS)).medium_rotation_rate == 1
+    characteristics = BlockDeviceCharacteristics.parse(page(disk, VpdCode.BLOCK_DEVICE_CHARACTERISTICS))
+    assert characteristics.medium_rotation_rate == 1
+    assert characteristics.verify_byte_check_unmapped
+    disk.good(op.VERIFY_10, bytes(512), blocks=1, bytchk=1)
     provisioning = LogicalBlockProvisioning.parse(page(disk, VpdCode.LOGICAL_BLOCK_PROVISIONING))
     assert provisioning.unmap
     assert provisioning.read_zeros == 1

@@ -10,6 +10,7 @@ from iscsi_protocol.scsi.codes import AdditionalSense, SenseKey
 from iscsi_protocol.scsi.defects import DefectData10, DefectData12
 from iscsi_protocol.scsi.diagnostic import BufferMode
 from iscsi_protocol.scsi.maintenance import InformationType, Timestamp, TimestampOrigin, parse_information
+from iscsi_protocol.scsi.sense import FieldPointer
 from iscsi_target.config import ConfigError
 from iscsi_target.state import StateStore
 
@@ -45,6 +46,12 @@ def test_time_passes_from_what_was_set(disk, now):
     for length, sent in ((11, 11), (12, 11)):
         assert disk.refusal(op.SET_TIMESTAMP, bytes(sent), parameter_list_length=length) == TOO_SHORT
     assert len(disk.good(op.REPORT_TIMESTAMP, allocation_length=3)) == 3
+    before = stamp(disk)
+    beyond = disk.sense(op.SET_TIMESTAMP, Timestamp(milliseconds=0xF1 << 40).build(), parameter_list_length=12)
+    assert (beyond.key, beyond.code) == BAD_PARAMETER
+    assert beyond.field_pointer == FieldPointer(byte=4, in_cdb=False)
+    assert stamp(disk) == before
+    disk.good(op.SET_TIMESTAMP, Timestamp(milliseconds=0xF0 << 40).build(), parameter_list_length=12)
 
 
 @pytest.fixture
@@ -68,6 +75,8 @@ def test_information_is_kept(make_disk, kept):
     set_information(kept, TEXT, "Gerät 7\0\0".encode())
     changed = (SenseKey.UNIT_ATTENTION, AdditionalSense.DEVICE_IDENTIFIER_CHANGED)
     assert kept.refusal(op.TEST_UNIT_READY, nexus=kept.other) == changed
+    set_information(kept, DEVICE, b"\xff" * 64)
+    kept.good(op.TEST_UNIT_READY, nexus=kept.other)
     again = make_disk(store=StateStore(kept.device._units[0].store.path))
     assert information(again, DEVICE) == b"\xff" * 64
     assert information(again, TEXT) == "Gerät 7\0\0".encode()

@@ -216,14 +216,21 @@ def test_what_cannot_be_set_leaves_all_as_it_was(setting, byte, bit):
     assert ports.groups()[2][0].state == AccessState.ACTIVE_OPTIMIZED
 
 
-@pytest.mark.parametrize(("data", "length"), [(bytes(3), 3), (bytes(7), 7), (bytes(4), 8)])
-def test_lists_that_are_cut_off_are_refused(data, length):
+@pytest.mark.parametrize(
+    ("data", "length", "code"),
+    [
+        (bytes(3), 3, Code.INVALID_FIELD_IN_CDB),
+        (bytes(7), 7, Code.INVALID_FIELD_IN_CDB),
+        (bytes(4), 8, Code.PARAMETER_LIST_LENGTH_ERROR),
+    ],
+)
+def test_lists_that_are_cut_off_are_refused(data, length, code):
     refusal = Ports().refusal(op.SET_TARGET_PORT_GROUPS, data, parameter_list_length=length)
-    assert refusal == (ILLEGAL, Code.PARAMETER_LIST_LENGTH_ERROR)
+    assert refusal == (ILLEGAL, code)
 
 
 @pytest.mark.parametrize(
-    ("settings", "code"), [(16383, Code.INVALID_FIELD_IN_PARAMETER_LIST), (16384, Code.PARAMETER_LIST_LENGTH_ERROR)]
+    ("settings", "code"), [(16383, Code.INVALID_FIELD_IN_PARAMETER_LIST), (16384, Code.INVALID_FIELD_IN_CDB)]
 )
 def test_lists_are_as_long_as_a_field_pointer_reaches(settings, code):
     good = GroupSetting(state=AccessState.STANDBY, group=1)

@@ -86,6 +86,7 @@ class CopyOperation:
     """One EXTENDED COPY: its progress, and how it ended. It is read by the loop and written by one worker at a time.
 
     segments: what is to be moved; in place of one that cannot be, why. ended: what its command was answered with.
+    told: its nexus was told how it ended, which is told once.
     """
 
     def __init__(self, segments: list[Segment | SegmentFailed], *, descriptor_sense: bool) -> None:
@@ -95,8 +96,15 @@ class CopyOperation:
         self.moved = 0
         self.ended: Completion | None = None
         self.cancelled = False
+        self.told = False
         self._descriptor_sense = descriptor_sense
         self._done = 0
+        self._begun = False
+
+    @property
+    def segments_processed(self) -> int:
+        """Segments that are done, and the one that is being processed or failed (SPC-4 6.24)."""
+        return min(self.processed + self._begun, len(self.segments))
 
     @property
     def small(self) -> bool:
@@ -143,6 +151,7 @@ class CopyOperation:
 
     def _advance(self) -> None:
         """Move some bytes of the segment whose turn it is. Raises SegmentFailed."""
+        self._begun = True
         segment = self.segments[self.processed]
         if isinstance(segment, SegmentFailed):
             raise segment
@@ -151,7 +160,11 @@ class CopyOperation:
         if self._done < segment.length:
             count = _move(segment, self._done)
             self._done += count
-            self.moved += count
+            # Of what is not written in order nothing counts until it is whole.
+            if not segment.backwards:
+                self.moved += count
+            elif self._done == segment.length:
+                self.moved += segment.length
         if self._done == segment.length:
             _pad(segment)
             self.processed += 1

@@ -46,7 +46,9 @@ def _check_page(fields: dict[str, int], data_out: Buffer) -> None:
     length = fields["parameter_list_length"]
     if not fields["pf"]:
         raise invalid_field(1, 4)
-    if len(data_out) < length or length < len(_PAGE_0):
+    if length < len(_PAGE_0):
+        raise invalid_field(3, 7)
+    if len(data_out) < length:
         raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
     page = bytes(data_out[: len(_PAGE_0)])
     if page[0] != SUPPORTED_DIAGNOSTIC_PAGES or length != len(_PAGE_0):

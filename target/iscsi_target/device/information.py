@@ -72,8 +72,10 @@ def set_information(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion
     if kind == InformationType.TEXT and information:
         _check_text(information)
     unit = path.unit
-    unit.store.put(unit.target_name, unit.lun, SUBJECT, {**_kept(unit), str(kind): information.hex()})
-    unit.tell_others(path.nexus, AdditionalSense.DEVICE_IDENTIFIER_CHANGED)
+    kept = _kept(unit)
+    if kept.get(str(kind), "") != information.hex():
+        unit.store.put(unit.target_name, unit.lun, SUBJECT, {**kept, str(kind): information.hex()})
+        unit.tell_others(path.nexus, AdditionalSense.DEVICE_IDENTIFIER_CHANGED)
     return unit.saved()
 
 

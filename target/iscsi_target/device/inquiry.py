@@ -142,7 +142,9 @@ def _block_limits(path: ItlNexus) -> bytes:
 
 def _characteristics(path: ItlNexus) -> bytes:
     return BlockDeviceCharacteristics(
-        force_unit_access_behaviour=True, write_after_block_erase=_READS_SUCCEED if path.unit.backend.thin else 0
+        force_unit_access_behaviour=True,
+        verify_byte_check_unmapped=True,
+        write_after_block_erase=_READS_SUCCEED if path.unit.backend.thin else 0,
     ).build()
 
 

@@ -25,7 +25,15 @@ from iscsi_protocol.scsi.target_ports import (
 )
 from iscsi_target.completion import Buffer, Completion, Work
 from iscsi_target.config import TargetNode
-from iscsi_target.device.answer import GOOD, check, data_in, invalid_field, invalid_parameter, parameter_list, refused
+from iscsi_target.device.answer import (
+    GOOD,
+    MAX_PARAMETER_LIST,
+    check,
+    data_in,
+    invalid_field,
+    invalid_parameter,
+    parameter_list,
+)
 from iscsi_target.state import StateStore
 
 if TYPE_CHECKING:
@@ -207,9 +215,11 @@ def set_target_port_groups(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Com
     length = op.SET_TARGET_PORT_GROUPS.parse(cdb)["parameter_list_length"]
     if not length:
         return GOOD
+    if length > MAX_PARAMETER_LIST:
+        raise invalid_field(6, 7)
     settings = parse_settings(parameter_list(data_out, length))
     if settings is None:
-        raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
+        raise invalid_field(6, 7)
     unit = path.unit
     groups = unit.port_groups
     groups.check_settings(settings)

@@ -256,13 +256,16 @@ def _known(path: ItlNexus, fields: dict[str, int]) -> CopyOperation:
 
 
 def copy_status(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """RECEIVE COPY STATUS(LID1)."""
+    """RECEIVE COPY STATUS(LID1): how it goes as often as one asks, how it ended once (SPC-4 6.25)."""
     fields = RECEIVE_COPY_STATUS_LID1.parse(cdb)
     operation = _known(path, fields)
+    if operation.told:
+        raise invalid_field(2)
+    operation.told = operation.state is not CopyState.IN_PROGRESS
     units, count = transfer_count(operation.moved)
     status = CopyStatus(
         state=operation.state,
-        segments_processed=operation.processed,
+        segments_processed=operation.segments_processed,
         transfer_count_units=units,
         transfer_count=count,
     )
@@ -284,12 +287,16 @@ def copy_operating_parameters(_path: ItlNexus, cdb: Buffer, _data_out: Buffer) -
 
 
 def copy_failure_details(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
-    """RECEIVE COPY FAILURE DETAILS(LID1); what a copy that did not fail has to say is nothing."""
+    """RECEIVE COPY FAILURE DETAILS(LID1); what a copy that did not fail has to say is nothing. It is kept until all of it is
+    fetched, or an allocation length of 0 says that it is not wanted.
+    """
     fields = RECEIVE_COPY_FAILURE_DETAILS_LID1.parse(cdb)
     operation = _known(path, fields)
     if operation.state is CopyState.IN_PROGRESS:
         raise invalid_field(2)
     ended = operation.ended
     data = _NO_DATA if ended is None or not ended.sense else failure_details(ended.status, ended.sense)
-    path.unit.copies.drop(path.nexus, fields["list_identifier"])
-    return data_in(data, fields["allocation_length"])
+    length = fields["allocation_length"]
+    if not length or length >= len(data):
+        path.unit.copies.drop(path.nexus, fields["list_identifier"])
+    return data_in(data, length)

@@ -6,8 +6,12 @@ from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.maintenance import Timestamp
 from iscsi_protocol.scsi.opcodes import REPORT_TIMESTAMP, SET_TIMESTAMP
 from iscsi_target.completion import Buffer, Completion
-from iscsi_target.device.answer import GOOD, data_in, refused
+from iscsi_target.device.answer import GOOD, data_in, invalid_parameter, refused
 from iscsi_target.device.unit import ItlNexus
+
+_TIMESTAMP_BYTE = 4
+_HIGHEST_BYTE = 0xF0
+"""Of the most significant byte of a timestamp that can be set (SPC-4 6.46)."""
 
 
 def report_timestamp(path: ItlNexus, cdb: Buffer, _data_out: Buffer) -> Completion:
@@ -24,6 +28,8 @@ def set_timestamp(path: ItlNexus, cdb: Buffer, data_out: Buffer) -> Completion:
         return GOOD
     if length < Timestamp.LENGTH or len(data_out) < length:
         raise refused(AdditionalSense.PARAMETER_LIST_LENGTH_ERROR)
+    if data_out[_TIMESTAMP_BYTE] > _HIGHEST_BYTE:
+        raise invalid_parameter(_TIMESTAMP_BYTE)
     unit = path.unit
     unit.clock.set(Timestamp.parse(data_out).milliseconds)
     unit.tell_others(path.nexus, AdditionalSense.TIMESTAMP_CHANGED)
