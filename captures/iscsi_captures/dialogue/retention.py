@@ -47,6 +47,16 @@ def retain_status(sight: Sight) -> None:
     keep(connection.statuses, number, Status(task, lun, sight.word(28), mark, damaged), STATUSES_KEPT)
 
 
+def retain_stray(sight: Sight) -> None:
+    """A Login Response that nothing asked for may have used up its StatSN: what damaged one has the same is nothing lost."""
+    connection, number = sight.connection, sight.word(24)
+    status = connection.statuses.get(number)
+    if status is None:
+        keep(connection.statuses, number, Status(None, None, sight.word(28), None, damaged=False), STATUSES_KEPT)
+    else:
+        status.damaged = False
+
+
 def acknowledged(sight: Sight) -> Connection | None:
     """The connection whose statuses a PDU of the initiator acknowledges.
 

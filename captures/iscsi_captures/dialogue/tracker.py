@@ -126,6 +126,8 @@ class Dialogue:
                 else:
                     login.after_response(sight, self.sessions)
                     self._mark_reserved()
+            elif sight.opcode == Opcode.LOGIN_RESPONSE and not raw.data_digest_error:
+                retention.retain_stray(sight)
             return
         if connection.phase is not Phase.FULL:
             connection.login.intruded |= sight.side
