@@ -283,8 +283,12 @@ def _task_management(sight: Sight) -> None:
     known = session.exp_cmd_sn
     request.late = over and tag not in session.finished and known is not None and serial.lt(sight.word(32), known)
     if function in (TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK):
+        # Whether its turn had come by now, an answer that has to wait does not tell.
+        request.disturbed = referenced is None or known is None or serial.ge(referenced.cmd_sn, known)
         return
     for task in covered(request):
+        # An earlier function may have ended it, though nobody has heard of that.
+        task.disturbed |= task.aborting
         task.aborting = True
         if function == TaskFunction.ABORT_TASK and not is_up(task.connection):
             # It gives the task a new allegiance, too, and brings its status again (11.5.1).

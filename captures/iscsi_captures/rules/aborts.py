@@ -235,12 +235,15 @@ def termination_unanswered(sight: Sight) -> str | None:
 def query_missed(sight: Sight) -> str | None:
     """QUERY TASK finds a task that lives."""
     request = _request(sight)
-    if request is None or _function(request.bhs) != TaskFunction.QUERY_TASK:
+    if request is None or _function(request.bhs) != TaskFunction.QUERY_TASK or request.disturbed:
         return None
     if sight.bhs[2] != TaskResponse.FUNCTION_COMPLETE:
         return None
     task = _living(sight, request)
-    return None if task is None else f"the task of CmdSN {task.cmd_sn} is not found, and was never answered"
+    if task is None or task.aborting:
+        # A function that is to end it may have done so before it is answered, if it ever is.
+        return None
+    return f"the task of CmdSN {task.cmd_sn} is not found, and was never answered"
 
 
 def _living(sight: Sight, request: Task) -> Task | None:

@@ -215,6 +215,8 @@ TABLE: Table = {
         (
             lambda s: s.ready(**LEVEL_2).read().tmf(**QUERY).tmf_response(response=7),
             lambda s: s.ready(**LEVEL_2).read().data_in().tmf(**QUERY).tmf_response(),
+            lambda s: s.ready(**LEVEL_2).read().nop_in(itt=NO_TAG).tmf(5).tmf(**QUERY, lun=bytes(8)).tmf_response(),
+            lambda s: s.ready(**LEVEL_2).read().tmf(**QUERY, lun=bytes(8)).nop_in(itt=NO_TAG).tmf_response(),
         ),
     ),
 }
