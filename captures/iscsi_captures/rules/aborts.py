@@ -5,7 +5,7 @@ from __future__ import annotations
 from iscsi_captures.dialogue import Phase, Sight, Task
 from iscsi_captures.dialogue.bits import STATUS
 from iscsi_captures.dialogue.retention import acknowledged
-from iscsi_captures.dialogue.tracker import MULTI_TASK, covered, is_up
+from iscsi_captures.dialogue.tracker import MULTI_TASK, RESETS, covered, is_up
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import Opcode, TaskFunction, TaskResponse
@@ -252,6 +252,9 @@ def _living(sight: Sight, request: Task) -> Task | None:
     if task is None or task.opcode != Opcode.SCSI_COMMAND:
         return None
     if task.connection is not sight.connection or task.disturbed or task.immediate or session.uncertain:
+        return None
+    if any(other.opcode == _TMF and _function(other.bhs) in RESETS for other in session.tasks.values()):
+        # A reset may end what comes behind it as well, before it is answered.
         return None
     named = int.from_bytes(request.bhs[32:36], "big") == task.cmd_sn and request.bhs[8:16] == task.lun
     expected = session.exp_cmd_sn
