@@ -13,7 +13,7 @@ from iscsi_protocol.pdu import Opcode, TaskFunction, TaskResponse
 from iscsi_protocol.scsi.codes import AdditionalSense
 from iscsi_protocol.scsi.lun import same_lun
 from iscsi_protocol.scsi.status import Status
-from iscsi_target import fence, nop, termination
+from iscsi_target import fence, nop, recovery, termination
 from iscsi_target.completion import Completion
 from iscsi_target.connection import Connection
 from iscsi_target.core import Core
@@ -152,7 +152,9 @@ def _perform(core: Core, session: Session, request: TaskFunctionRequest) -> None
             if other is not session and other.node is session.node and not other.discovery:
                 _affect_third_party(core, session, other, request)
     if request.function in RESETS:
-        fence.arm(core, session, None if request.function in OF_TARGET else request.lun)
+        lun = None if request.function in OF_TARGET else request.lun
+        recovery.forget_finished(session, lun)
+        fence.arm(core, session, lun)
     if request.function == TaskFunction.LOGICAL_UNIT_RESET:
         session.device.reset_lun(request.lun, session.nexus)
     elif request.function in OF_TARGET:

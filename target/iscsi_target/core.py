@@ -142,7 +142,7 @@ class Core:
             self.disturbed = True
         if task.aborted and task.connection.retained is not None:
             task.connection.retained.ended(task.itt)
-            recovery.task_aborted(session, task.connection)
+            recovery.command_gone(session, task.connection)
         if task.immediate:
             task.connection.immediate_tasks -= 1
         else:

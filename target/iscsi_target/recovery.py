@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iscsi_protocol.scsi.lun import same_lun
 from iscsi_target.connection import Connection
 from iscsi_target.retained import Exchange, Retained
 from iscsi_target.session import Session
@@ -103,8 +104,8 @@ def has_commands(session: Session, connection: Connection) -> bool:
     return any(task.connection is connection and not task.aborted for task in session.tasks.values())
 
 
-def task_aborted(session: Session, connection: Connection) -> None:
-    """A task of a connection is gone; one that was logged out and has no other is forgotten."""
+def command_gone(session: Session, connection: Connection) -> None:
+    """A command of a connection is gone; a connection that was logged out and has no other is forgotten."""
     if connection.number in session.released and not has_commands(session, connection):
         del session.released[connection.number]
 
@@ -121,6 +122,19 @@ def forget(session: Session, connection: Connection | None) -> set[bytes]:
             luns |= {one.lun for one in each.retained.exchanges.values() if one.completion is not None and not one.told}
             each.retained = None
     return luns
+
+
+def forget_finished(session: Session, lun: bytes | None) -> None:
+    """A reset ended the commands for a logical unit, or all: of those whose status went down with a connection nothing may be
+    told behind the response to it (11.5.1).
+    """
+    for connection in [*session.released.values(), *session.connections.values()]:
+        if connection.up or connection.retained is None:
+            continue
+        for exchange in list(connection.retained.exchanges.values()):
+            if exchange.completion is not None and (lun is None or same_lun(exchange.lun, lun)):
+                connection.retained.drop(exchange)
+        command_gone(session, connection)
 
 
 def exchange_of(session: Session, connection: Connection, itt: int) -> Exchange | None:

@@ -21,7 +21,7 @@ from iscsi_captures.dialogue.numbers import (
 )
 from iscsi_captures.dialogue.reservations import COMMANDS, PARAMETERS_KEPT
 from iscsi_captures.dialogue.sight import Sight
-from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Reset, Side, keep
+from iscsi_captures.dialogue.state import Connection, Exchange, Phase, Reset, Session, Side, keep
 from iscsi_captures.dialogue.task import WATCHED, Task
 from iscsi_protocol import serial
 from iscsi_protocol.history import TransportEvent, TransportRecord
@@ -49,7 +49,7 @@ _WHOLE_TARGET = frozenset(
     {TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET, TaskFunction.I_T_NEXUS_RESET}
 )
 MULTI_TASK = _WHOLE_UNIT | _WHOLE_TARGET
-_RESETS = _WHOLE_TARGET | {TaskFunction.LOGICAL_UNIT_RESET}
+RESETS = _WHOLE_TARGET | {TaskFunction.LOGICAL_UNIT_RESET}
 
 
 class Dialogue:
@@ -156,7 +156,7 @@ class Dialogue:
         if task is None or task.opcode != Opcode.SCSI_COMMAND:
             if opcode == Opcode.TASK_MANAGEMENT_RESPONSE and task is not None and not sight.bhs[2]:
                 function = task.bhs[1] & 0x7F
-                if function in _RESETS:
+                if function in RESETS:
                     held.reset(session, None if function in _WHOLE_TARGET else task.bhs[8:16])
             return
         about, data = task.bhs[32] in COMMANDS, bytes(sight.raw.data[:PARAMETERS_KEPT])
@@ -285,8 +285,12 @@ def _task_management(sight: Sight) -> None:
     known = session.exp_cmd_sn
     request.late = over and tag not in session.finished and known is not None and serial.lt(sight.word(32), known)
     if function in (TaskFunction.TASK_REASSIGN, TaskFunction.QUERY_TASK):
+        # Whether its turn had come by now, an answer that has to wait does not tell.
+        request.disturbed = referenced is None or known is None or serial.ge(referenced.cmd_sn, known)
         return
     for task in covered(request):
+        # An earlier function may have ended it, though nobody has heard of that.
+        task.disturbed |= task.aborting
         task.aborting = True
         if function == TaskFunction.ABORT_TASK and not is_up(task.connection):
             # It gives the task a new allegiance, too, and brings its status again (11.5.1).
@@ -406,6 +410,14 @@ def _task_management_response(sight: Sight) -> None:
             task.aborting = False
         elif task.aborting:
             session.abort(task.itt, function)
+    if done and function in RESETS:
+        _reach_behind(session, request)
+
+
+def _reach_behind(session: Session, request: Task) -> None:
+    """A reset may have ended commands that came behind it as well (11.5.1)."""
+    for task in session.tasks.values():
+        task.disturbed |= request.bhs[1] & 0x7F in _WHOLE_TARGET or task.lun == request.bhs[8:16]
 
 
 def _text_response(sight: Sight) -> None:

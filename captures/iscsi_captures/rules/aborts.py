@@ -5,7 +5,7 @@ from __future__ import annotations
 from iscsi_captures.dialogue import Phase, Sight, Task
 from iscsi_captures.dialogue.bits import STATUS
 from iscsi_captures.dialogue.retention import acknowledged
-from iscsi_captures.dialogue.tracker import MULTI_TASK, covered, is_up
+from iscsi_captures.dialogue.tracker import MULTI_TASK, RESETS, covered, is_up
 from iscsi_captures.rules.model import Rules, Stain
 from iscsi_protocol import serial
 from iscsi_protocol.pdu import Opcode, TaskFunction, TaskResponse
@@ -235,12 +235,15 @@ def termination_unanswered(sight: Sight) -> str | None:
 def query_missed(sight: Sight) -> str | None:
     """QUERY TASK finds a task that lives."""
     request = _request(sight)
-    if request is None or _function(request.bhs) != TaskFunction.QUERY_TASK:
+    if request is None or _function(request.bhs) != TaskFunction.QUERY_TASK or request.disturbed:
         return None
     if sight.bhs[2] != TaskResponse.FUNCTION_COMPLETE:
         return None
     task = _living(sight, request)
-    return None if task is None else f"the task of CmdSN {task.cmd_sn} is not found, and was never answered"
+    if task is None or task.aborting:
+        # A function that is to end it may have done so before it is answered, if it ever is.
+        return None
+    return f"the task of CmdSN {task.cmd_sn} is not found, and was never answered"
 
 
 def _living(sight: Sight, request: Task) -> Task | None:
@@ -249,6 +252,9 @@ def _living(sight: Sight, request: Task) -> Task | None:
     if task is None or task.opcode != Opcode.SCSI_COMMAND:
         return None
     if task.connection is not sight.connection or task.disturbed or task.immediate or session.uncertain:
+        return None
+    if any(other.opcode == _TMF and _function(other.bhs) in RESETS for other in session.tasks.values()):
+        # A reset may end what comes behind it as well, before it is answered.
         return None
     named = int.from_bytes(request.bhs[32:36], "big") == task.cmd_sn and request.bhs[8:16] == task.lun
     expected = session.exp_cmd_sn

@@ -61,7 +61,8 @@ def r2t_differs(sight: Sight) -> str | None:
 def data_differs(sight: Sight) -> str | None:
     """Data-In that is sent again equals the first, but for ExpCmdSN and MaxCmdSN."""
     task, number = sight.command, sight.word(36)
-    if task is None or task.recovery is None or not sight.repeated:
+    if task is None or task.recovery is None or not sight.repeated or task.aborting:
+        # Behind an ABORT TASK on another connection it comes with a StatSN of that one (11.5.1).
         return None
     former = task.recovery.sent.get(number)
     if former is None or former.print is None or former.print == print_of(sight):

@@ -258,6 +258,7 @@ TABLE: Table = {
             lambda s: abort_of_first(s.ready().read(), response=0),
             lambda s: abort_of_first(s.ready().read().data_in(), response=1),
             lambda s: abort_of_first(logged_out(s, time2retain=0), response=1),
+            lambda s: abort_of_first(s.ready().read().nop_in(itt=NO_TAG).tmf(5), response=1),
         ),
     ),
     "tmf.ended-task-aborted": (

@@ -85,6 +85,11 @@ def two_immediate(s: Script) -> Script:
     return s.ready().command(immediate=True).command(immediate=True).reject(6)
 
 
+def behind_a_reset(s: Script) -> Script:
+    """A read comes behind an LU reset, which has no response yet."""
+    return s.ready(**LEVEL_2).tmf(5).read().nop_in(itt=NO_TAG)
+
+
 TABLE: Table = {
     "framing.reserved-opcode": (
         (lambda s: s.ready().command(edit=opcode(0x1B)), lambda s: s.ready().command().response(edit=opcode(0x3B))),
@@ -215,6 +220,15 @@ TABLE: Table = {
         (
             lambda s: s.ready(**LEVEL_2).read().tmf(**QUERY).tmf_response(response=7),
             lambda s: s.ready(**LEVEL_2).read().data_in().tmf(**QUERY).tmf_response(),
+            lambda s: s.ready(**LEVEL_2).read().nop_in(itt=NO_TAG).tmf(5).tmf(**QUERY, lun=bytes(8)).tmf_response(),
+            lambda s: s.ready(**LEVEL_2).read().tmf(**QUERY, lun=bytes(8)).nop_in(itt=NO_TAG).tmf_response(),
+            lambda s: behind_a_reset(s).tmf(**QUERY | {"referenced_task_tag": 2}, lun=bytes(8)).tmf_response(),
+            lambda s: (
+                behind_a_reset(s)
+                .tmf_response(itt=1)
+                .tmf(**QUERY | {"referenced_task_tag": 2}, lun=bytes(8))
+                .tmf_response()
+            ),
         ),
     ),
 }

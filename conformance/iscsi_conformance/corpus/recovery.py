@@ -136,6 +136,19 @@ def asked_after(s: Script) -> Script:
     return s
 
 
+def aborted_elsewhere(s: Script) -> Script:
+    """ABORT TASK over the second connection brings the data and the status of a read again, and then its response."""
+    task = rest(reading(pair(s), 3)).task
+    s.transport(TransportEvent.RST).on(2).logout(2, cid=0, exp_stat_sn=STATUS)
+    s.logout_response(time2wait=0, time2retain=20).tmf(1, referenced_task_tag=task["itt"], ref_cmd_sn=FIRST)
+    function, s.task = s.task, task | {"in": 0, "in_sn": 0}
+    for _ in range(3):
+        s.data_in(4096, **PART)
+    rest(s)
+    s.task = function
+    return s.tmf_response(response=1)
+
+
 def pending(s: Script) -> Script:
     """TASK REASSIGN has no answer yet."""
     task = s.task
@@ -351,6 +364,7 @@ TABLE: Table = {
         (
             lambda s: rest(asked(reading(level_1(s), 1)).again()),
             lambda s: asked(reading(level_1(s), 1)).again(max_cmd_sn=140),
+            aborted_elsewhere,
         ),
     ),
     "digest.reject-reason": (

@@ -129,6 +129,23 @@ def test_session_closes_once_nothing_waits(bench, host, how, at_work):
     bench.work()
 
 
+@pytest.mark.parametrize("logged_out", [True, False])
+@pytest.mark.parametrize("lun", [LUN0, bytes((0, 1, 0, 0, 0, 0, 0, 0))])
+def test_nothing_is_told_behind_a_reset(bench, host, lun, logged_out):
+    new = another(bench, host)
+    command, _ = lost_read(host, 1, survivor=new)
+    if logged_out:
+        log_out(new, 0)
+    new.send(new.function(TaskFunction.LOGICAL_UNIT_RESET, lun=lun))
+    assert [each.response for each in taken(new)] == [TaskResponse.FUNCTION_COMPLETE]
+    if not logged_out:
+        log_out(new, 0)
+    session = in_session(bench, host)
+    assert bool(session.released) == (lun != LUN0)
+    found = [type(each) for each in abort(new, command)]
+    assert found == ([TaskManagementResponse] if lun == LUN0 else [DataIn, TaskManagementResponse])
+
+
 def test_reset_ends_what_waits(bench, host):
     command = host.write(0, 12)
     host.send(command)
