@@ -468,10 +468,10 @@ class Connection:
             self.send_logout(now)
 
     def send_logout(self, now: float) -> None:
-        """Log out: the connection where another one stays, else the session (11.14)."""
+        """Log out: the connection where another one stays, else the session, and nothing behind that (11.14)."""
         link, session = self.link, self.session
         self.timers.pop("logout", None)
-        if link is None or not link.up:
+        if link is None or not link.up or session.logging_out_over is not None:
             return
         alone = not any(other.takes_requests for other in session.connections.values() if other is not self)
         reason = self.logout_reason

@@ -394,6 +394,30 @@ def test_a_session_that_was_to_be_closed_is_not_gone_on_with(cut):
     over(test, connections=1, faults=[asked_to_leave(0), lost(Opcode.LOGOUT_REQUEST)])
 
 
+def test_no_connection_is_logged_out_behind_the_logout_of_the_session():
+    """Not on any of its connections is there a new request then (11.14)."""
+
+    async def test(bench):
+        client = bench.client
+        await client.capacity()
+        reading = asyncio.create_task(read(bench, 2))
+        await passed(0.1)
+        removing = asyncio.create_task(client.remove_connection(1))
+        await passed(0.1)
+        await client.logout()
+        assert [(number, pdu.reason) for number, pdu in bench.sent(LogoutRequest)] == [(1, 0)]
+        assert bench.logged == [44]
+        await removing
+        with pytest.raises(RequestFailed):
+            await reading
+
+    faults = [
+        silent(Opcode.SCSI_DATA_IN, direction=Direction.TO_INITIATOR, cid=1),
+        silent(Opcode.LOGOUT_REQUEST),
+    ]
+    over(test, faults=faults)
+
+
 def test_a_connection_is_removed_before_it_is_up():
     async def test(bench):
         adding = asyncio.create_task(bench.client.add_connection())
