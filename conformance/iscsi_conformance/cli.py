@@ -8,9 +8,11 @@ import math
 import secrets
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -190,10 +192,32 @@ def run_command(
     _run_and_report(options, as_json=as_json)
 
 
+@contextmanager
+def _terminable(options: RunOptions) -> Iterator[None]:
+    """SIGTERM interrupts the run as SIGINT does, so that what was found is kept and no command stays behind.
+
+    Processes beside this one would not hear of it: with those, SIGTERM is left as it is.
+    """
+    if options.jobs > 1:
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
 def _run_and_report(options: RunOptions, *, as_json: bool) -> NoReturn:
     """Run, leave the reports behind, say what came of it, and exit with the code of the gravest thing."""
     out = options.out
-    with Progress(quiet=as_json) as progress:
+    with Progress(quiet=as_json) as progress, _terminable(options):
         results, code, trouble = run(options, progress.done, progress.selected)
     if trouble:
         click.echo(f"iscsi-conformance: {trouble}", err=True)

@@ -73,6 +73,11 @@ async def run_case(case: Case, environment: Environment, options: Options, recor
         outcome = await _outcome(case, peer, scene, service, options, evidence)
         if service is not None:
             outcome = _missing_events(case, service, evidence, outcome)
+    except asyncio.CancelledError:
+        # The run is interrupted, and an initiator's command in a group of its own would not hear of it.
+        if scene is not None:
+            await _close(scene, None)
+        raise
     finally:
         if service is not None:
             service.close()

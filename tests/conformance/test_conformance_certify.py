@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -290,6 +291,30 @@ def test_what_a_command_leaves_behind_does_not_hold_the_suite(tmp_path):
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     gc.collect()
     assert said.endswith("exit code 3\nthe last words")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_command_behind(tmp_path, number):
+    """The command hears of no signal to the suite, in its group of its own; what was found by then is kept."""
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    words = ["--listen", "127.0.0.1:0", "--case-time", "60", "--out", tmp_path / "out", "-k", "ilogout"]
+    words += ["--command", f"sh -c 'echo $$ > {told}; exec sleep 60'"]
+    line = [
+        sys.executable,
+        "-c",
+        "from iscsi_conformance.cli import main; main()",
+        "certify-initiator",
+        *map(str, words),
+    ]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        pid = int(told.read_text())
+        run.send_signal(number)
+        assert b"interrupted" in run.communicate(timeout=30)[1]
+    assert run.returncode == 5
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert read_results(tmp_path / "out" / "results.json").cases == []
 
 
 def test_cases_for_any_initiator_are_told():

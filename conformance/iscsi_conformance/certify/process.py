@@ -78,12 +78,12 @@ class Running:
         ended_by_itself = self.over
         self._signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(_ENDING):
-                await self._process.wait()
-        except TimeoutError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ENDING):
+                    await self._process.wait()
+        finally:
             self._signal(signal.SIGKILL)
-            await self._process.wait()
-        self._signal(signal.SIGKILL)
+        await self._process.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
                 await self._output.ended.wait()
