@@ -78,7 +78,7 @@ def _overdue(session: Session, task: Task, now: float, journal: Journal) -> None
         return
     session.end(task)
     if isinstance(task, Management):
-        following = tasks.failed(session, task)
+        following = tasks.failed(session, task, now)
         if following:
             journal.log(following, connection.number, now, session.target_name)
             end(connection, session, REACH[following])

@@ -224,7 +224,7 @@ class Reception:
             if due is not None:
                 self._journal.expect(due)
         elif isinstance(task, Management):
-            self._climb(connection, session, answered(session, task, raw.bhs[2]), now)
+            self._climb(connection, session, answered(session, task, raw.bhs[2], now), now)
         return 0
 
     def _text(self, connection: Connection, session: Session, task: Task, raw: RawPdu, now: float) -> int:
@@ -268,7 +268,7 @@ class Reception:
         if header[0] & 0x3F == Opcode.SNACK_REQUEST:
             self._snack_rejected(connection, session, header, now)
         else:
-            self._climb(connection, session, rejected(session, connection, raw, header), now)
+            self._climb(connection, session, rejected(session, connection, raw, header, now), now)
 
     def _climb(self, connection: Connection, session: Session, event: int, now: float) -> None:
         """What follows on the ladder from a function that failed."""

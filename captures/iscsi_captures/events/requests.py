@@ -29,6 +29,8 @@ _FINAL, _READ, _WRITE, _IMMEDIATE = 0x80, 0x40, 0x20, 0x40
 _command = struct.Struct(">16xIII").unpack_from
 _snack = struct.Struct(">16xII16xII").unpack_from
 _ALL = 1 << 31
+_PROMPT = 1.0
+"""Seconds within which a function follows the one whose failure it is an answer to; later it is somebody's wish."""
 _TARGET_RESETS = frozenset({TaskFunction.TARGET_WARM_RESET, TaskFunction.TARGET_COLD_RESET})
 _LADDER: Mapping[int, int] = MappingProxyType(
     {
@@ -117,7 +119,8 @@ class Requests:
         plain = _task(connection, raw)
         task = Management(connection, plain.itt, plain.cmd_sn, plain.immediate, plain.bhs)
         before = _LADDER.get(task.code)
-        if before is not None and session.failed is not None:
+        late = session.failed_at is not None and now > session.failed_at + _PROMPT
+        if before is not None and session.failed is not None and not late:
             code, lun = session.failed
             task.ladder = code == before and (task.code != TaskFunction.LOGICAL_UNIT_RESET or task.lun == lun)
             task.behind = session.failed

@@ -197,9 +197,10 @@ class Session:
     """One session. up: it has reached full feature phase, and was not left.
 
     lost: CIDs whose connection ended and is to come back. down: the session as a whole is to be recovered. failed: code and
-    LUN of the task management function that failed last; resetting: a target reset follows, which was told. leaving:
-    connection of an unanswered Logout Request for the whole session. limits: of its first connection. redirects,
-    redirected: by CID, how many redirects were followed in a row, and where the last one led.
+    LUN of the task management function that failed last; failed_at: when, None where it counts for as long as it takes.
+    resetting: a target reset follows, which was told. leaving: connection of an unanswered Logout Request for the whole
+    session. limits: of its first connection. redirects, redirected: by CID, how many redirects were followed in a row, and
+    where the last one led.
     """
 
     __slots__ = (
@@ -209,6 +210,7 @@ class Session:
         "discovery",
         "down",
         "failed",
+        "failed_at",
         "key",
         "leaving",
         "limits",
@@ -240,6 +242,7 @@ class Session:
         self.redirects: dict[int, int] = {}
         self.redirected: dict[int, Endpoint] = {}
         self.failed: tuple[int, bytes] | None = None
+        self.failed_at: float | None = None
         self.resetting = False
         self.leaving: Connection | None = None
 
@@ -318,7 +321,7 @@ class Session:
                     continue
                 self.end(task)
                 if isinstance(task, Management) and task.ladder:
-                    self.failed = task.behind
+                    self.failed, self.failed_at = task.behind, None
 
 
 class Connection:

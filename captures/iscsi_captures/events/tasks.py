@@ -17,7 +17,7 @@ RESET, LAST = 39, 63
 _ABORTED = frozenset({TaskResponse.FUNCTION_COMPLETE, TaskResponse.TASK_DOES_NOT_EXIST})
 
 
-def answered(session: Session, task: Management, response: int) -> int:
+def answered(session: Session, task: Management, response: int, now: float) -> int:
     """A task management function was answered: the event that this raises (39, 63), 0 for none."""
     session.end(task)
     if task.code == TaskFunction.ABORT_TASK and response in _ABORTED:
@@ -26,7 +26,7 @@ def answered(session: Session, task: Management, response: int) -> int:
             session.end(aborted)
         return 0
     if response != TaskResponse.FUNCTION_COMPLETE:
-        return failed(session, task)
+        return failed(session, task, now)
     if task.code in _OF_A_LUN:
         session.end_scsi(task.lun, task.cmd_sn)
     elif task.code in _OF_ALL:
@@ -49,7 +49,7 @@ def reassigned(session: Session, task: Management, response: int, now: float) ->
     return None
 
 
-def failed(session: Session, task: Management) -> int:
+def failed(session: Session, task: Management, now: float) -> int:
     """A task management function came to nothing: the event that this raises, 0 for none.
 
     Behind a reset of the ladder that failed either the target is reset (39), which the initiator then sends, or the ladder
@@ -57,7 +57,7 @@ def failed(session: Session, task: Management) -> int:
     """
     session.end(task)
     if task.ladder or task.code == TaskFunction.ABORT_TASK:
-        session.failed = (task.code, task.lun)
+        session.failed, session.failed_at = (task.code, task.lun), now
     if not task.ladder:
         return 0
     if task.code == TaskFunction.LOGICAL_UNIT_RESET and session.declared.resets_target:
@@ -77,7 +77,7 @@ def logout_failed(session: Session, task: Task) -> None:
         session.silence()
 
 
-def rejected(session: Session, connection: Connection, raw: RawPdu, header: bytes) -> int:
+def rejected(session: Session, connection: Connection, raw: RawPdu, header: bytes, now: float) -> int:
     """A Reject came, for the PDU with this header: the event that follows from it (39, 63), 0 for none."""
     opcode = header[0] & 0x3F
     task = session.tasks.get(int.from_bytes(header[16:20], "big"))
@@ -93,7 +93,7 @@ def rejected(session: Session, connection: Connection, raw: RawPdu, header: byte
         if task.code == TaskFunction.TASK_REASSIGN:
             session.silence()
             return 0
-        return failed(session, task)
+        return failed(session, task, now)
     session.end(task)
     exp_cmd_sn = int.from_bytes(raw.bhs[28:32], "big")
     if opcode == Opcode.NOP_OUT and not task.immediate and serial.le(exp_cmd_sn, task.cmd_sn):
