@@ -119,7 +119,9 @@ class Requests:
         plain = _task(connection, raw)
         task = Management(connection, plain.itt, plain.cmd_sn, plain.immediate, plain.bhs)
         before = _LADDER.get(task.code)
-        late = session.failed_at is not None and now > session.failed_at + _PROMPT
+        # That the target is to be reset was told when the reset of the LUN failed; a reset of a LUN may be anybody's.
+        first = before == TaskFunction.ABORT_TASK
+        late = first and session.failed_at is not None and now > session.failed_at + _PROMPT
         if before is not None and session.failed is not None and not late:
             code, lun = session.failed
             task.ladder = code == before and (task.code != TaskFunction.LOGICAL_UNIT_RESET or task.lun == lun)
