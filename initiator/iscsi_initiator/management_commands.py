@@ -22,19 +22,12 @@ from iscsi_initiator.iscsicli.parameters import Usage
 from iscsi_initiator.iscsicli.render import code_name, code_text, detail
 from iscsi_initiator.iscsicli.secret import Secrets
 from iscsi_initiator.service import api
+from iscsi_initiator.service.asking import socket_option
 from iscsi_initiator.service.blocking import BlockingClient
 from iscsi_initiator.service.management.schema import Kind, ManagementClass, Property, Structure, named, value_of
 from iscsi_initiator.service.management.table import CLASSES, find
-from iscsi_initiator.service.place import default_socket
 from iscsi_initiator.status_codes import Refused, StatusCode
 
-_socket = click.option(
-    "--socket",
-    "path",
-    type=click.Path(path_type=Path),
-    default=default_socket,
-    help="The service's Unix socket; $ISCSI_INITIATOR_SOCKET, else in the runtime folder.",
-)
 _where = click.option(
     "--where",
     "conditions",
@@ -138,7 +131,7 @@ def _text(value: Any) -> str:
 @click.argument("name", metavar="[CLASS]", required=False)
 @_where
 @_json
-@_socket
+@socket_option
 def query(name: str | None, conditions: tuple[str, ...], as_json: bool, path: Path) -> None:
     """Show instances of a management class."""
     if name is None:
@@ -250,7 +243,7 @@ def _prompt() -> Secrets:
 @click.argument("words", metavar="[NAME=VALUE]...", nargs=-1)
 @_where
 @_json
-@_socket
+@socket_option
 def invoke(
     name: str, method: str, words: tuple[str, ...], conditions: tuple[str, ...], as_json: bool, path: Path
 ) -> None:
@@ -288,7 +281,7 @@ def invoke(
 )
 @click.argument("names", metavar="[CLASS]...", nargs=-1)
 @_json
-@_socket
+@socket_option
 def watch(names: tuple[str, ...], as_json: bool, path: Path) -> None:
     """Show events of management classes as they happen."""
     wanted = [_class(name) for name in names]
